@@ -1,0 +1,1 @@
+//! metahubctl: administers a MetaHub, and runs one in a single process.

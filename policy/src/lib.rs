@@ -1,0 +1,21 @@
+//! What a machine type means: features, compatibility, selection.
+//!
+//! Pure: no I/O, no async, no protobuf. Start at [`select`].
+
+mod cpu;
+mod host;
+mod index;
+mod machine_type;
+mod rule;
+mod selection;
+mod trim;
+
+pub use self::cpu::{Cpu, CpuTable, InvalidCpu};
+pub use self::host::Host;
+pub use self::index::{Entry, Index, InvalidIndex, Platform, is_index_media_type};
+pub use self::machine_type::{
+    GpuMatch, InvalidMachineType, MachineType, MatchMode, OnNoMatch, Present,
+};
+pub use self::rule::{InvalidRule, Rule, RuleMatch};
+pub use self::selection::{Facts, Selection, Verdict, select};
+pub use self::trim::trim;

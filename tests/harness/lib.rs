@@ -1,0 +1,1 @@
+//! Starts real control planes, workers and upstreams inside a test, on free ports.
