@@ -4,6 +4,8 @@
 
 mod app;
 mod config;
+#[allow(dead_code, reason = "used by the registry API, which is being built")]
+mod reference;
 
 pub use self::app::App;
 pub use self::config::Config;
