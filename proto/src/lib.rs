@@ -8,7 +8,13 @@
 pub mod policy {
     /// Version 1. Fields are only ever added.
     pub mod v1 {
-        #![allow(missing_docs, clippy::all, reason = "generated")]
+        #![allow(
+            missing_docs,
+            clippy::all,
+            clippy::allow_attributes_without_reason,
+            clippy::too_many_lines,
+            reason = "generated"
+        )]
         include!("generated/metahub.policy.v1.rs");
     }
 }
@@ -17,7 +23,13 @@ pub mod policy {
 pub mod admin {
     /// Version 1. Fields are only ever added.
     pub mod v1 {
-        #![allow(missing_docs, clippy::all, reason = "generated")]
+        #![allow(
+            missing_docs,
+            clippy::all,
+            clippy::allow_attributes_without_reason,
+            clippy::too_many_lines,
+            reason = "generated"
+        )]
         include!("generated/metahub.admin.v1.rs");
     }
 }
