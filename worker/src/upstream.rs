@@ -1,0 +1,163 @@
+//! Everything between the worker and the registries that it pulls from.
+//!
+//! Start at [`Puller`]: it fetches, checks, caches and streams. It knows
+//! nothing of users and machine types: whoever asks has been authorised for
+//! the upstream and the repository **before** asking, since an answer may come
+//! from a cache or from another client's flight.
+//!
+//! Credentials of an upstream go to that upstream's own origin and to its
+//! token server, and nowhere else.
+
+mod blob;
+mod error;
+mod listing;
+mod metrics;
+mod puller;
+mod settings;
+mod source;
+
+use std::fmt;
+
+use aws_lc_rs::digest::{Context, SHA256};
+use secrecy::{ExposeSecret, SecretString};
+use url::Url;
+
+pub(crate) use self::blob::{BlobBody, BlobError, BlobRequest};
+pub(crate) use self::error::{Error, ManifestFault, Why};
+pub(crate) use self::listing::{ReferrersPage, TagsPage};
+pub(crate) use self::metrics::Metrics;
+pub(crate) use self::puller::{BuildError, Puller};
+pub(crate) use self::settings::Settings;
+pub(crate) use self::source::{Source, Stale};
+
+/// A configured registry that MetaHub pulls from.
+#[derive(Clone, Debug)]
+pub(crate) struct Upstream {
+    /// The name that clients use, for example `ghcr.io`.
+    pub(crate) name: Box<str>,
+    /// Where it is, for example `https://ghcr.io`. A path is kept in front of
+    /// `/v2/`.
+    pub(crate) url: Url,
+    /// Whether names without a host go to it.
+    pub(crate) is_default: bool,
+    credential: Option<Credential>,
+    site: Site,
+}
+
+/// An account at an upstream.
+#[derive(Clone, Debug)]
+pub(crate) struct Credential {
+    /// Its name.
+    pub(crate) username: Box<str>,
+    /// Its password or token.
+    pub(crate) password: SecretString,
+}
+
+/// An upstream as seen with one credential: what caches are keyed by, so that
+/// a changed address or credential makes everything cold at once.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Site(u128);
+
+impl Upstream {
+    /// An upstream called `name` at `url`, pulled from with `credential`, or
+    /// anonymously.
+    pub(crate) fn new(
+        name: &str,
+        url: Url,
+        credential: Option<Credential>,
+        is_default: bool,
+    ) -> Self {
+        let url = canonical(url);
+        Self {
+            name: name.into(),
+            site: Site::of(name, &url, credential.as_ref()),
+            url,
+            is_default,
+            credential,
+        }
+    }
+
+    /// The account to pull with. None: anonymous.
+    pub(crate) fn credential(&self) -> Option<&Credential> {
+        self.credential.as_ref()
+    }
+
+    /// Its identity, for cache keys.
+    pub(crate) fn site(&self) -> Site {
+        self.site
+    }
+}
+
+impl Site {
+    fn of(name: &str, url: &Url, credential: Option<&Credential>) -> Self {
+        let mut context = Context::new(&SHA256);
+        let mut add = |part: &str| {
+            context.update(&(part.len() as u64).to_be_bytes());
+            context.update(part.as_bytes());
+        };
+        add(name);
+        add(url.as_str());
+        if let Some(credential) = credential {
+            add(&credential.username);
+            add(credential.password.expose_secret());
+        }
+        let digest = context.finish();
+        let half = digest.as_ref().first_chunk().copied().unwrap_or_default();
+        Self(u128::from_be_bytes(half))
+    }
+}
+
+/// Not the number: it is derived from a secret.
+impl fmt::Debug for Site {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Site(***)")
+    }
+}
+
+/// Docker Hub's web sites do not serve the registry API under `/v2/`.
+fn canonical(mut url: Url) -> Url {
+    if matches!(url.host_str(), Some("docker.io" | "index.docker.io")) {
+        // Cannot fail: the URL has a host already.
+        let _ = url.set_host(Some("registry-1.docker.io"));
+    }
+    url
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn upstream(url: &str, password: Option<&str>) -> Upstream {
+        let credential = password.map(|password| Credential {
+            username: "robot".into(),
+            password: password.into(),
+        });
+        Upstream::new("hub", url.parse().unwrap(), credential, true)
+    }
+
+    #[test]
+    fn another_credential_or_address_is_another_site() {
+        let one = upstream("https://a.example", Some("one")).site();
+
+        assert!(one == upstream("https://a.example", Some("one")).site());
+        assert!(one != upstream("https://a.example", Some("two")).site());
+        assert!(one != upstream("https://b.example", Some("one")).site());
+        assert!(one != upstream("https://a.example", None).site());
+    }
+
+    #[test]
+    fn debug_output_holds_no_secret() {
+        let text = format!("{:?}", upstream("https://a.example", Some("hunter2")));
+
+        assert!(!text.contains("hunter2"), "{text}");
+    }
+
+    #[test]
+    fn docker_hubs_web_addresses_mean_its_registry() {
+        for url in ["https://docker.io", "https://index.docker.io/"] {
+            let hub = upstream(url, None);
+
+            assert_eq!(hub.url.as_str(), "https://registry-1.docker.io/");
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! What can go wrong between the worker and an upstream.
+//!
+//! Every error can be shared by the clients that wait for one answer, names
+//! the upstream, and holds neither secret nor address with a query.
+
+use std::time::Duration;
+
+use http::StatusCode;
+
+use crate::reference::Digest;
+
+/// A failed request to an upstream. `upstream` is its configured name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub(crate) enum Error {
+    /// The upstream has no such manifest, blob or repository.
+    #[error("{upstream} has no such content")]
+    NotFound {
+        /// Who said so.
+        upstream: Box<str>,
+    },
+
+    /// The upstream refuses, with a fresh token.
+    #[error("{upstream} denies access, or has no such repository")]
+    Denied {
+        /// Who said so.
+        upstream: Box<str>,
+    },
+
+    /// The upstream's quota is used up.
+    #[error("{upstream} limits how often MetaHub may pull")]
+    RateLimited {
+        /// Who said so.
+        upstream: Box<str>,
+        /// When to try again.
+        retry_after: Duration,
+    },
+
+    /// The upstream is down, or answers with errors of its own.
+    #[error("{upstream} is not available: {why}")]
+    Unavailable {
+        /// Who is not.
+        upstream: Box<str>,
+        /// What was seen.
+        why: Why,
+        /// When to try again.
+        retry_after: Duration,
+    },
+
+    /// The upstream took too long.
+    #[error("{upstream} did not answer in time")]
+    Timeout {
+        /// Who did not.
+        upstream: Box<str>,
+    },
+
+    /// A manifest that is not served.
+    #[error("{upstream} sent a manifest that cannot be served: {fault}")]
+    BadManifest {
+        /// Who sent it.
+        upstream: Box<str>,
+        /// What is wrong with it.
+        fault: ManifestFault,
+    },
+
+    /// Bytes that do not hash to their digest.
+    #[error("{upstream} sent content that is not {expected}")]
+    DigestMismatch {
+        /// Who sent it.
+        upstream: Box<str>,
+        /// What was asked for or announced.
+        expected: Digest,
+    },
+
+    /// A body beyond what is taken.
+    #[error("{upstream} sent more than {limit} bytes")]
+    TooLarge {
+        /// Who sent it.
+        upstream: Box<str>,
+        /// The most that is taken, in bytes.
+        limit: usize,
+    },
+
+    /// The upstream points to an address that credentials or requests must
+    /// not go to.
+    #[error("{upstream} points to {host}, which is not trusted")]
+    Untrusted {
+        /// Who points there.
+        upstream: Box<str>,
+        /// The host that was refused.
+        host: Box<str>,
+    },
+
+    /// An answer that breaks the registry protocol.
+    #[error("{upstream} sent an answer that is not understood: {what}")]
+    BadAnswer {
+        /// Who sent it.
+        upstream: Box<str>,
+        /// Which part is wrong.
+        what: &'static str,
+    },
+}
+
+/// Why an upstream counts as not available.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub(crate) enum Why {
+    /// No connection: refused, no such host, TLS failed.
+    #[error("it cannot be reached")]
+    Unreachable,
+    /// The connection broke before the answer was whole.
+    #[error("its connection broke")]
+    Broken,
+    /// It answered with an error of its own.
+    #[error("it answers {0}")]
+    Status(StatusCode),
+    /// It failed a moment ago and is left alone for now.
+    #[error("it failed a moment ago")]
+    Resting,
+    /// The worker failed while it was asking.
+    #[error("asking it failed")]
+    Internal,
+}
+
+/// Why a manifest is not served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub(crate) enum ManifestFault {
+    /// It is not a JSON object, or too deep.
+    #[error("it is not JSON")]
+    NotJson,
+    /// It could be read as an index and as an image.
+    #[error("it is ambiguous")]
+    Ambiguous,
+    /// Its body and its header name different media types.
+    #[error("its header and its body name different media types")]
+    MediaType,
+    /// It is of docker's first schema.
+    #[error("it is of docker's schema 1, which clients no longer read; push the image again")]
+    Schema1,
+}
+
+impl Error {
+    /// Whether the same request may succeed a little later: cached content may
+    /// be served instead. Permission is not stale data.
+    pub(crate) fn is_weather(&self) -> bool {
+        matches!(
+            self,
+            Self::RateLimited { .. } | Self::Unavailable { .. } | Self::Timeout { .. }
+        )
+    }
+
+    /// When the client should try again, where that is known.
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::RateLimited { retry_after, .. } | Self::Unavailable { retry_after, .. } => {
+                Some(*retry_after)
+            }
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! The knobs of the way to the upstreams.
+
+use std::time::Duration;
+
+/// How a [`super::Puller`] caches and waits.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    /// The most that cached manifests may weigh, in bytes.
+    pub(crate) cache_bytes: u64,
+    /// How long a tag is believed before it is asked for again, give or take
+    /// a tenth.
+    pub(crate) tag_ttl: Duration,
+    /// The longest wait for a connection, TLS included.
+    pub(crate) connect_timeout: Duration,
+    /// The longest wait for an answer's headers.
+    pub(crate) header_timeout: Duration,
+    /// The longest pause within a body. Nothing limits a whole blob.
+    pub(crate) stall_timeout: Duration,
+    /// How long a client is held while an upstream is unwell, in case that it
+    /// recovers; and how long one that could have a cached answer waits for a
+    /// newer one.
+    pub(crate) patience: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            cache_bytes: 256 << 20,
+            tag_ttl: Duration::from_secs(15),
+            connect_timeout: Duration::from_secs(5),
+            header_timeout: Duration::from_secs(30),
+            stall_timeout: Duration::from_secs(30),
+            patience: Duration::from_secs(4),
+        }
+    }
+}
