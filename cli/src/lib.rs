@@ -1,1 +1,16 @@
 //! metahubctl: administers a MetaHub, and runs one in a single process.
+//!
+//! It prints results to stdout, everything else to stderr, and exits with 0
+//! for done, 1 for failed and 2 for a wrong command line. Start at [`run`].
+
+mod cli;
+mod client;
+mod commands;
+mod config;
+mod failure;
+mod output;
+mod record;
+mod secret;
+
+pub use self::cli::{Cli, run};
+pub use self::failure::exit_code;

@@ -1,0 +1,98 @@
+//! The command line, and which command runs what.
+
+use std::io::Write;
+
+use clap::{Parser, Subcommand};
+
+use crate::{
+    commands::{
+        completions, cpu, login, machine_type, pin, recipe, rule, status, upstream, user, worker,
+    },
+    config::Config,
+    output::Output,
+};
+
+/// Administers a MetaHub, and runs one in a single process.
+#[derive(Debug, Parser)]
+#[command(name = "metahubctl", version, propagate_version = true)]
+pub struct Cli {
+    #[command(flatten)]
+    config: Config,
+
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Users: accounts that own machine types.
+    #[command(subcommand)]
+    User(user::Command),
+    /// Machine types: named descriptions of kinds of hosts.
+    #[command(subcommand)]
+    Type(machine_type::Command),
+    /// Logins: what hosts give to `docker login`.
+    #[command(subcommand)]
+    Login(login::Command),
+    /// Upstreams: registries that MetaHub pulls from.
+    #[command(subcommand)]
+    Upstream(upstream::Command),
+    /// Rules: requirements of variants that their author did not label.
+    #[command(subcommand)]
+    Rule(rule::Command),
+    /// Pins: variants that an admin has chosen for a type.
+    #[command(subcommand)]
+    Pin(pin::Command),
+    /// CPU names beyond the built-in table.
+    #[command(subcommand)]
+    Cpu(cpu::Command),
+    /// Recipes: how to make trimmed indexes again.
+    #[command(subcommand)]
+    Recipe(recipe::Command),
+    /// Workers: the proxies that serve the registry API.
+    #[command(subcommand)]
+    Worker(worker::Command),
+    /// Tells the state of the control plane and its workers.
+    Status,
+    /// Prints completions for a shell.
+    Completions(completions::Arguments),
+}
+
+/// Runs one command: results go to `out`, all else to `notes`.
+///
+/// # Errors
+///
+/// Fails with what went wrong; [`crate::exit_code`] says what to do next.
+pub async fn run(cli: Cli, out: &mut dyn Write, notes: &mut dyn Write) -> anyhow::Result<()> {
+    if let Command::Completions(arguments) = &cli.command {
+        return completions::run(arguments, out);
+    }
+    let settings = cli.config.resolve()?;
+    let mut output = Output::new(settings.format, out, notes);
+    let output = &mut output;
+    match cli.command {
+        Command::User(command) => user::run(command, &settings, output).await,
+        Command::Type(command) => machine_type::run(command, &settings, output).await,
+        Command::Login(command) => login::run(command, &settings, output).await,
+        Command::Upstream(command) => upstream::run(command, &settings, output).await,
+        Command::Rule(command) => rule::run(command, &settings, output).await,
+        Command::Pin(command) => pin::run(command, &settings, output).await,
+        Command::Cpu(command) => cpu::run(command, &settings, output).await,
+        Command::Recipe(command) => recipe::run(command, &settings, output).await,
+        Command::Worker(command) => worker::run(command, &settings, output).await,
+        Command::Status => status::run(&settings, output).await,
+        Command::Completions(_) => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+}

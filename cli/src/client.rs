@@ -1,0 +1,112 @@
+//! The connection to the control plane's admin API.
+//!
+//! The rest of metahubctl sees records only: protobuf stays in here and in
+//! [`convert`].
+
+mod calls;
+mod convert;
+
+use std::time::Duration;
+
+use anyhow::Context;
+use metahub_proto::admin::v1::admin_service_client::AdminServiceClient;
+use secrecy::{ExposeSecret, SecretString};
+use tonic::{
+    Request, Response, Status,
+    metadata::{Ascii, MetadataValue},
+    service::{Interceptor, interceptor::InterceptedService},
+    transport::{Channel, Endpoint},
+};
+use url::{Host, Url};
+
+pub(crate) use self::calls::Created;
+use crate::{config::Settings, failure::Failure};
+
+/// How long the control plane may take to accept a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long it may take to answer.
+const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A connection with an admin token.
+#[derive(Clone)]
+pub(crate) struct Client {
+    rpc: AdminServiceClient<InterceptedService<Channel, Bearer>>,
+    url: Url,
+}
+
+/// Adds the admin token to each call.
+#[derive(Clone)]
+struct Bearer(MetadataValue<Ascii>);
+
+impl Client {
+    /// Connects as the settings say.
+    pub(crate) async fn connect(settings: &Settings) -> anyhow::Result<Self> {
+        if !settings.insecure && settings.control.scheme() == "http" && !is_local(&settings.control)
+        {
+            let url = settings.control.clone();
+            return Err(Failure::PlainText { url }.into());
+        }
+        Self::connect_to(&settings.control, &settings.token()?).await
+    }
+
+    /// Connects to the control plane at `url`.
+    pub(crate) async fn connect_to(url: &Url, token: &SecretString) -> anyhow::Result<Self> {
+        let mut bearer: MetadataValue<Ascii> = format!("Bearer {}", token.expose_secret())
+            .parse()
+            .context("the admin token holds what no token holds; is it the right file?")?;
+        bearer.set_sensitive(true);
+        let channel = Endpoint::from_shared(url.to_string())
+            .with_context(|| format!("{url} is no URL of a control plane"))?
+            .connect_timeout(CONNECT_TIMEOUT)
+            .timeout(CALL_TIMEOUT)
+            .connect()
+            .await
+            .map_err(|error| Failure::Unreachable {
+                url: url.clone(),
+                source: error.into(),
+            })?;
+        Ok(Self {
+            rpc: AdminServiceClient::with_interceptor(channel, Bearer(bearer)),
+            url: url.clone(),
+        })
+    }
+
+    /// The message of an answer, or what the control plane means by its error.
+    fn answer<T>(&self, answer: Result<Response<T>, Status>) -> Result<T, Failure> {
+        answer
+            .map(Response::into_inner)
+            .map_err(|status| Failure::of(status, &self.url))
+    }
+}
+
+impl Interceptor for Bearer {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        request
+            .metadata_mut()
+            .insert("authorization", self.0.clone());
+        Ok(request)
+    }
+}
+
+/// Whether a URL is on this host, so that no one else sees plain text.
+fn is_local(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_loopback_counts_as_this_host() {
+        let local = |url: &str| is_local(&url.parse().unwrap());
+
+        assert!(local("http://127.0.0.1:7400") && local("http://[::1]:7400"));
+        assert!(!local("http://10.0.0.1:7400") && !local("http://localhost.example:7400"));
+    }
+}

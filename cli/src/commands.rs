@@ -1,0 +1,13 @@
+//! One module for each noun of the command line.
+
+pub(crate) mod completions;
+pub(crate) mod cpu;
+pub(crate) mod login;
+pub(crate) mod machine_type;
+pub(crate) mod pin;
+pub(crate) mod recipe;
+pub(crate) mod rule;
+pub(crate) mod status;
+pub(crate) mod upstream;
+pub(crate) mod user;
+pub(crate) mod worker;

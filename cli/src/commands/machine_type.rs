@@ -1,0 +1,165 @@
+//! `metahubctl type`: named descriptions of kinds of hosts.
+
+mod shape;
+
+use anyhow::Context;
+use serde::Serialize;
+
+use self::shape::{Edit, Shape};
+use crate::{
+    client::{Client, Created},
+    commands::login::{self, Shown},
+    config::Settings,
+    failure::Failure,
+    output::Output,
+    record::MachineType,
+};
+
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Command {
+    /// Creates a machine type and a login for it, and shows the login's secret
+    /// once.
+    Create {
+        #[command(flatten)]
+        key: Key,
+        /// What the host has, for example `cpu:broadwell`; repeatable.
+        #[arg(long = "feature", value_name = "FEATURE", value_delimiter = ',')]
+        features: Vec<String>,
+        #[command(flatten)]
+        shape: Shape,
+        /// Create no login.
+        #[arg(long)]
+        no_login: bool,
+        /// Let hosts add features after `+` in the login's name.
+        #[arg(long, conflicts_with = "no_login")]
+        allow_selectors: bool,
+    },
+    /// Lists machine types.
+    List {
+        /// Only those of this user.
+        #[arg(long)]
+        user: Option<String>,
+    },
+    /// Shows all of a machine type.
+    Show {
+        #[command(flatten)]
+        key: Key,
+    },
+    /// Changes what the flags name, and nothing else.
+    Update {
+        #[command(flatten)]
+        key: Key,
+        #[command(flatten)]
+        edit: Edit,
+    },
+    /// Deletes a machine type with its logins and pins.
+    Delete {
+        #[command(flatten)]
+        key: Key,
+    },
+}
+
+/// Which machine type is meant.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Key {
+    /// The machine type's name, for example `type1`.
+    #[arg(value_name = "TYPE")]
+    name: String,
+    /// The user that owns it.
+    #[arg(long)]
+    user: String,
+}
+
+/// A new machine type as programs read it.
+#[derive(Serialize)]
+struct CreatedType<'a> {
+    #[serde(flatten)]
+    machine_type: &'a MachineType,
+    login: Option<&'a Shown>,
+    warnings: &'a [String],
+}
+
+pub(crate) async fn run(
+    command: Command,
+    settings: &Settings,
+    output: &mut Output<'_>,
+) -> anyhow::Result<()> {
+    let client = Client::connect(settings).await?;
+    match command {
+        Command::Create {
+            key,
+            features,
+            shape,
+            no_login,
+            allow_selectors,
+        } => {
+            let machine_type = key.with(shape.create(features));
+            let created = create(&client, machine_type, !no_login, allow_selectors).await?;
+            print_created(created, &login::registry(settings, &client).await, output)
+        }
+        Command::List { user } => output.list(&client.machine_types(user.as_deref()).await?),
+        Command::Show { key } => {
+            let machine_type = client.machine_type(&key.user, &key.name).await?;
+            let text = serde_saphyr::to_string(&machine_type).context("cannot write YAML")?;
+            output.record(&machine_type, &text)
+        }
+        Command::Update { key, edit } => {
+            let mut machine_type = client.machine_type(&key.user, &key.name).await?;
+            edit.apply(&mut machine_type.shape);
+            let updated = client.update_type(machine_type).await?;
+            output.warn(&updated.warnings)?;
+            let text = format!("Updated type {}/{}.", key.user, key.name);
+            output.record(&updated.machine_type, &text)
+        }
+        Command::Delete { key } => {
+            client.delete_type(&key.user, &key.name).await?;
+            output.done(&format!("Deleted type {}/{}.", key.user, key.name))
+        }
+    }
+}
+
+impl Key {
+    fn with(self, shape: metahub_policy::MachineType) -> MachineType {
+        MachineType {
+            user: self.user,
+            name: self.name,
+            shape,
+        }
+    }
+}
+
+async fn create(
+    client: &Client,
+    machine_type: MachineType,
+    with_login: bool,
+    allow_selectors: bool,
+) -> anyhow::Result<Created> {
+    let user = machine_type.user.clone();
+    let created = client
+        .create_type(machine_type, with_login, allow_selectors)
+        .await;
+    match created {
+        Err(failure @ Failure::NotFound(_)) => Err(anyhow::Error::from(failure).context(format!(
+            "user `{user}` does not exist: create it first with `metahubctl user create {user}`"
+        ))),
+        other => Ok(other?),
+    }
+}
+
+fn print_created(created: Created, registry: &str, output: &mut Output<'_>) -> anyhow::Result<()> {
+    output.warn(&created.warnings)?;
+    let login = created.login.map(|login| Shown::of(login, registry));
+    let mut text = format!(
+        "Created type {}/{}.\n",
+        created.machine_type.user, created.machine_type.name,
+    );
+    if let Some(login) = &login {
+        text += &format!("\n{}", login.text());
+    }
+    let record = CreatedType {
+        machine_type: &created.machine_type,
+        login: login.as_ref(),
+        warnings: &created.warnings,
+    };
+    output.record(&record, &text)
+}

@@ -1,0 +1,32 @@
+//! `metahubctl status`: the state of the control plane and its workers.
+
+use crate::{
+    client::Client,
+    config::Settings,
+    output::Output,
+    record::{Revision, Status},
+};
+
+pub(crate) async fn run(settings: &Settings, output: &mut Output<'_>) -> anyhow::Result<()> {
+    let status = Client::connect(settings).await?.status().await?;
+    output.record(&status, &text(&status, settings))
+}
+
+fn text(status: &Status, settings: &Settings) -> String {
+    format!(
+        "control plane  {} (version {})\n\
+         revision       {}\n\
+         users          {}\n\
+         types          {}\n\
+         logins         {}\n\
+         workers        {} connected, {} at this revision\n",
+        settings.control,
+        status.version,
+        Revision::text(status.revision),
+        status.users,
+        status.machine_types,
+        status.logins,
+        status.workers_connected,
+        status.workers_current,
+    )
+}

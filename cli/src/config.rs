@@ -1,0 +1,189 @@
+//! The settings: flags first, then the environment, then the settings file.
+
+use std::{
+    env::home_dir,
+    fs,
+    io::ErrorKind,
+    path::{Path, PathBuf},
+};
+
+use anyhow::Context;
+use secrecy::SecretString;
+use serde::Deserialize;
+use url::Url;
+
+use crate::{failure::Failure, output::Format, secret};
+
+const DEFAULT_CONTROL: &str = "http://127.0.0.1:7400";
+/// Where `metahubctl up` leaves its admin token.
+const LOCAL_TOKEN: &str = "metahub-data/admin-token";
+
+/// The settings that every command shares.
+#[derive(Debug, Default, clap::Args)]
+pub(crate) struct Config {
+    /// The control plane [default: http://127.0.0.1:7400].
+    #[arg(long, global = true, env = "METAHUB_CONTROL", value_name = "URL")]
+    control: Option<Url>,
+
+    /// The file that holds the admin token; `-` is stdin [default:
+    /// ./metahub-data/admin-token].
+    #[arg(long, global = true, env = "METAHUB_TOKEN_FILE", value_name = "FILE")]
+    token_file: Option<PathBuf>,
+
+    /// The registry's address to show in `docker login` lines [default: that
+    /// of a connected worker].
+    #[arg(
+        long,
+        global = true,
+        env = "METAHUB_REGISTRY",
+        value_name = "HOST:PORT"
+    )]
+    registry: Option<String>,
+
+    /// How to print records [default: table].
+    #[arg(short, long, global = true, env = "METAHUB_OUTPUT", value_enum)]
+    output: Option<Format>,
+
+    /// Send the admin token in plain text to other hosts than this one.
+    #[arg(long, global = true, env = "METAHUB_INSECURE")]
+    insecure: bool,
+
+    /// The settings file [default: ~/.config/metahub/config.toml].
+    #[arg(long, global = true, env = "METAHUB_SETTINGS", value_name = "FILE")]
+    settings: Option<PathBuf>,
+
+    /// Where settings files are, as the XDG base directory specification has it.
+    #[arg(long, global = true, env = "XDG_CONFIG_HOME", hide = true)]
+    xdg_config_home: Option<PathBuf>,
+}
+
+/// What the settings file may hold. Paths in it are relative to it.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct SettingsFile {
+    control: Option<Url>,
+    token_file: Option<PathBuf>,
+    registry: Option<String>,
+    output: Option<Format>,
+    #[serde(default)]
+    insecure: bool,
+}
+
+/// The settings, with all sources taken together.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    /// The control plane.
+    pub(crate) control: Url,
+    /// The registry's address to show, when it is set.
+    pub(crate) registry: Option<String>,
+    /// How to print records.
+    pub(crate) format: Format,
+    /// Whether plain text may leave this host.
+    pub(crate) insecure: bool,
+    token_file: Option<PathBuf>,
+}
+
+impl Config {
+    /// Takes flags, environment and settings file together.
+    pub(crate) fn resolve(self) -> anyhow::Result<Settings> {
+        let file = self.settings_file()?;
+        let default = || Url::parse(DEFAULT_CONTROL).context("the default URL is wrong");
+        Ok(Settings {
+            control: self.control.or(file.control).map_or_else(default, Ok)?,
+            registry: self.registry.or(file.registry),
+            format: self.output.or(file.output).unwrap_or_default(),
+            insecure: self.insecure || file.insecure,
+            token_file: self.token_file.or(file.token_file),
+        })
+    }
+
+    fn settings_file(&self) -> anyhow::Result<SettingsFile> {
+        if let Some(path) = &self.settings {
+            return SettingsFile::read(path);
+        }
+        let base = self
+            .xdg_config_home
+            .clone()
+            .or_else(|| home_dir().map(|home| home.join(".config")));
+        match base.map(|base| base.join("metahub/config.toml")) {
+            Some(path) if path.exists() => SettingsFile::read(&path),
+            _ => Ok(SettingsFile::default()),
+        }
+    }
+}
+
+impl SettingsFile {
+    fn read(path: &Path) -> anyhow::Result<Self> {
+        let wrong = || format!("cannot read the settings in {}", path.display());
+        let text = fs::read_to_string(path).with_context(wrong)?;
+        let mut file: Self = toml::from_str(&text).with_context(wrong)?;
+        if let (Some(token_file), Some(dir)) = (&mut file.token_file, path.parent()) {
+            *token_file = dir.join(&*token_file);
+        }
+        Ok(file)
+    }
+}
+
+impl Settings {
+    /// The admin token. Read anew at each call, for it may be stdin.
+    pub(crate) fn token(&self) -> anyhow::Result<SecretString> {
+        match &self.token_file {
+            Some(path) => secret::read(path),
+            None => match fs::metadata(LOCAL_TOKEN) {
+                Err(error) if error.kind() == ErrorKind::NotFound => Err(Failure::NoToken.into()),
+                _ => secret::read(Path::new(LOCAL_TOKEN)),
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use secrecy::ExposeSecret;
+
+    use super::*;
+
+    fn resolve(config: Config, settings: &str) -> anyhow::Result<Settings> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("config.toml");
+        fs::write(&path, settings).unwrap();
+        Config {
+            settings: Some(path),
+            ..config
+        }
+        .resolve()
+    }
+
+    #[test]
+    fn a_flag_wins_over_the_settings_file() {
+        let flags = Config {
+            control: Some("http://flag:1".parse().unwrap()),
+            ..Config::default()
+        };
+
+        let settings = resolve(flags, "control = 'http://file:1'\noutput = 'json'").unwrap();
+
+        assert_eq!(settings.control.as_str(), "http://flag:1/");
+        assert_eq!(settings.format, Format::Json);
+    }
+
+    #[test]
+    fn an_unknown_setting_is_refused_by_name() {
+        let error = resolve(Config::default(), "contrl = 'http://file:1'").unwrap_err();
+
+        assert!(format!("{error:#}").contains("contrl"), "{error:#}");
+    }
+
+    #[test]
+    fn a_token_file_is_relative_to_the_settings_that_name_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("config.toml");
+        fs::write(&path, "token-file = 'token'").unwrap();
+        fs::write(dir.path().join("token"), "secret").unwrap();
+
+        let file = SettingsFile::read(&path).unwrap();
+
+        let token = secret::read(&file.token_file.unwrap()).unwrap();
+        assert_eq!(token.expose_secret(), "secret");
+    }
+}

@@ -1,0 +1,149 @@
+//! What can go wrong between metahubctl and the control plane, and what to do
+//! next.
+
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
+
+use tonic::{Code, Status};
+use url::Url;
+
+/// A request that the control plane did not fulfil.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    #[error("cannot reach the control plane at {url}")]
+    Unreachable {
+        url: Url,
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    #[error("the control plane at {url} is on another host, and plain text would show the token")]
+    PlainText { url: Url },
+    #[error("there is no admin token")]
+    NoToken,
+    #[error("the control plane does not take the admin token: {0}")]
+    Unauthenticated(String),
+    #[error("the admin token may not do this: {0}")]
+    Forbidden(String),
+    #[error("{0}")]
+    NotFound(String),
+    #[error("{0}")]
+    AlreadyExists(String),
+    #[error("{0}")]
+    Invalid(String),
+    #[error("the control plane does not know this command")]
+    Unknown,
+    #[error("the control plane failed: {0}")]
+    Failed(String),
+}
+
+impl Failure {
+    /// What the control plane at `url` means by `status`.
+    pub(crate) fn of(status: Status, url: &Url) -> Self {
+        let message = status.message().to_owned();
+        match status.code() {
+            Code::Unauthenticated => Self::Unauthenticated(message),
+            Code::PermissionDenied => Self::Forbidden(message),
+            Code::NotFound => Self::NotFound(message),
+            Code::AlreadyExists => Self::AlreadyExists(message),
+            Code::InvalidArgument | Code::FailedPrecondition | Code::OutOfRange => {
+                Self::Invalid(message)
+            }
+            Code::Unimplemented => Self::Unknown,
+            Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled => Self::Unreachable {
+                url: url.clone(),
+                source: message.into(),
+            },
+            Code::Ok
+            | Code::Unknown
+            | Code::ResourceExhausted
+            | Code::Aborted
+            | Code::Internal
+            | Code::DataLoss => Self::Failed(message),
+        }
+    }
+
+    /// What to do next, where there is something to do.
+    fn next_step(&self) -> Option<&'static str> {
+        match self {
+            Self::Unreachable { .. } => {
+                Some("start one with `metahubctl up`, or say where it is with --control URL")
+            }
+            Self::PlainText { .. } => {
+                Some("run metahubctl on the control plane's host, or accept it with --insecure")
+            }
+            Self::NoToken => Some(
+                "the control plane writes one to `admin-token` in its data directory at its first \
+                 start: run metahubctl where ./metahub-data is, or give --token-file FILE",
+            ),
+            Self::Unauthenticated(_) => Some(
+                "give the control plane's own token with --token-file FILE: it is the file \
+                 `admin-token` in its data directory",
+            ),
+            Self::Unknown => Some("upgrade the control plane, or use its own metahubctl"),
+            _ => None,
+        }
+    }
+}
+
+/// Reports a result to `notes` and says what the process exits with.
+pub fn exit_code(result: anyhow::Result<()>, notes: &mut dyn Write) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            // A closed stderr leaves no one to tell.
+            let _ = notes.write_all(report(&error).as_bytes());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// What people read when a command failed.
+fn report(error: &anyhow::Error) -> String {
+    let mut text = format!("metahubctl: {error}\n");
+    let mut last = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !last.contains(&cause) {
+            text += &format!("  cause: {cause}\n");
+        }
+        last = cause;
+    }
+    let failure = error.chain().find_map(|cause| cause.downcast_ref());
+    if let Some(step) = failure.and_then(Failure::next_step) {
+        text += &format!("  next: {step}\n");
+    }
+    text
+}
+
+/// Whether the reader of stdout has gone, as `head` does.
+fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<io::Error>())
+        .any(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refused_token_says_where_the_token_comes_from() {
+        let url = Url::parse("http://127.0.0.1:7400").unwrap();
+        let failure = Failure::of(Status::unauthenticated("unknown token"), &url);
+
+        let text = report(&failure.into());
+
+        assert!(text.contains("admin-token"), "{text}");
+        assert!(text.contains("unknown token"), "{text}");
+    }
+
+    #[test]
+    fn a_reader_that_leaves_is_no_failure() {
+        let error = anyhow::Error::from(io::Error::from(io::ErrorKind::BrokenPipe));
+
+        assert!(is_closed_pipe(&error.context("cannot print")));
+    }
+}
