@@ -1,7 +1,7 @@
 //! Image indexes (OCI) and manifest lists (docker), read for selection.
 //!
 //! Reading never changes them: what is served is cut out of the source bytes,
-//! see [`crate::trim`].
+//! see [`crate::trim()`].
 
 use std::collections::BTreeMap;
 
