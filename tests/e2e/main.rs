@@ -1,1 +1,4 @@
 //! End-to-end tests: one binary, one module for each subject.
+
+#[cfg(feature = "real-parts")]
+mod parts;

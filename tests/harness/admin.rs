@@ -1,0 +1,139 @@
+//! The admin API, as a test uses it.
+
+use metahub_proto::{
+    admin::v1::{self as pb, admin_service_client::AdminServiceClient},
+    policy::v1 as policy,
+};
+use tonic::{
+    Request, Status,
+    metadata::{Ascii, MetadataValue},
+    service::{Interceptor, interceptor::InterceptedService},
+    transport::{Channel, Endpoint},
+};
+
+use crate::wait::eventually;
+
+/// A connection with an admin token.
+#[derive(Clone, Debug)]
+pub struct Admin {
+    client: Client,
+}
+
+/// The generated client, for calls that [`Admin`] has no word for.
+pub type Client = AdminServiceClient<InterceptedService<Channel, Token>>;
+
+/// Adds the admin token to each call.
+#[derive(Clone, Debug)]
+pub struct Token(MetadataValue<Ascii>);
+
+/// What a host gives to `docker login`.
+#[derive(Clone, Debug)]
+pub struct Login {
+    /// `<user>-<type>`.
+    pub name: String,
+    /// Its secret.
+    pub secret: String,
+}
+
+impl Interceptor for Token {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        let metadata = request.metadata_mut();
+        metadata.insert("authorization", self.0.clone());
+        Ok(request)
+    }
+}
+
+impl Admin {
+    /// Connects when it is first used.
+    pub fn connect(url: &str, token: &str) -> Self {
+        let channel = Endpoint::from_shared(url.to_owned())
+            .expect("a URL")
+            .connect_lazy();
+        let bearer = format!("Bearer {token}").parse().expect("a token is ASCII");
+        Self {
+            client: AdminServiceClient::with_interceptor(channel, Token(bearer)),
+        }
+    }
+
+    /// The generated client.
+    pub fn client(&mut self) -> &mut Client {
+        &mut self.client
+    }
+
+    /// Creates a user without a password.
+    pub async fn create_user(&mut self, name: &str) {
+        let request = pb::CreateUserRequest {
+            name: name.into(),
+            password: String::new(),
+        };
+        self.client
+            .create_user(request)
+            .await
+            .expect("the user is created");
+    }
+
+    /// Creates a machine type for linux, with a login.
+    pub async fn create_type(&mut self, user: &str, name: &str, features: &[&str]) -> Login {
+        let machine_type = policy::MachineType {
+            user: user.into(),
+            name: name.into(),
+            os: "linux".into(),
+            features: features.iter().map(|f| (*f).into()).collect(),
+            ..Default::default()
+        };
+        self.create(machine_type).await
+    }
+
+    /// Creates a machine type, with a login.
+    pub async fn create(&mut self, machine_type: policy::MachineType) -> Login {
+        let request = pb::CreateTypeRequest {
+            machine_type: Some(machine_type),
+            ..Default::default()
+        };
+        let answer = self.client.create_type(request).await;
+        let answer = answer.expect("the type is created").into_inner();
+        let login = answer.login.expect("it has a login");
+        Login {
+            name: login.name,
+            secret: login.secret,
+        }
+    }
+
+    /// Deletes a login.
+    pub async fn delete_login(&mut self, name: &str) {
+        let request = pb::DeleteLoginRequest { name: name.into() };
+        self.client
+            .delete_login(request)
+            .await
+            .expect("the login is deleted");
+    }
+
+    /// Makes the registry at `url` the default upstream, open to all.
+    pub async fn put_default_upstream(&mut self, name: &str, url: &str) {
+        let upstream = policy::Upstream {
+            name: name.into(),
+            url: url.into(),
+            is_default: true,
+            ..Default::default()
+        };
+        let request = pb::PutUpstreamRequest {
+            upstream: Some(upstream),
+        };
+        self.client
+            .put_upstream(request)
+            .await
+            .expect("the upstream is taken");
+    }
+
+    /// Waits until `workers` workers are connected and serve the newest policy.
+    pub async fn all_current(&mut self, workers: usize) {
+        let client = &mut self.client;
+        eventually("all workers serve the newest policy", async || {
+            let answer = client.list_workers(pb::ListWorkersRequest {}).await;
+            let fleet = answer.expect("workers are listed").into_inner();
+            let current = |w: &&pb::Worker| w.connected && w.applied == fleet.revision;
+            fleet.workers.iter().filter(current).count() == workers
+        })
+        .await;
+    }
+}

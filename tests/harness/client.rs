@@ -1,0 +1,104 @@
+//! A registry client that hides nothing: what tests see is what was sent.
+
+use std::net::SocketAddr;
+
+use reqwest::{Method, RequestBuilder, Response};
+
+use crate::admin::Login;
+
+/// The types of manifest that today's clients take.
+pub const ALL_MANIFESTS: &str = "application/vnd.docker.distribution.manifest.v2+json, \
+    application/vnd.docker.distribution.manifest.list.v2+json, \
+    application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json";
+
+/// A client of one registry with one login.
+#[derive(Clone, Debug)]
+pub struct RegistryClient {
+    base: String,
+    login: Option<Login>,
+    http: reqwest::Client,
+}
+
+impl RegistryClient {
+    /// A client of the registry at `addr`.
+    pub fn new(addr: SocketAddr, login: &Login) -> Self {
+        Self {
+            login: Some(login.clone()),
+            ..Self::anonymous(addr)
+        }
+    }
+
+    /// A client that never says who it is.
+    pub fn anonymous(addr: SocketAddr) -> Self {
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .build()
+            .expect("a client without surprises");
+        Self {
+            base: format!("http://{addr}"),
+            login: None,
+            http,
+        }
+    }
+
+    /// A request for `path`, for example `/v2/`.
+    pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        let request = self.http.request(method, format!("{}{path}", self.base));
+        match &self.login {
+            Some(login) => request.basic_auth(&login.name, Some(&login.secret)),
+            None => request,
+        }
+    }
+
+    /// The answer to a GET.
+    pub async fn get(&self, path: &str) -> Response {
+        sent(self.request(Method::GET, path)).await
+    }
+
+    /// The answer to a GET of a manifest, by a client that takes every type.
+    pub async fn manifest(&self, repository: &str, reference: &str) -> Response {
+        let path = format!("/v2/{repository}/manifests/{reference}");
+        sent(
+            self.request(Method::GET, &path)
+                .header("accept", ALL_MANIFESTS),
+        )
+        .await
+    }
+
+    /// The digest that a manifest's answer names, for an answer that must be
+    /// good.
+    pub async fn digest(&self, repository: &str, reference: &str) -> String {
+        let answer = self.manifest(repository, reference).await;
+        assert_eq!(
+            answer.status(),
+            200,
+            "{}",
+            answer.text().await.unwrap_or_default()
+        );
+        header(&answer, "docker-content-digest")
+    }
+}
+
+/// Sends `request`; fails the test when there is no answer.
+pub async fn sent(request: RequestBuilder) -> Response {
+    request.send().await.expect("the registry answers")
+}
+
+/// A header that must be there.
+#[track_caller]
+pub fn header(answer: &Response, name: &str) -> String {
+    let value = answer.headers().get(name);
+    let value = value.unwrap_or_else(|| panic!("no {name} in {:?}", answer.headers()));
+    value.to_str().expect("a header is text").to_owned()
+}
+
+/// The code and message of the first error of an answer's body.
+pub async fn error(answer: Response) -> (String, String) {
+    let body = answer.text().await.expect("an error has a body");
+    let json: serde_json::Value = serde_json::from_str(&body)
+        .unwrap_or_else(|_| panic!("an error is JSON, this is not: {body}"));
+    let error = &json["errors"][0];
+    let text = |key: &str| error[key].as_str().unwrap_or_default().to_owned();
+    (text("code"), text("message"))
+}

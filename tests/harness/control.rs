@@ -1,0 +1,150 @@
+//! Control planes: inside the test, or as a process that can be killed.
+
+use std::{
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use clap::Parser as _;
+use metahub_control::{App, Config};
+use tempfile::TempDir;
+
+use crate::{
+    admin::Admin, port::free_addr, process::Process, program::ours, running::Running,
+    wait::eventually,
+};
+
+/// Where a control plane keeps its state, and where it serves: what stays when
+/// it is started again.
+#[derive(Clone, Debug)]
+pub struct Place {
+    addr: SocketAddr,
+    dir: Arc<TempDir>,
+}
+
+/// A control plane that serves inside the test until it is dropped.
+#[derive(Debug)]
+pub struct Control {
+    place: Place,
+    running: Running,
+}
+
+/// A control plane that is a process of its own.
+#[derive(Debug)]
+pub struct ControlProcess {
+    place: Place,
+    process: Process,
+}
+
+impl Place {
+    fn fresh() -> Self {
+        Self {
+            addr: free_addr(),
+            dir: Arc::new(TempDir::new().expect("a temporary directory")),
+        }
+    }
+
+    fn args(&self) -> [String; 2] {
+        [
+            format!("--grpc-addr={}", self.addr),
+            format!("--data-dir={}", self.dir.path().display()),
+        ]
+    }
+
+    /// Where it serves gRPC, as a URL.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.addr)
+    }
+
+    /// The file that holds the worker token.
+    pub fn worker_token_file(&self) -> PathBuf {
+        self.dir.path().join("worker-token")
+    }
+
+    /// The file that holds the admin token.
+    pub fn admin_token_file(&self) -> PathBuf {
+        self.dir.path().join("admin-token")
+    }
+
+    /// Connects as the admin.
+    pub fn admin(&self) -> Admin {
+        let token = fs::read_to_string(self.admin_token_file()).expect("there is an admin token");
+        Admin::connect(&self.url(), token.trim())
+    }
+}
+
+impl Control {
+    /// Starts one with no state.
+    pub async fn start() -> Self {
+        Self::start_at(Place::fresh()).await
+    }
+
+    /// Starts one where another has been.
+    pub async fn start_at(place: Place) -> Self {
+        let program = ["metahub-control".to_owned()];
+        let args = program.into_iter().chain(place.args());
+        let app = App::bind(Config::parse_from(args))
+            .await
+            .expect("the control plane binds");
+        assert_same_file(app.admin_token_file(), &place.admin_token_file());
+        assert_same_file(app.worker_token_file(), &place.worker_token_file());
+        Self {
+            place,
+            running: Running::spawn(|shutdown| app.run(shutdown)),
+        }
+    }
+
+    /// Where it is.
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// Shuts it down, and says where it was.
+    pub async fn stop(self) -> Place {
+        self.running.stop().await;
+        self.place
+    }
+}
+
+fn assert_same_file(said: &Path, expected: &Path) {
+    assert_eq!(said, expected, "a token is where the harness looks for it");
+}
+
+impl ControlProcess {
+    /// Starts one with no state, and waits until it answers.
+    pub async fn start() -> Self {
+        Self::start_at(Place::fresh()).await
+    }
+
+    /// Starts one where another has been, and waits until it answers.
+    pub async fn start_at(place: Place) -> Self {
+        let program = ours("metahub-control");
+        let process = Process::start("metahub-control", &program, place.args(), place.dir.path());
+        let mut control = Self { place, process };
+        control.answers().await;
+        control
+    }
+
+    async fn answers(&mut self) {
+        let Self { place, process } = self;
+        eventually("the control plane answers", async || {
+            assert!(process.is_running(), "it ended\n{}", process.tail());
+            tokio::net::TcpStream::connect(place.addr).await.is_ok()
+                && place.admin_token_file().exists()
+        })
+        .await;
+    }
+
+    /// Where it is.
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// Kills it, and says where it was.
+    pub fn kill(mut self) -> Place {
+        self.process.kill();
+        self.place.clone()
+    }
+}

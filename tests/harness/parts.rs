@@ -1,0 +1,50 @@
+//! Real registries, load balancers and container engines.
+//!
+//! Each keeps all its state in a temporary directory, listens on a free port of
+//! loopback, and ends with the test. One that is not on this machine fails the
+//! test, and says what to install.
+
+mod containerd;
+mod containers;
+mod docker_registry;
+mod dockerd;
+mod traefik;
+
+use std::path::{Path, PathBuf};
+
+pub use self::containerd::Containerd;
+pub use self::containers::Containers;
+pub use self::docker_registry::DockerRegistry;
+pub use self::dockerd::Dockerd;
+pub use self::traefik::{HealthCheck, Traefik};
+use crate::{process::Process, wait::eventually};
+
+/// Waits until `url` answers with 200.
+async fn http_answers(process: &mut Process, url: &str) {
+    answers(process, async || {
+        reqwest::get(url)
+            .await
+            .is_ok_and(|r| r.status().is_success())
+    })
+    .await;
+}
+
+/// Waits until `ready` says true; fails at once when the program ends.
+async fn answers(process: &mut Process, mut ready: impl AsyncFnMut() -> bool) {
+    let what = format!("{process:?} answers");
+    eventually(&what, async || {
+        assert!(process.is_running(), "it ended\n{}", process.tail());
+        ready().await
+    })
+    .await;
+}
+
+/// Puts a program into namespaces of its own for processes and mounts: what it
+/// starts and mounts ends with it.
+fn own_namespaces(program: &Path, args: Vec<String>) -> (PathBuf, Vec<String>) {
+    let flags = ["--mount", "--pid", "--fork", "--kill-child", "--mount-proc"];
+    let mut all: Vec<String> = flags.map(String::from).to_vec();
+    all.push(program.display().to_string());
+    all.extend(args);
+    ("unshare".into(), all)
+}

@@ -1,0 +1,86 @@
+//! A containerd of the test's own, and `ctr`.
+
+use std::{
+    fs,
+    path::PathBuf,
+    sync::atomic::{AtomicU32, Ordering},
+};
+
+use tempfile::TempDir;
+
+use crate::{
+    invocation::{Outcome, run},
+    parts::{answers, own_namespaces},
+    process::Process,
+    program::Program,
+};
+
+const DAEMON: Program = Program {
+    name: "containerd",
+    install: "install the Debian package containerd",
+};
+const CLIENT: Program = Program {
+    name: "ctr",
+    install: "install the Debian package containerd",
+};
+
+/// A daemon with its own state and socket.
+#[derive(Debug)]
+pub struct Containerd {
+    _process: Process,
+    client: PathBuf,
+    socket: String,
+    _dir: TempDir,
+}
+
+impl Containerd {
+    /// Starts one, and waits until it answers.
+    pub async fn start() -> Self {
+        let dir = TempDir::new().expect("a temporary directory");
+        let path = |name: &str| dir.path().join(name).display().to_string();
+        let socket = path("containerd.sock");
+        let config = format!(
+            "version = 2\nroot = '{}'\nstate = '{}'\ndisabled_plugins = ['io.containerd.grpc.v1.cri']\n[grpc]\naddress = '{socket}'\n",
+            path("root"),
+            path("state"),
+        );
+        fs::write(path("config.toml"), config).expect("the configuration can be written");
+        let args = vec!["--config".to_owned(), path("config.toml")];
+        let (program, args) = own_namespaces(&DAEMON.path(), args);
+        let mut process = Process::start("containerd", &program, args, dir.path());
+        let client = CLIENT.path();
+        answers(&mut process, async || {
+            run(&client, ["-a", &socket, "version"])
+                .await
+                .status
+                .success()
+        })
+        .await;
+        Self {
+            _process: process,
+            client,
+            socket,
+            _dir: dir,
+        }
+    }
+
+    /// Runs ctr with `args`.
+    pub async fn ctr(&self, args: &[&str]) -> Outcome {
+        let place = ["-a", &self.socket];
+        run(&self.client, place.iter().chain(args)).await
+    }
+
+    /// Pulls `image` over plain HTTP with a login.
+    pub async fn pull(&self, image: &str, login: &str, secret: &str) -> Outcome {
+        let user = format!("{login}:{secret}");
+        let args = ["images", "pull", "--plain-http", "--user", &user, image];
+        self.ctr(&args).await
+    }
+
+    /// Runs an image that is here.
+    pub async fn run(&self, image: &str) -> Outcome {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let id = format!("c{}", NEXT.fetch_add(1, Ordering::Relaxed));
+        self.ctr(&["run", "--rm", image, &id]).await
+    }
+}

@@ -1,0 +1,139 @@
+//! Podman, buildah and skopeo, each with storage and logins of its own.
+
+use std::{fs, path::PathBuf};
+
+use tempfile::TempDir;
+
+use crate::{
+    invocation::{Outcome, run, run_with_input},
+    program::Program,
+};
+
+/// One of the programs, and a place for its state.
+#[derive(Debug)]
+pub struct Containers {
+    path: PathBuf,
+    place: Vec<String>,
+    dir: TempDir,
+}
+
+impl Containers {
+    /// Podman.
+    pub fn podman() -> Self {
+        Self::with_storage(&Program {
+            name: "podman",
+            install: "install the Debian package podman",
+        })
+    }
+
+    /// Buildah.
+    pub fn buildah() -> Self {
+        Self::with_storage(&Program {
+            name: "buildah",
+            install: "install the Debian package buildah",
+        })
+    }
+
+    /// Skopeo, which has no storage.
+    pub fn skopeo() -> Self {
+        let program = Program {
+            name: "skopeo",
+            install: "install the Debian package skopeo",
+        };
+        Self::at(
+            &program,
+            TempDir::new().expect("a temporary directory"),
+            Vec::new(),
+        )
+    }
+
+    fn with_storage(program: &Program) -> Self {
+        let dir = TempDir::new().expect("a temporary directory");
+        let path = |name: &str| dir.path().join(name).display().to_string();
+        let place = vec![
+            format!("--root={}", path("root")),
+            format!("--runroot={}", path("run")),
+            "--storage-driver=vfs".into(),
+        ];
+        Self::at(program, dir, place)
+    }
+
+    /// The programs refuse an authfile that is not there.
+    fn at(program: &Program, dir: TempDir, place: Vec<String>) -> Self {
+        fs::write(dir.path().join("auth.json"), "{}").expect("the authfile can be written");
+        Self {
+            path: program.path(),
+            place,
+            dir,
+        }
+    }
+
+    /// Runs the program with `args`.
+    pub async fn run(&self, args: &[&str]) -> Outcome {
+        let place = self.place.iter().map(String::as_str);
+        run(&self.path, place.chain(args.iter().copied())).await
+    }
+
+    /// Logs in at `registry`. The login stays until the next one.
+    pub async fn login(&self, registry: &str, login: &str, secret: &str) -> Outcome {
+        let authfile = self.authfile();
+        let place = self.place.iter().map(String::as_str);
+        let args = [
+            "login",
+            "--tls-verify=false",
+            &authfile,
+            "--username",
+            login,
+            "--password-stdin",
+            registry,
+        ];
+        run_with_input(&self.path, place.chain(args), secret).await
+    }
+
+    /// Pulls an image over plain HTTP.
+    pub async fn pull(&self, image: &str) -> Outcome {
+        self.run(&["pull", "--tls-verify=false", &self.authfile(), image])
+            .await
+    }
+
+    /// Runs an image that is here, with podman.
+    pub async fn run_image(&self, image: &str) -> Outcome {
+        self.run(&[
+            "--runtime=runc",
+            "run",
+            "--rm",
+            "--pull=never",
+            "--network=none",
+            "--ulimit=nofile=1024:1024",
+            "--ulimit=nproc=1024:1024",
+            image,
+        ])
+        .await
+    }
+
+    /// Copies an image over plain HTTP to the directory `name`, with skopeo.
+    pub async fn copy(&self, image: &str, name: &str) -> Outcome {
+        let from = format!("docker://{image}");
+        let to = format!("dir:{}", self.path_of(name));
+        let authfile = self.authfile();
+        self.run(&["copy", "--src-tls-verify=false", &authfile, &from, &to])
+            .await
+    }
+
+    /// The bytes of a manifest, with skopeo.
+    pub async fn inspect_raw(&self, image: &str) -> Outcome {
+        let name = format!("docker://{image}");
+        let authfile = self.authfile();
+        self.run(&["inspect", "--raw", "--tls-verify=false", &authfile, &name])
+            .await
+    }
+
+    /// A path in this host's own directory.
+    pub fn path_of(&self, name: &str) -> String {
+        self.dir.path().join(name).display().to_string()
+    }
+
+    fn authfile(&self) -> String {
+        format!("--authfile={}", self.path_of("auth.json"))
+    }
+}

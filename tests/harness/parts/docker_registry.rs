@@ -1,0 +1,114 @@
+//! Debian's docker-registry as an upstream, with images pushed to it.
+
+use std::{fs, net::SocketAddr};
+
+use tempfile::TempDir;
+
+use crate::{
+    image::{Image, Manifest},
+    parts::http_answers,
+    port::free_addr,
+    process::Process,
+    program::Program,
+};
+
+const PROGRAM: Program = Program {
+    name: "docker-registry",
+    install: "install the Debian package docker-registry",
+};
+
+/// A registry on a free port, empty at first.
+#[derive(Debug)]
+pub struct DockerRegistry {
+    process: Process,
+    addr: SocketAddr,
+    _dir: TempDir,
+}
+
+impl DockerRegistry {
+    /// Starts one, and waits until it answers.
+    pub async fn start() -> Self {
+        let dir = TempDir::new().expect("a temporary directory");
+        let addr = free_addr();
+        let file = dir.path().join("config.yml");
+        let root = dir.path().join("data");
+        let config = format!(
+            "version: 0.1\nlog: {{level: warn}}\nstorage: {{filesystem: {{rootdirectory: '{}'}}}}\nhttp: {{addr: '{addr}'}}\n",
+            root.display()
+        );
+        fs::write(&file, config).expect("the configuration can be written");
+        let args = ["serve".as_ref(), file.as_os_str()];
+        let mut process = Process::start("docker-registry", &PROGRAM.path(), args, dir.path());
+        http_answers(&mut process, &format!("http://{addr}/v2/")).await;
+        Self {
+            process,
+            addr,
+            _dir: dir,
+        }
+    }
+
+    /// Where it serves.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Where it serves, as a URL.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.addr)
+    }
+
+    /// How many lines of its access log hold all of `words`.
+    pub fn count(&self, words: &[&str]) -> usize {
+        let log = self.process.log();
+        log.lines()
+            .filter(|line| words.iter().all(|word| line.contains(word)))
+            .count()
+    }
+
+    /// Pushes an image under its digest.
+    pub async fn push_image(&self, repository: &str, image: &Image) {
+        for blob in &image.blobs {
+            self.push_blob(repository, blob.clone()).await;
+        }
+        let digest = image.manifest.digest();
+        self.push_manifest(repository, &digest, &image.manifest)
+            .await;
+    }
+
+    /// Pushes a manifest or index whose parts are there already.
+    pub async fn push_manifest(&self, repository: &str, reference: &str, manifest: &Manifest) {
+        let url = format!("{}/v2/{repository}/manifests/{reference}", self.url());
+        let request = reqwest::Client::new()
+            .put(url)
+            .header("content-type", manifest.media_type)
+            .body(manifest.bytes.clone());
+        pushed(request).await;
+    }
+
+    async fn push_blob(&self, repository: &str, blob: bytes::Bytes) {
+        let client = reqwest::Client::new();
+        let start = format!("{}/v2/{repository}/blobs/uploads/", self.url());
+        let upload = pushed(client.post(start)).await;
+        let location = upload.headers()["location"]
+            .to_str()
+            .expect("a location is text")
+            .to_owned();
+        let digest = crate::digest::sha256(&blob);
+        let put = client
+            .put(location)
+            .query(&[("digest", digest)])
+            .header("content-type", "application/octet-stream")
+            .body(blob);
+        pushed(put).await;
+    }
+}
+
+async fn pushed(request: reqwest::RequestBuilder) -> reqwest::Response {
+    let response = request.send().await.expect("the registry answers");
+    let status = response.status();
+    if status.is_success() {
+        return response;
+    }
+    let body = response.text().await.unwrap_or_default();
+    panic!("the registry refuses a push: {status} {body}");
+}

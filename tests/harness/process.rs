@@ -1,0 +1,133 @@
+//! An outside program that runs until it is dropped.
+//!
+//! Each has a process group of its own, writes to a log file, and ends with the
+//! test, whatever becomes of the test: by [`Drop`], or by the kernel when the
+//! test's thread is gone.
+
+use std::{
+    fmt::Write as _,
+    fs::{self, File},
+    os::unix::process::CommandExt,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+/// How long a program may take to end after SIGTERM.
+const GRACE: Duration = Duration::from_secs(15);
+/// How many lines of a log are shown when a test fails.
+const TAIL: usize = 40;
+/// How much of each line is shown.
+const WIDTH: usize = 240;
+
+/// A running program.
+#[derive(Debug)]
+pub struct Process {
+    name: String,
+    child: Child,
+    log: PathBuf,
+}
+
+impl Process {
+    /// Starts `program` with `args`; its output goes to `<name>.log` in `dir`.
+    pub fn start<I>(name: &str, program: &Path, args: I, dir: &Path) -> Self
+    where
+        I: IntoIterator<Item: AsRef<std::ffi::OsStr>>,
+    {
+        let log = dir.join(format!("{name}.log"));
+        let out = File::options()
+            .create(true)
+            .append(true)
+            .open(&log)
+            .expect("the log can be written");
+        let err = out.try_clone().expect("the log can be opened twice");
+        let child = Command::new("setpriv")
+            .args(["--pdeathsig", "KILL", "--"])
+            .arg(program)
+            .args(args)
+            .current_dir(dir)
+            .stdin(Stdio::null())
+            .stdout(out)
+            .stderr(err)
+            .process_group(0)
+            .spawn()
+            .unwrap_or_else(|e| panic!("{name} does not start: {e}"));
+        Self {
+            name: name.into(),
+            child,
+            log,
+        }
+    }
+
+    /// The process id of the program, which leads its process group.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Whether the program has not ended.
+    pub fn is_running(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// All that the program has written.
+    pub fn log(&self) -> String {
+        String::from_utf8_lossy(&fs::read(&self.log).unwrap_or_default()).into_owned()
+    }
+
+    /// Sends SIGTERM to the program's group.
+    pub fn terminate(&self) {
+        self.signal("TERM");
+    }
+
+    /// Kills the program's group, and waits for the program.
+    pub fn kill(&mut self) {
+        self.signal("KILL");
+        let _ = self.child.wait();
+    }
+
+    /// Sends SIGTERM and waits; kills what does not end by itself.
+    pub fn stop(&mut self) {
+        if self.is_running() {
+            self.terminate();
+        }
+        let start = Instant::now();
+        while self.is_running() && start.elapsed() < GRACE {
+            thread::sleep(Duration::from_millis(5));
+        }
+        self.kill();
+    }
+
+    fn signal(&self, signal: &str) {
+        let group = format!("-{}", self.pid());
+        let _ = Command::new("kill")
+            .args(["-s", signal, "--", &group])
+            .stderr(Stdio::null())
+            .status();
+    }
+
+    /// The end of the log, for people.
+    pub fn tail(&self) -> String {
+        let log = self.log();
+        let lines: Vec<&str> = log.lines().collect();
+        let mut text = format!("--- the end of {}'s log\n", self.name);
+        for line in &lines[lines.len().saturating_sub(TAIL)..] {
+            let line: String = line.chars().take(WIDTH).collect();
+            let _ = writeln!(text, "{line}");
+        }
+        text
+    }
+}
+
+impl Drop for Process {
+    #[expect(
+        clippy::print_stderr,
+        reason = "a failed test shows what its programs said"
+    )]
+    fn drop(&mut self) {
+        self.stop();
+        if thread::panicking() {
+            eprint!("{}", self.tail());
+        }
+    }
+}

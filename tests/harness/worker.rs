@@ -1,0 +1,162 @@
+//! Workers: inside the test, or as a process that can be killed.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use clap::Parser as _;
+use metahub_worker::{App, Config};
+use tempfile::TempDir;
+
+use crate::{
+    control::Place, port::free_addr, process::Process, program::ours, running::Running,
+    wait::eventually,
+};
+
+/// A worker that serves inside the test until it is dropped.
+#[derive(Debug)]
+pub struct Worker {
+    registry: SocketAddr,
+    admin: SocketAddr,
+    running: Running,
+}
+
+impl Worker {
+    /// Starts one that follows the control plane at `control`, and waits until
+    /// it is ready.
+    pub async fn start(control: &Place) -> Self {
+        Self::start_with(control, &[]).await
+    }
+
+    /// Starts one with more flags.
+    pub async fn start_with(control: &Place, flags: &[&str]) -> Self {
+        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let mut args = args(control, any, any);
+        args.extend(flags.iter().map(|flag| (*flag).into()));
+        let program = ["metahub-worker".to_owned()];
+        let app = App::bind(Config::parse_from(program.into_iter().chain(args)))
+            .await
+            .expect("the worker binds");
+        let (registry, admin) = (app.registry_addr(), app.admin_addr());
+        let running = Running::spawn(|shutdown| app.run(shutdown));
+        eventually("the worker is ready", async || is_ready(admin).await).await;
+        Self {
+            registry,
+            admin,
+            running,
+        }
+    }
+
+    /// Where it serves the registry API.
+    pub fn addr(&self) -> SocketAddr {
+        self.registry
+    }
+
+    /// Where it serves health and metrics.
+    pub fn admin_addr(&self) -> SocketAddr {
+        self.admin
+    }
+
+    /// Shuts it down, and waits until it has drained.
+    pub async fn stop(self) {
+        self.running.stop().await;
+    }
+}
+
+/// A worker that is a process of its own.
+///
+/// Workers of one [`Ports`] differ by their loopback address alone, as those in
+/// containers do, so that a load balancer can ask each for its health.
+#[derive(Debug)]
+pub struct WorkerProcess {
+    process: Process,
+    registry: SocketAddr,
+    admin: SocketAddr,
+    control: Place,
+    dir: TempDir,
+}
+
+/// The ports that all workers of a fleet have.
+#[derive(Clone, Copy, Debug)]
+pub struct Ports {
+    registry: u16,
+    /// The port of health and metrics.
+    pub admin: u16,
+}
+
+impl Ports {
+    /// Two free ports.
+    pub fn free() -> Self {
+        Self {
+            registry: free_addr().port(),
+            admin: free_addr().port(),
+        }
+    }
+}
+
+impl WorkerProcess {
+    /// Starts the `n`th worker of a fleet, from 0, and waits until it is ready.
+    pub async fn start(control: &Place, ports: Ports, n: u8) -> Self {
+        let ip = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 10 + n));
+        let registry = SocketAddr::new(ip, ports.registry);
+        let admin = SocketAddr::new(ip, ports.admin);
+        let dir = TempDir::new().expect("a temporary directory");
+        let process = spawn(control, registry, admin, &dir);
+        let mut worker = Self {
+            process,
+            registry,
+            admin,
+            control: control.clone(),
+            dir,
+        };
+        worker.ready().await;
+        worker
+    }
+
+    /// Where it serves the registry API.
+    pub fn addr(&self) -> SocketAddr {
+        self.registry
+    }
+
+    /// Kills it.
+    pub fn kill(&mut self) {
+        self.process.kill();
+    }
+
+    /// Shuts it down as an orchestrator does, waits until it has drained,
+    /// starts it again, and waits until it is ready.
+    pub async fn restart(&mut self) {
+        self.process.terminate();
+        let process = &mut self.process;
+        eventually("the worker drains", async || !process.is_running()).await;
+        self.process = spawn(&self.control, self.registry, self.admin, &self.dir);
+        self.ready().await;
+    }
+
+    async fn ready(&mut self) {
+        let Self { process, admin, .. } = self;
+        eventually("the worker is ready", async || {
+            assert!(process.is_running(), "it ended\n{}", process.tail());
+            is_ready(*admin).await
+        })
+        .await;
+    }
+}
+
+fn spawn(control: &Place, registry: SocketAddr, admin: SocketAddr, dir: &TempDir) -> Process {
+    let program = ours("metahub-worker");
+    let args = args(control, registry, admin);
+    Process::start("metahub-worker", &program, args, dir.path())
+}
+
+fn args(control: &Place, registry: SocketAddr, admin: SocketAddr) -> Vec<String> {
+    vec![
+        format!("--control={}", control.url()),
+        format!("--token-file={}", control.worker_token_file().display()),
+        format!("--registry-addr={registry}"),
+        format!("--admin-addr={admin}"),
+    ]
+}
+
+async fn is_ready(admin: SocketAddr) -> bool {
+    let answer = reqwest::get(format!("http://{admin}/readyz")).await;
+    answer.is_ok_and(|a| a.status().is_success())
+}
