@@ -7,6 +7,7 @@ mod cli;
 mod client;
 mod commands;
 mod config;
+pub mod demo;
 mod failure;
 mod output;
 mod record;
