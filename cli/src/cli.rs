@@ -6,7 +6,8 @@ use clap::{Parser, Subcommand};
 
 use crate::{
     commands::{
-        completions, cpu, login, machine_type, pin, recipe, rule, status, upstream, user, worker,
+        completions, cpu, demo, login, machine_type, pin, recipe, rule, status, up, upstream, user,
+        worker,
     },
     config::Config,
     output::Output,
@@ -54,6 +55,11 @@ enum Command {
     Worker(worker::Command),
     /// Tells the state of the control plane and its workers.
     Status,
+    /// Runs both planes in this process, for one machine and for trying out.
+    Up(up::Arguments),
+    /// Shows what MetaHub does, with its own upstream, images and hosts. Needs
+    /// no network and no docker.
+    Demo(demo::Arguments),
     /// Prints completions for a shell.
     Completions(completions::Arguments),
 }
@@ -81,6 +87,8 @@ pub async fn run(cli: Cli, out: &mut dyn Write, notes: &mut dyn Write) -> anyhow
         Command::Recipe(command) => recipe::run(command, &settings, output).await,
         Command::Worker(command) => worker::run(command, &settings, output).await,
         Command::Status => status::run(&settings, output).await,
+        Command::Up(arguments) => up::run(arguments, &settings, output).await,
+        Command::Demo(arguments) => demo::run(arguments, output).await,
         Command::Completions(_) => Ok(()),
     }
 }

@@ -2,12 +2,14 @@
 
 pub(crate) mod completions;
 pub(crate) mod cpu;
+pub(crate) mod demo;
 pub(crate) mod login;
 pub(crate) mod machine_type;
 pub(crate) mod pin;
 pub(crate) mod recipe;
 pub(crate) mod rule;
 pub(crate) mod status;
+pub(crate) mod up;
 pub(crate) mod upstream;
 pub(crate) mod user;
 pub(crate) mod worker;

@@ -5,6 +5,251 @@
 
 pub mod client;
 pub mod digest;
+pub(crate) mod docker;
 pub mod elf;
 pub mod image;
 pub mod registry;
+
+use std::{net::SocketAddr, time::Duration};
+
+use anyhow::{Context, ensure};
+use serde::Serialize;
+use tempfile::TempDir;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use self::{
+    client::Client,
+    image::{Form, ImageSet, REPOSITORY},
+    registry::Registry,
+};
+use crate::{
+    client::Client as Admin,
+    output::Row,
+    planes::{ANY_PORT, ControlPlace, Planes, WorkerPlace},
+    record::{MachineType, NewLogin, Upstream},
+};
+
+const USER: &str = "qnib";
+const TAG: &str = "latest";
+const WORKERS: usize = 2;
+/// How long the workers may take to hear of the machine types.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The hosts: a machine type, its features, and the variant that it is to get.
+const HOSTS: [(&str, &[&str], &str); 3] = [
+    ("type1", &["cpu:broadwell"], "cpu:broadwell"),
+    ("type2", &["cpu:skylake"], "cpu:skylake"),
+    (
+        "type3",
+        &["cpu:broadwell", "nvcap:5.2"],
+        "cpu:broadwell,nvcap:5.2",
+    ),
+];
+
+/// A MetaHub with an upstream and three hosts, all in this process.
+pub(crate) struct Demo {
+    planes: Planes,
+    shutdown: CancellationToken,
+    _upstream: Registry,
+    images: ImageSet,
+    workers: Vec<SocketAddr>,
+    hosts: Vec<Host>,
+    _data: TempDir,
+}
+
+/// A host: what it logs in with, and what it is to get.
+struct Host {
+    machine_type: &'static str,
+    login: NewLogin,
+    expected: &'static str,
+}
+
+/// What one host got from one worker.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Pull {
+    #[serde(rename = "type")]
+    machine_type: &'static str,
+    digest: String,
+    variant: String,
+    expected: &'static str,
+    worker: String,
+}
+
+impl Demo {
+    /// Starts everything, and waits until both workers know the hosts.
+    pub(crate) async fn start(shutdown: CancellationToken) -> anyhow::Result<Self> {
+        let images = ImageSet::bench(Form::Docker).context("cannot write the images")?;
+        let upstream = Registry::start()
+            .await
+            .context("cannot start the upstream")?;
+        upstream.put_images(REPOSITORY, TAG, &images);
+
+        let data = TempDir::with_prefix("metahub-demo-").context("cannot make a directory")?;
+        let control = ControlPlace {
+            grpc_addr: ANY_PORT,
+            data_dir: data.path().into(),
+            insecure: false,
+        };
+        let mut planes = Planes::start(control, shutdown.clone()).await?;
+        let mut workers = Vec::with_capacity(WORKERS);
+        for _ in 0..WORKERS {
+            let place = WorkerPlace {
+                registry_addr: ANY_PORT,
+                admin_addr: ANY_PORT,
+            };
+            workers.push(planes.add_worker(place).await?);
+        }
+        let admin = planes.admin().await?;
+        let hosts = set_up(&admin, &upstream).await?;
+        all_current(&admin).await?;
+        Ok(Self {
+            planes,
+            shutdown,
+            _upstream: upstream,
+            images,
+            workers,
+            hosts,
+            _data: data,
+        })
+    }
+
+    /// Pulls as each host, through one worker after the other, until each host
+    /// has been at each worker.
+    pub(crate) async fn pull_all(&self) -> anyhow::Result<Vec<Pull>> {
+        let mut pulls = Vec::new();
+        for (turn, host) in self.turns() {
+            let worker = (turn + turn / self.hosts.len()) % self.workers.len();
+            let url = format!("http://{}", self.workers[worker]);
+            let client = Client::new(url, &host.login.name, &host.login.secret)?;
+            let pulled = client
+                .pull(REPOSITORY, TAG)
+                .await
+                .with_context(|| format!("{} cannot pull", host.login.name))?;
+            pulls.push(Pull {
+                machine_type: host.machine_type,
+                variant: self.variant(&pulled.digest),
+                digest: pulled.digest,
+                expected: host.expected,
+                worker: format!("worker {} ({})", worker + 1, self.workers[worker]),
+            });
+        }
+        Ok(pulls)
+    }
+
+    /// Runs until `shutdown` is cancelled.
+    pub(crate) async fn run(self) -> anyhow::Result<()> {
+        self.planes.run().await
+    }
+
+    /// Stops everything.
+    pub(crate) async fn stop(self) -> anyhow::Result<()> {
+        self.shutdown.cancel();
+        self.planes.run().await
+    }
+
+    /// Each host as often as there are workers.
+    fn turns(&self) -> impl Iterator<Item = (usize, &Host)> {
+        let turns = self.hosts.len() * self.workers.len();
+        self.hosts.iter().cycle().take(turns).enumerate()
+    }
+
+    fn variant(&self, digest: &str) -> String {
+        let image = self.images.image(digest);
+        image.map_or_else(|| "unknown".into(), |image| image.variant.clone())
+    }
+}
+
+/// Creates the upstream, the user and the machine types.
+async fn set_up(admin: &Admin, upstream: &Registry) -> anyhow::Result<Vec<Host>> {
+    let upstream = Upstream {
+        name: "demo".into(),
+        url: upstream.url(),
+        default: true,
+        username: String::new(),
+    };
+    admin.put_upstream(upstream, None).await?;
+    admin.create_user(USER, "").await?;
+    let mut hosts = Vec::with_capacity(HOSTS.len());
+    for (name, features, expected) in HOSTS {
+        let features = features.iter().map(ToString::to_string).collect();
+        let machine_type = MachineType::for_linux(USER.into(), name.into(), features);
+        let created = admin.create_type(machine_type, true, false).await?;
+        hosts.push(Host {
+            machine_type: name,
+            login: created.login.context("a new type has a login")?,
+            expected,
+        });
+    }
+    Ok(hosts)
+}
+
+/// Waits until all workers serve the newest revision.
+async fn all_current(admin: &Admin) -> anyhow::Result<()> {
+    let current = async {
+        loop {
+            let (workers, newest) = admin.workers().await?;
+            let current = workers
+                .iter()
+                .filter(|worker| worker.connected && worker.applied == newest);
+            if current.count() == WORKERS {
+                return anyhow::Ok(());
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(PATIENCE, current)
+        .await
+        .context("the workers did not take the policy in time")?
+}
+
+/// Fails when a host got another variant than it is to get.
+pub(crate) fn verify(pulls: &[Pull]) -> anyhow::Result<()> {
+    for pull in pulls {
+        ensure!(
+            pull.variant == pull.expected,
+            "{} got the variant {} from {}, not {}",
+            pull.machine_type,
+            pull.variant,
+            pull.worker,
+            pull.expected,
+        );
+    }
+    Ok(())
+}
+
+impl Row for Pull {
+    const COLUMNS: &'static [&'static str] = &["TYPE", "DIGEST", "VARIANT", "WORKER"];
+
+    fn cells(&self) -> Vec<String> {
+        vec![
+            self.machine_type.into(),
+            self.digest.clone(),
+            self.variant.clone(),
+            self.worker.clone(),
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pull(variant: &str) -> Pull {
+        Pull {
+            machine_type: "type1",
+            digest: "sha256:0".into(),
+            variant: variant.into(),
+            expected: "cpu:broadwell",
+            worker: "worker 1".into(),
+        }
+    }
+
+    #[test]
+    fn a_wrong_variant_fails_the_demo() {
+        let pulls = [pull("cpu:broadwell"), pull("cpu:skylake")];
+
+        assert!(verify(&pulls[..1]).is_ok());
+        assert!(verify(&pulls).is_err());
+    }
+}

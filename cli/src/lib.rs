@@ -10,8 +10,11 @@ mod config;
 pub mod demo;
 mod failure;
 mod output;
+mod planes;
 mod record;
 mod secret;
+mod signal;
+mod telemetry;
 
 pub use self::cli::{Cli, run};
 pub use self::failure::exit_code;

@@ -93,7 +93,8 @@ pub(crate) async fn run(
             no_login,
             allow_selectors,
         } => {
-            let machine_type = key.with(shape.create(features));
+            let mut machine_type = MachineType::for_linux(key.user, key.name, features);
+            shape.apply(&mut machine_type.shape);
             let created = create(&client, machine_type, !no_login, allow_selectors).await?;
             print_created(created, &login::registry(settings, &client).await, output)
         }
@@ -114,16 +115,6 @@ pub(crate) async fn run(
         Command::Delete { key } => {
             client.delete_type(&key.user, &key.name).await?;
             output.done(&format!("Deleted type {}/{}.", key.user, key.name))
-        }
-    }
-}
-
-impl Key {
-    fn with(self, shape: metahub_policy::MachineType) -> MachineType {
-        MachineType {
-            user: self.user,
-            name: self.name,
-            shape,
         }
     }
 }

@@ -61,25 +61,8 @@ pub(crate) struct Edit {
 }
 
 impl Shape {
-    /// A new machine type: defaults, changed as the flags say.
-    pub(crate) fn create(self, features: Vec<String>) -> MachineType {
-        let mut machine_type = MachineType {
-            os: "linux".into(),
-            architecture: None,
-            variant: None,
-            os_version: None,
-            features,
-            also_runs: Vec::new(),
-            gpu: GpuMatch::default(),
-            mode: MatchMode::default(),
-            on_no_match: OnNoMatch::default(),
-            present: Present::default(),
-        };
-        self.apply(&mut machine_type);
-        machine_type
-    }
-
-    fn apply(self, machine_type: &mut MachineType) {
+    /// Changes what the flags name.
+    pub(crate) fn apply(self, machine_type: &mut MachineType) {
         set(&mut machine_type.os, self.os);
         set_text(&mut machine_type.architecture, self.arch);
         set_text(&mut machine_type.variant, self.variant);
@@ -140,9 +123,11 @@ fn from_word<'de, T: Deserialize<'de>>(word: &str) -> Result<T, value::Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record;
 
     fn machine_type(features: &[&str]) -> MachineType {
-        Shape::default().create(features.iter().map(ToString::to_string).collect())
+        let features = features.iter().map(ToString::to_string).collect();
+        record::MachineType::for_linux("qnib".into(), "type1".into(), features).shape
     }
 
     #[test]

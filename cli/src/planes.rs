@@ -1,0 +1,154 @@
+//! A control plane and workers in this process.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+};
+
+use anyhow::Context;
+use clap::Parser;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use url::Url;
+
+use crate::{client::Client, secret};
+
+/// A free port of the loopback address.
+pub(crate) const ANY_PORT: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
+/// Where a control plane keeps its state and serves.
+#[derive(Clone, Debug)]
+pub(crate) struct ControlPlace {
+    pub(crate) grpc_addr: SocketAddr,
+    pub(crate) data_dir: PathBuf,
+    pub(crate) insecure: bool,
+}
+
+/// Where a worker serves.
+#[derive(Clone, Debug)]
+pub(crate) struct WorkerPlace {
+    pub(crate) registry_addr: SocketAddr,
+    pub(crate) admin_addr: SocketAddr,
+}
+
+/// Planes that run until `shutdown` is cancelled.
+#[derive(Debug)]
+pub(crate) struct Planes {
+    running: JoinSet<anyhow::Result<()>>,
+    shutdown: CancellationToken,
+    control: Url,
+    admin_token_file: PathBuf,
+    worker_token_file: PathBuf,
+}
+
+impl Planes {
+    /// Starts a control plane.
+    pub(crate) async fn start(
+        place: ControlPlace,
+        shutdown: CancellationToken,
+    ) -> anyhow::Result<Self> {
+        let app = metahub_control::App::bind(place.config()?)
+            .await
+            .context("cannot start the control plane")?;
+        let mut running = JoinSet::new();
+        let planes = Self {
+            control: loopback_url(app.grpc_addr())?,
+            admin_token_file: app.admin_token_file().into(),
+            worker_token_file: app.worker_token_file().into(),
+            running: JoinSet::new(),
+            shutdown: shutdown.clone(),
+        };
+        running.spawn(app.run(shutdown));
+        Ok(Self { running, ..planes })
+    }
+
+    /// Starts a worker, and returns where it serves the registry API.
+    pub(crate) async fn add_worker(&mut self, place: WorkerPlace) -> anyhow::Result<SocketAddr> {
+        let config = place.config(&self.control, &self.worker_token_file)?;
+        let app = metahub_worker::App::bind(config)
+            .await
+            .context("cannot start a worker")?;
+        let address = app.registry_addr();
+        self.running.spawn(app.run(self.shutdown.clone()));
+        Ok(address)
+    }
+
+    /// The control plane's URL.
+    pub(crate) fn control(&self) -> &Url {
+        &self.control
+    }
+
+    /// The file that holds the admin token.
+    pub(crate) fn admin_token_file(&self) -> &Path {
+        &self.admin_token_file
+    }
+
+    /// A connection to the admin API.
+    pub(crate) async fn admin(&self) -> anyhow::Result<Client> {
+        Client::connect_to(&self.control, &secret::read(&self.admin_token_file)?).await
+    }
+
+    /// Waits for the end: after `shutdown`, all have drained; when one fails,
+    /// the others are told to end too, and its failure is returned.
+    pub(crate) async fn run(mut self) -> anyhow::Result<()> {
+        let mut result = Ok(());
+        while let Some(ended) = self.running.join_next().await {
+            self.shutdown.cancel();
+            let ended = ended.unwrap_or_else(|error| Err(error.into()));
+            result = result.and(ended);
+        }
+        result
+    }
+}
+
+impl ControlPlace {
+    fn config(&self) -> anyhow::Result<metahub_control::Config> {
+        let mut arguments = vec![
+            "metahub-control".into(),
+            format!("--grpc-addr={}", self.grpc_addr).into(),
+            "--data-dir".into(),
+            self.data_dir.clone().into_os_string(),
+        ];
+        arguments.extend(self.insecure.then(|| "--insecure".into()));
+        metahub_control::Config::try_parse_from(arguments)
+            .context("the control plane does not take its settings")
+    }
+}
+
+impl WorkerPlace {
+    fn config(&self, control: &Url, token_file: &Path) -> anyhow::Result<metahub_worker::Config> {
+        metahub_worker::Config::try_parse_from([
+            "metahub-worker".into(),
+            format!("--registry-addr={}", self.registry_addr).into(),
+            format!("--admin-addr={}", self.admin_addr).into(),
+            format!("--control={control}").into(),
+            "--token-file".into(),
+            token_file.as_os_str().to_owned(),
+        ])
+        .context("the worker does not take its settings")
+    }
+}
+
+/// The URL at which this host reaches `address`, which may be unspecified.
+fn loopback_url(address: SocketAddr) -> anyhow::Result<Url> {
+    let host = match address {
+        SocketAddr::V4(it) if it.ip().is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        SocketAddr::V6(it) if it.ip().is_unspecified() => std::net::Ipv6Addr::LOCALHOST.into(),
+        it => it.ip(),
+    };
+    let address = SocketAddr::new(host, address.port());
+    Url::parse(&format!("http://{address}")).context("an address makes a URL")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unspecified_address_is_reached_over_loopback() {
+        let url = loopback_url("0.0.0.0:7400".parse().unwrap()).unwrap();
+
+        assert_eq!(url.as_str(), "http://127.0.0.1:7400/");
+    }
+}
