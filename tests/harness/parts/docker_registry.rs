@@ -1,13 +1,16 @@
 //! Debian's docker-registry as an upstream, with images pushed to it.
 
-use std::{fs, net::SocketAddr};
+use std::{
+    fs,
+    net::{Ipv4Addr, SocketAddr},
+};
 
 use tempfile::TempDir;
 
 use crate::{
     image::{Image, Manifest},
     parts::http_answers,
-    port::free_addr,
+    port::free_addr_at,
     process::Process,
     program::Program,
 };
@@ -28,8 +31,13 @@ pub struct DockerRegistry {
 impl DockerRegistry {
     /// Starts one, and waits until it answers.
     pub async fn start() -> Self {
+        Self::start_at(Ipv4Addr::LOCALHOST).await
+    }
+
+    /// The same, at another address of this machine.
+    pub async fn start_at(ip: Ipv4Addr) -> Self {
         let dir = TempDir::new().expect("a temporary directory");
-        let addr = free_addr();
+        let addr = free_addr_at(ip);
         let file = dir.path().join("config.yml");
         let root = dir.path().join("data");
         let config = format!(

@@ -1,6 +1,7 @@
 //! A docker daemon of the test's own, and the docker program that talks to it.
 
 use std::{
+    net::Ipv4Addr,
     path::{Path, PathBuf},
     process::Command,
     sync::atomic::{AtomicU8, Ordering},
@@ -34,7 +35,7 @@ const IP: Program = Program {
 #[derive(Debug)]
 pub struct Dockerd {
     process: Process,
-    _bridge: Bridge,
+    bridge: Bridge,
     client: PathBuf,
     socket: String,
     dir: TempDir,
@@ -58,7 +59,7 @@ impl Dockerd {
         .await;
         Self {
             process,
-            _bridge: bridge,
+            bridge,
             client,
             socket,
             dir,
@@ -94,6 +95,16 @@ impl Dockerd {
         serde_json::from_str(&text).expect("docker prints a list of names")
     }
 
+    /// Where its API is, as `DOCKER_HOST` says it.
+    pub fn host(&self) -> &str {
+        &self.socket
+    }
+
+    /// Where its containers find what listens on this machine.
+    pub fn gateway(&self) -> Ipv4Addr {
+        self.bridge.addr
+    }
+
     /// The daemon's log.
     pub fn log(&self) -> String {
         self.process.log()
@@ -120,7 +131,7 @@ fn daemon_args(dir: &TempDir, bridge: &Bridge, socket: &str) -> Vec<String> {
         "--iptables=false".into(),
         "--ip-forward=false".into(),
         "--ip-masq=false".into(),
-        "--userland-proxy=false".into(),
+        format!("--default-address-pool={}", bridge.pool),
     ]
 }
 
@@ -128,6 +139,9 @@ fn daemon_args(dir: &TempDir, bridge: &Bridge, socket: &str) -> Vec<String> {
 #[derive(Debug)]
 struct Bridge {
     name: String,
+    addr: Ipv4Addr,
+    /// The subnet of the one further network that the daemon can make.
+    pool: String,
 }
 
 impl Bridge {
@@ -135,15 +149,17 @@ impl Bridge {
         static NEXT: AtomicU8 = AtomicU8::new(0);
         let n = NEXT.fetch_add(1, Ordering::Relaxed);
         let pid = std::process::id();
+        let [_, _, high, low] = pid.to_be_bytes();
         let bridge = Self {
             name: format!("mh{pid}x{n}"),
+            addr: Ipv4Addr::new(10, 64 + high % 128, low, n % 16 * 16 + 1),
+            pool: format!(
+                "base=10.{}.{low}.{}/28,size=28",
+                192 + high % 64,
+                n % 16 * 16
+            ),
         };
-        let subnet = format!(
-            "10.{}.{}.{}/28",
-            64 + (pid >> 8) % 128,
-            pid % 256,
-            n % 16 * 16 + 1
-        );
+        let subnet = format!("{}/28", bridge.addr);
         bridge.ip(&["link", "add", "name", &bridge.name, "type", "bridge"]);
         bridge.ip(&["addr", "add", &subnet, "dev", &bridge.name]);
         bridge.ip(&["link", "set", &bridge.name, "up"]);
