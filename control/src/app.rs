@@ -1,38 +1,174 @@
 //! Puts the control plane together, and runs it.
 
-use std::{net::SocketAddr, path::Path};
+use std::{
+    fs::DirBuilder, net::SocketAddr, os::unix::fs::DirBuilderExt, path::Path, time::Duration,
+};
 
-use tokio_util::sync::CancellationToken;
+use anyhow::{Context, ensure};
+use tokio::{net::TcpListener, time};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tonic::transport::server::{Router, TcpIncoming};
+use tracing::{info, warn};
 
-use crate::Config;
+use crate::{
+    Catalog, Config,
+    feed::Feed,
+    fleet::Fleet,
+    grpc::{self, Parts, Tokens},
+    store::Store,
+    tokens::TokenFile,
+};
+
+/// How often unused recipes are looked for.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(60 * 60);
 
 /// A control plane that has bound its port.
 #[derive(Debug)]
-pub struct App {}
+pub struct App {
+    config: Config,
+    catalog: Catalog,
+    listener: TcpListener,
+    grpc_addr: SocketAddr,
+    admin_token: TokenFile,
+    worker_token: TokenFile,
+}
 
 impl App {
-    /// Opens the store and binds the port.
-    pub async fn bind(_config: Config) -> anyhow::Result<Self> {
-        Ok(Self {})
+    /// Opens the store and binds the port. What cannot work fails here.
+    pub async fn bind(config: Config) -> anyhow::Result<Self> {
+        ensure!(
+            config.insecure || config.grpc_addr.ip().is_loopback(),
+            "{} is not a loopback address, and tokens would travel in plain text: \
+             bind to 127.0.0.1, or add --insecure where the network is trusted",
+            config.grpc_addr
+        );
+        let listener = TcpListener::bind(config.grpc_addr)
+            .await
+            .with_context(|| format!("cannot bind gRPC to {}", config.grpc_addr))?;
+        let grpc_addr = listener.local_addr()?;
+        make_private_directory(&config.data_dir)?;
+        let store = Store::open(config.store_location())
+            .await
+            .context("cannot open the store")?;
+        let catalog = Catalog::open(store)
+            .await
+            .context("cannot read the store")?;
+        let dir = &config.data_dir;
+        let admin_token = token(config.admin_token_file.as_deref(), &dir.join("admin-token"))?;
+        let worker_token = token(
+            config.worker_token_file.as_deref(),
+            &dir.join("worker-token"),
+        )?;
+        Ok(Self {
+            config,
+            catalog,
+            listener,
+            grpc_addr,
+            admin_token,
+            worker_token,
+        })
     }
 
-    /// Where it serves gRPC.
+    /// Where it serves gRPC. Differs from the setting when that asked for
+    /// port 0.
     pub fn grpc_addr(&self) -> SocketAddr {
-        SocketAddr::from(([127, 0, 0, 1], 0))
+        self.grpc_addr
     }
 
     /// The file that holds the admin token, mode 0600.
     pub fn admin_token_file(&self) -> &Path {
-        Path::new("")
+        &self.admin_token.path
     }
 
     /// The file that holds the worker token, mode 0600.
     pub fn worker_token_file(&self) -> &Path {
-        Path::new("")
+        &self.worker_token.path
+    }
+
+    /// The admin token if this start made it: to be shown once.
+    pub fn new_admin_token(&self) -> Option<&str> {
+        let token = &self.admin_token;
+        token.is_new.then(|| token.token.expose())
+    }
+
+    /// The policy, for whoever runs the control plane in its own process.
+    pub fn catalog(&self) -> Catalog {
+        self.catalog.clone()
     }
 
     /// Serves until `shutdown` is cancelled, then drains.
-    pub async fn run(self, _shutdown: CancellationToken) -> anyhow::Result<()> {
-        Ok(())
+    pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
+        let tasks = TaskTracker::new();
+        // Also ends the tasks when the server fails.
+        let stopping = shutdown.child_token();
+        tasks.spawn(sweep_recipes(
+            self.catalog.clone(),
+            self.config.recipe_retention,
+            stopping.clone(),
+        ));
+        let parts = Parts {
+            feed: Feed::new(&self.catalog),
+            catalog: self.catalog,
+            fleet: Fleet::default(),
+            shutdown: stopping.clone(),
+            streams: tasks.clone(),
+        };
+        let tokens = Tokens {
+            admin: self.admin_token.token,
+            worker: self.worker_token.token,
+        };
+        let router = grpc::router(parts, tokens).await;
+        let served = serve(router, self.listener, &stopping, self.config.drain_timeout).await;
+        stopping.cancel();
+        tasks.close();
+        tasks.wait().await;
+        served
+    }
+}
+
+fn token(own: Option<&Path>, default: &Path) -> anyhow::Result<TokenFile> {
+    match own {
+        Some(path) => TokenFile::read(path),
+        None => TokenFile::read_or_create(default),
+    }
+}
+
+fn make_private_directory(path: &Path) -> anyhow::Result<()> {
+    let mut builder = DirBuilder::new();
+    let made = builder.recursive(true).mode(0o700).create(path);
+    made.with_context(|| format!("cannot make the data directory {}", path.display()))
+}
+
+/// The drain is bounded here: tonic waits for its last connection for ever.
+async fn serve(
+    router: Router,
+    listener: TcpListener,
+    shutdown: &CancellationToken,
+    drain_timeout: Duration,
+) -> anyhow::Result<()> {
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    let server = router.serve_with_incoming_shutdown(incoming, shutdown.clone().cancelled_owned());
+    tokio::pin!(server);
+    tokio::select! {
+        result = &mut server => return result.context("the gRPC server failed"),
+        () = shutdown.cancelled() => info!("draining"),
+    }
+    match time::timeout(drain_timeout, server).await {
+        Ok(result) => result.context("the gRPC server failed while draining"),
+        Err(_) => {
+            warn!("drain timed out after {drain_timeout:?}; closing what is left");
+            Ok(())
+        }
+    }
+}
+
+async fn sweep_recipes(catalog: Catalog, retention: Duration, shutdown: CancellationToken) {
+    let mut ticks = time::interval(SWEEP_INTERVAL);
+    while shutdown.run_until_cancelled(ticks.tick()).await.is_some() {
+        match catalog.sweep_recipes(retention).await {
+            Ok(0) => {}
+            Ok(count) => info!("deleted {count} recipes that no one has used for {retention:?}"),
+            Err(error) => warn!("cannot delete unused recipes: {error}"),
+        }
     }
 }

@@ -1,6 +1,8 @@
 //! The control plane's settings, read once at start.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
+
+use crate::StoreLocation;
 
 /// Runs the MetaHub control plane.
 ///
@@ -16,7 +18,98 @@ pub struct Config {
     #[arg(long, env = "METAHUB_DATA_DIR", default_value = "metahub-data")]
     pub data_dir: PathBuf,
 
+    /// Where to keep the state: `sqlite:PATH` or `memory`. By default
+    /// `metahub.db` in the data directory.
+    #[arg(long, env = "METAHUB_STORE")]
+    pub store: Option<StoreLocation>,
+
+    /// A file with the token that admins present. By default `admin-token` in
+    /// the data directory, made at the first start.
+    #[arg(long, env = "METAHUB_ADMIN_TOKEN_FILE")]
+    pub admin_token_file: Option<PathBuf>,
+
+    /// A file with the token that workers present. By default `worker-token`
+    /// in the data directory, made at the first start.
+    #[arg(long, env = "METAHUB_WORKER_TOKEN_FILE")]
+    pub worker_token_file: Option<PathBuf>,
+
     /// Serve plain text on other addresses than loopback.
     #[arg(long, env = "METAHUB_INSECURE")]
     pub insecure: bool,
+
+    /// How long to keep recipes of trimmed indexes that no one uses.
+    #[arg(long, env = "METAHUB_RECIPE_RETENTION", default_value = "90d", value_parser = humantime::parse_duration)]
+    pub recipe_retention: Duration,
+
+    /// How long open calls get at shutdown.
+    #[arg(long, env = "METAHUB_DRAIN_TIMEOUT", default_value = "10s", value_parser = humantime::parse_duration)]
+    pub drain_timeout: Duration,
+
+    /// What to log, for example `info` or `metahub_control=debug,info`.
+    #[arg(long, env = "METAHUB_LOG", default_value = "info")]
+    pub log: String,
+
+    /// Log JSON lines.
+    #[arg(long, env = "METAHUB_LOG_JSON")]
+    pub log_json: bool,
+}
+
+impl Config {
+    /// Where the state is kept.
+    pub(crate) fn store_location(&self) -> StoreLocation {
+        let chosen = self.store.clone();
+        chosen.unwrap_or_else(|| StoreLocation::within(&self.data_dir))
+    }
+}
+
+/// One line for the log at start. There is no secret in it: those are in files.
+impl fmt::Display for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let token = |brought: bool| if brought { "*** (own)" } else { "***" };
+        write!(
+            f,
+            "grpc_addr={} store={} insecure={} recipe_retention={} drain_timeout={} admin_token={} worker_token={}",
+            self.grpc_addr,
+            self.store_location(),
+            self.insecure,
+            humantime::format_duration(self.recipe_retention),
+            humantime::format_duration(self.drain_timeout),
+            token(self.admin_token_file.is_some()),
+            token(self.worker_token_file.is_some()),
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory, Parser};
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Config::command().debug_assert();
+    }
+
+    #[test]
+    fn defaults_bind_to_loopback() {
+        let config = Config::parse_from(["metahub-control"]);
+
+        assert!(config.grpc_addr.ip().is_loopback());
+    }
+
+    #[test]
+    fn a_store_that_does_not_exist_yet_is_refused() {
+        let parsed = Config::try_parse_from(["metahub-control", "--store", "etcd:http://a"]);
+
+        assert!(parsed.is_err());
+    }
+
+    #[test]
+    fn the_state_is_kept_in_the_data_directory() {
+        let config = Config::parse_from(["metahub-control", "--data-dir", "/srv/metahub"]);
+
+        let expected = StoreLocation::Sqlite("/srv/metahub/metahub.db".into());
+        assert_eq!(config.store_location(), expected);
+    }
 }

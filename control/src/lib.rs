@@ -4,7 +4,25 @@
 //! [`App`].
 
 mod app;
+mod catalog;
 mod config;
+mod convert;
+mod error;
+mod feed;
+mod fleet;
+mod grpc;
+mod names;
+mod policy;
+mod records;
+mod secrets;
+mod store;
+mod tokens;
 
 pub use self::app::App;
+pub use self::catalog::{
+    Catalog, Declaration, DeclaredPin, DeclaredType, DeclaredUpstream, DeclaredUser,
+};
 pub use self::config::Config;
+pub use self::error::{Error, Result};
+pub use self::records::Secret;
+pub use self::store::{Revision, StoreError, StoreLocation};

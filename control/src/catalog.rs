@@ -1,0 +1,140 @@
+//! The policy: one place where it changes, any number that read it.
+//!
+//! A change is planned on the newest view, committed, and published once it
+//! is durable. If another control plane was faster, it is planned again on
+//! what that one made. Readers hold an `Arc`, never a lock.
+
+mod cpus;
+mod declaration;
+mod edit;
+mod logins;
+mod machine_types;
+mod recipes;
+mod rules;
+mod upstreams;
+mod users;
+
+use std::sync::Arc;
+
+use tokio::sync::{Semaphore, mpsc, watch};
+use tracing::{debug, info};
+
+pub use self::declaration::{
+    Declaration, DeclaredPin, DeclaredType, DeclaredUpstream, DeclaredUser,
+};
+use self::edit::Edit;
+pub(crate) use self::logins::{LoginWish, NewLogin};
+use crate::{
+    Error, Result, Revision,
+    policy::Policy,
+    store::{Batch, Commit, Store, StoreError},
+};
+
+/// Who makes a change, for the audit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Actor(pub(crate) String);
+
+/// The policy of one control plane. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Catalog {
+    store: Store,
+    current: watch::Receiver<Arc<Policy>>,
+    /// Writers of this control plane take turns, so that only those of another
+    /// can make one plan again.
+    turns: Arc<Semaphore>,
+}
+
+impl Catalog {
+    /// Reads the store, and follows it from then on.
+    pub(crate) async fn open(store: Store) -> Result<Self> {
+        let (contents, commits) = store.watch().await?;
+        let (publisher, current) = watch::channel(Arc::new(Policy::new(contents)));
+        // Ends when the last handle of the store is gone.
+        tokio::spawn(publish(commits, publisher));
+        let catalog = Self {
+            store,
+            current,
+            turns: Arc::new(Semaphore::new(1)),
+        };
+        catalog.seed().await?;
+        Ok(catalog)
+    }
+
+    /// The newest revision.
+    pub fn revision(&self) -> Revision {
+        self.policy().revision
+    }
+
+    /// The newest view.
+    pub(crate) fn policy(&self) -> Arc<Policy> {
+        self.current.borrow().clone()
+    }
+
+    /// Follows the views. A slow reader sees the newest, not each.
+    pub(crate) fn subscribe(&self) -> watch::Receiver<Arc<Policy>> {
+        self.current.clone()
+    }
+
+    /// Makes what a new store starts with.
+    async fn seed(&self) -> Result<()> {
+        if self.revision().number > 0 {
+            return Ok(());
+        }
+        let actor = Actor("first start".into());
+        self.edit(&actor, "upstream.seed", |edit| {
+            edit.put(upstreams::docker_hub());
+            Ok(())
+        })
+        .await
+    }
+
+    /// Plans a change on the newest view, makes it durable, and returns once
+    /// it is published. `plan` may run several times.
+    async fn edit<T>(
+        &self,
+        actor: &Actor,
+        action: &'static str,
+        mut plan: impl FnMut(&mut Edit) -> Result<T>,
+    ) -> Result<T> {
+        let _turn = self.turns.acquire().await.map_err(|_| Error::Stopping)?;
+        loop {
+            let base = self.policy();
+            let expected = base.revision.number;
+            let mut edit = Edit::new(base);
+            let outcome = plan(&mut edit)?;
+            let changes = edit.into_changes();
+            if changes.is_empty() {
+                return Ok(outcome);
+            }
+            let batch = Batch {
+                actor: actor.0.clone(),
+                action,
+                changes,
+            };
+            match self.store.commit(expected, batch).await {
+                Ok(revision) => {
+                    self.published(revision.number).await?;
+                    info!(policy.revision = %revision, actor = %actor.0, "{action}: committed {revision}");
+                    return Ok(outcome);
+                }
+                Err(StoreError::Conflict { expected }) => self.published(expected + 1).await?,
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    async fn published(&self, number: u64) -> Result<()> {
+        let mut current = self.current.clone();
+        let reached = current.wait_for(|policy| policy.revision.number >= number);
+        reached.await.map(|_| ()).map_err(|_| Error::Stopping)
+    }
+}
+
+/// Makes a view of each commit, for as long as the store is open.
+async fn publish(mut commits: mpsc::Receiver<Commit>, publisher: watch::Sender<Arc<Policy>>) {
+    while let Some(commit) = commits.recv().await {
+        let next = publisher.borrow().after(&commit);
+        publisher.send_replace(Arc::new(next));
+    }
+    debug!("the store is closed");
+}

@@ -1,0 +1,97 @@
+//! A change while it is planned: the base view with what is to differ.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use crate::{
+    Error, Result,
+    policy::Policy,
+    records::{Kept, Key, Record},
+    store::Change,
+};
+
+/// A planned change. Nothing of it shows until it is committed.
+#[derive(Debug)]
+pub(super) struct Edit {
+    base: Arc<Policy>,
+    planned: BTreeMap<Key, Option<Arc<Record>>>,
+}
+
+impl Edit {
+    pub(super) fn new(base: Arc<Policy>) -> Self {
+        Self {
+            base,
+            planned: BTreeMap::new(),
+        }
+    }
+
+    /// The view that the change is planned on, without the change.
+    pub(super) fn base(&self) -> &Policy {
+        &self.base
+    }
+
+    /// The record under `key`, with what is planned so far.
+    pub(super) fn find<T: Kept>(&self, key: &Key) -> Option<&T> {
+        let record = match self.planned.get(key) {
+            Some(planned) => planned.as_ref(),
+            None => self.base.get(key),
+        };
+        record.and_then(|record| T::of(record))
+    }
+
+    /// The record under `key`, or an error that names it.
+    pub(super) fn need<T: Kept>(&self, key: &Key) -> Result<&T> {
+        self.find(key)
+            .ok_or_else(|| Error::not_found(key.kind(), key.name()))
+    }
+
+    /// Adds a record, or refuses when there is one.
+    pub(super) fn create<T: Kept>(&mut self, new: T) -> Result<()> {
+        let record = new.into();
+        let key = record.key();
+        if self.find::<T>(&key).is_some() {
+            return Err(Error::already_exists(key.kind(), key.name()));
+        }
+        self.planned.insert(key, Some(Arc::new(record)));
+        Ok(())
+    }
+
+    /// Adds or replaces a record.
+    pub(super) fn put(&mut self, new: impl Into<Record>) {
+        let record = new.into();
+        self.planned.insert(record.key(), Some(Arc::new(record)));
+    }
+
+    /// Removes a record, or refuses when there is none.
+    pub(super) fn delete<T: Kept>(&mut self, key: Key) -> Result<()> {
+        self.need::<T>(&key)?;
+        self.remove(key);
+        Ok(())
+    }
+
+    /// Removes the record under `key`, if there is one.
+    pub(super) fn remove(&mut self, key: Key) {
+        self.planned.insert(key, None);
+    }
+
+    /// Removes all records whose keys start as `start` does.
+    pub(super) fn remove_starting_with(&mut self, start: &Key) {
+        let base = self.base.clone();
+        for (key, _) in base.starting_with(start) {
+            self.remove(key.clone());
+        }
+    }
+
+    /// What really differs from the base.
+    pub(super) fn into_changes(self) -> Vec<Change> {
+        let base = self.base;
+        let planned = self.planned.into_iter();
+        planned
+            .map(|(key, after)| Change {
+                before: base.get(&key).cloned(),
+                key,
+                after,
+            })
+            .filter(|change| change.before != change.after)
+            .collect()
+    }
+}

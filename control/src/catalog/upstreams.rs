@@ -1,0 +1,101 @@
+//! Upstreams: the registries that workers may dial.
+//!
+//! One upstream at most is the default. Making another one the default takes
+//! it from the one before. The default cannot be deleted while it is that:
+//! names without a host would go nowhere by accident.
+
+use super::{Actor, Catalog, edit::Edit};
+use crate::{
+    Error, Result, names,
+    records::{Account, Key, Upstream},
+};
+
+impl Catalog {
+    /// Creates or replaces an upstream.
+    ///
+    /// An account without a password keeps the one that the upstream has, as
+    /// long as its user name and URL stay: a password never moves to another
+    /// address unseen.
+    pub(crate) async fn put_upstream(&self, actor: &Actor, upstream: Upstream) -> Result<()> {
+        let upstream = checked(upstream)?;
+        self.edit(actor, "upstream.put", |edit| {
+            let mut upstream = upstream.clone();
+            upstream.account = with_password(edit, &upstream)?;
+            if upstream.is_default {
+                unset_default(edit);
+            }
+            edit.put(upstream);
+            Ok(())
+        })
+        .await
+    }
+
+    /// Deletes an upstream that is not the default.
+    pub(crate) async fn delete_upstream(&self, actor: &Actor, name: &str) -> Result<()> {
+        self.edit(actor, "upstream.delete", |edit| {
+            let key = Key::upstream(name);
+            if edit.need::<Upstream>(&key)?.is_default {
+                return Err(Error::Blocked {
+                    reason: format!(
+                        "`{name}` is the default upstream: make another one the default first, or put it again as no default"
+                    ),
+                });
+            }
+            edit.delete::<Upstream>(key)
+        })
+        .await
+    }
+}
+
+/// What a new store starts with.
+pub(super) fn docker_hub() -> Upstream {
+    Upstream {
+        name: "docker.io".into(),
+        url: "https://registry-1.docker.io".into(),
+        is_default: true,
+        account: None,
+    }
+}
+
+/// The upstream with its URL in the usual form.
+pub(super) fn checked(upstream: Upstream) -> Result<Upstream> {
+    names::check_upstream("name", &upstream.name)?;
+    Ok(Upstream {
+        url: names::upstream_url("url", &upstream.url)?,
+        ..upstream
+    })
+}
+
+fn with_password(edit: &Edit, upstream: &Upstream) -> Result<Option<Account>> {
+    let Some(account) = &upstream.account else {
+        return Ok(None);
+    };
+    if !account.password.expose().is_empty() {
+        return Ok(Some(account.clone()));
+    }
+    let kept = edit
+        .find::<Upstream>(&Key::upstream(&upstream.name))
+        .filter(|old| old.url == upstream.url)
+        .and_then(|old| old.account.clone())
+        .filter(|old| old.username == account.username);
+    match kept {
+        Some(kept) => Ok(Some(kept)),
+        None => Err(Error::invalid(
+            "password",
+            "is empty: a user name needs its password or token",
+        )),
+    }
+}
+
+fn unset_default(edit: &mut Edit) {
+    let defaults = edit.base().all::<Upstream>().filter(|it| it.is_default);
+    let unset: Vec<Upstream> = defaults
+        .map(|it| Upstream {
+            is_default: false,
+            ..it.clone()
+        })
+        .collect();
+    for upstream in unset {
+        edit.put(upstream);
+    }
+}

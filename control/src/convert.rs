@@ -1,0 +1,354 @@
+//! Between the contract's messages and the control plane's own values: the
+//! only place that knows both.
+//!
+//! In the contract an empty text means "not given". Enumerations that this
+//! program does not know are refused, so that no wish is lost unseen.
+
+mod admin;
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use metahub_policy::{Cpu, GpuMatch, MatchMode, OnNoMatch, Present, Rule, RuleMatch};
+use metahub_proto::policy::v1 as proto;
+use prost::Message;
+
+use crate::{
+    Error, Result, Revision, Secret,
+    fleet::Identity,
+    records::{Account, Key, Login, MachineType, Pin, Recipe, Record, Upstream},
+};
+
+pub(crate) use self::admin::{listed_upstream, login_summary, new_login, user, worker};
+
+/// An encoded `State`: records that are put one after the other.
+pub(crate) fn encode_state<'a>(records: impl Iterator<Item = (&'a Key, &'a Arc<Record>)>) -> Bytes {
+    let mut buffer = BytesMut::new();
+    for (key, value) in records {
+        // Encodings of one message put together are its fields put together.
+        let piece = proto::State {
+            records: record(key, value).into_iter().collect(),
+        };
+        append(&piece, &mut buffer);
+    }
+    buffer.freeze()
+}
+
+/// An encoded `Delta`. `None` stands for a record that is gone.
+pub(crate) fn encode_delta<'a>(
+    changed: impl Iterator<Item = (&'a Key, Option<&'a Arc<Record>>)>,
+) -> Bytes {
+    let mut delta = proto::Delta::default();
+    for (key, value) in changed {
+        match value {
+            Some(value) => delta.put.extend(record(key, value)),
+            None => delta.deleted.push(key.as_str().to_owned()),
+        }
+    }
+    let mut buffer = BytesMut::new();
+    append(&delta, &mut buffer);
+    buffer.freeze()
+}
+
+fn append(message: &impl Message, buffer: &mut BytesMut) {
+    buffer.reserve(message.encoded_len());
+    message.encode(buffer).expect("the buffer was made to fit");
+}
+
+/// `None` for a user: the contract has no message for its password's hash.
+fn record(key: &Key, value: &Record) -> Option<proto::Record> {
+    use proto::record::Value;
+    let value = match value {
+        Record::User(_) => return None,
+        Record::MachineType(it) => Value::MachineType(machine_type(it)),
+        Record::Login(it) => Value::Login(login(it)),
+        Record::Upstream(it) => Value::Upstream(upstream(it)),
+        Record::Rule(it) => Value::Rule(rule(it)),
+        Record::Pin(it) => Value::Pin(pin(it)),
+        Record::Cpu(it) => Value::Cpu(cpu(it)),
+        Record::Recipe(it) => Value::Recipe(recipe(it)),
+    };
+    Some(proto::Record {
+        key: key.as_str().to_owned(),
+        value: Some(value),
+    })
+}
+
+pub(crate) fn revision(revision: Revision) -> proto::Revision {
+    proto::Revision {
+        epoch: revision.epoch,
+        number: revision.number,
+    }
+}
+
+pub(crate) fn revision_from(revision: proto::Revision) -> Revision {
+    Revision {
+        epoch: revision.epoch,
+        number: revision.number,
+    }
+}
+
+pub(crate) fn identity_from(hello: &proto::Hello) -> Identity {
+    Identity {
+        id: hello.worker_id.clone(),
+        version: hello.version.clone(),
+        registry_address: hello.registry_address.clone(),
+        peer: None,
+    }
+}
+
+pub(crate) fn machine_type(it: &MachineType) -> proto::MachineType {
+    let spec = &it.spec;
+    let text = |text: &Option<String>| text.clone().unwrap_or_default();
+    proto::MachineType {
+        user: it.user.clone(),
+        name: it.name.clone(),
+        os: spec.os.clone(),
+        architecture: text(&spec.architecture),
+        variant: text(&spec.variant),
+        os_version: text(&spec.os_version),
+        features: spec.features.clone(),
+        also_runs: spec.also_runs.clone(),
+        gpu: gpu_match(spec.gpu).into(),
+        r#match: match_mode(spec.mode).into(),
+        on_no_match: on_no_match(spec.on_no_match).into(),
+        present: present(spec.present).into(),
+    }
+}
+
+pub(crate) fn machine_type_from(message: Option<proto::MachineType>) -> Result<MachineType> {
+    let message = message.ok_or_else(|| missing("machine_type"))?;
+    let (gpu, mode) = (message.gpu(), message.r#match());
+    let (on_no_match, present) = (message.on_no_match(), message.present());
+    known::<proto::GpuMatch>("machine_type.gpu", message.gpu)?;
+    known::<proto::MatchMode>("machine_type.match", message.r#match)?;
+    known::<proto::OnNoMatch>("machine_type.on_no_match", message.on_no_match)?;
+    known::<proto::Present>("machine_type.present", message.present)?;
+    let given = |text: String| Some(text).filter(|text| !text.is_empty());
+    Ok(MachineType {
+        user: message.user,
+        name: message.name,
+        spec: metahub_policy::MachineType {
+            os: given(message.os).unwrap_or_else(|| "linux".into()),
+            architecture: given(message.architecture),
+            variant: given(message.variant),
+            os_version: given(message.os_version),
+            features: message.features,
+            also_runs: message.also_runs,
+            gpu: gpu_match_from(gpu),
+            mode: match_mode_from(mode),
+            on_no_match: on_no_match_from(on_no_match),
+            present: present_from(present),
+        },
+    })
+}
+
+fn missing(field: &str) -> Error {
+    Error::invalid(field, "is missing")
+}
+
+fn known<E: TryFrom<i32>>(field: &str, value: i32) -> Result<()> {
+    match E::try_from(value) {
+        Ok(_) => Ok(()),
+        Err(_) => Err(Error::invalid(
+            field,
+            format!("{value} is not known here: the control plane may be older than the client"),
+        )),
+    }
+}
+
+fn gpu_match(it: GpuMatch) -> proto::GpuMatch {
+    match it {
+        GpuMatch::All => proto::GpuMatch::All,
+        GpuMatch::Any => proto::GpuMatch::Any,
+    }
+}
+
+fn gpu_match_from(message: proto::GpuMatch) -> GpuMatch {
+    match message {
+        proto::GpuMatch::Unspecified | proto::GpuMatch::All => GpuMatch::All,
+        proto::GpuMatch::Any => GpuMatch::Any,
+    }
+}
+
+fn match_mode(it: MatchMode) -> proto::MatchMode {
+    match it {
+        MatchMode::Best => proto::MatchMode::Best,
+        MatchMode::Exact => proto::MatchMode::Exact,
+        MatchMode::BestNoGeneric => proto::MatchMode::BestNoGeneric,
+    }
+}
+
+fn match_mode_from(message: proto::MatchMode) -> MatchMode {
+    match message {
+        proto::MatchMode::Unspecified | proto::MatchMode::Best => MatchMode::Best,
+        proto::MatchMode::Exact => MatchMode::Exact,
+        proto::MatchMode::BestNoGeneric => MatchMode::BestNoGeneric,
+    }
+}
+
+fn on_no_match(it: OnNoMatch) -> proto::OnNoMatch {
+    match it {
+        OnNoMatch::Error => proto::OnNoMatch::Error,
+        OnNoMatch::Passthrough => proto::OnNoMatch::Passthrough,
+    }
+}
+
+fn on_no_match_from(message: proto::OnNoMatch) -> OnNoMatch {
+    match message {
+        proto::OnNoMatch::Unspecified | proto::OnNoMatch::Error => OnNoMatch::Error,
+        proto::OnNoMatch::Passthrough => OnNoMatch::Passthrough,
+    }
+}
+
+fn present(it: Present) -> proto::Present {
+    match it {
+        Present::Auto => proto::Present::Auto,
+        Present::Index => proto::Present::Index,
+    }
+}
+
+fn present_from(message: proto::Present) -> Present {
+    match message {
+        proto::Present::Unspecified | proto::Present::Auto => Present::Auto,
+        proto::Present::Index => Present::Index,
+    }
+}
+
+fn login(it: &Login) -> proto::Login {
+    proto::Login {
+        name: it.name(),
+        user: it.user.clone(),
+        machine_type: it.machine_type.clone(),
+        secret_sha256: it.secret_sha256_bytes().into(),
+        allow_selectors: it.allow_selectors,
+    }
+}
+
+fn upstream(it: &Upstream) -> proto::Upstream {
+    let account = it.account.as_ref();
+    proto::Upstream {
+        name: it.name.clone(),
+        url: it.url.clone(),
+        is_default: it.is_default,
+        username: account.map(|it| it.username.clone()).unwrap_or_default(),
+        password: account
+            .map(|it| it.password.expose().to_owned())
+            .unwrap_or_default(),
+    }
+}
+
+pub(crate) fn upstream_from(message: Option<proto::Upstream>) -> Result<Upstream> {
+    let message = message.ok_or_else(|| missing("upstream"))?;
+    let is_anonymous = message.username.is_empty();
+    if is_anonymous && !message.password.is_empty() {
+        return Err(Error::invalid(
+            "upstream.username",
+            "is empty, but there is a password: give both or none",
+        ));
+    }
+    Ok(Upstream {
+        name: message.name,
+        url: message.url,
+        is_default: message.is_default,
+        account: (!is_anonymous).then(|| Account {
+            username: message.username,
+            password: Secret::from(message.password),
+        }),
+    })
+}
+
+pub(crate) fn rule(it: &Rule) -> proto::Rule {
+    proto::Rule {
+        name: it.name.clone(),
+        repository: it.repository.clone(),
+        tag: it.tag.clone(),
+        r#match: Some(proto::RuleMatch {
+            os: it.matches.os.clone(),
+            architecture: it.matches.architecture.clone(),
+            variant: it.matches.variant.clone(),
+            os_version: it.matches.os_version.clone(),
+            digest: it.matches.digest.clone(),
+        }),
+        requires: it.requires.clone(),
+    }
+}
+
+pub(crate) fn rule_from(message: Option<proto::Rule>) -> Result<Rule> {
+    let message = message.ok_or_else(|| missing("rule"))?;
+    let matches = message.r#match.unwrap_or_default();
+    Ok(Rule {
+        name: message.name,
+        repository: message.repository,
+        tag: message.tag,
+        matches: RuleMatch {
+            os: matches.os,
+            architecture: matches.architecture,
+            variant: matches.variant,
+            os_version: matches.os_version,
+            digest: matches.digest,
+        },
+        requires: message.requires,
+    })
+}
+
+pub(crate) fn pin(it: &Pin) -> proto::Pin {
+    proto::Pin {
+        user: it.user.clone(),
+        machine_type: it.machine_type.clone(),
+        repository: it.repository.clone(),
+        digest: it.digest.clone(),
+    }
+}
+
+pub(crate) fn pin_from(message: Option<proto::Pin>) -> Result<Pin> {
+    let message = message.ok_or_else(|| missing("pin"))?;
+    Ok(Pin {
+        user: message.user,
+        machine_type: message.machine_type,
+        repository: message.repository,
+        digest: message.digest,
+    })
+}
+
+pub(crate) fn cpu(it: &Cpu) -> proto::Cpu {
+    proto::Cpu {
+        name: it.name.clone(),
+        parents: it.parents.clone(),
+        features: it.features.clone(),
+        aliases: it.aliases.clone(),
+    }
+}
+
+pub(crate) fn cpu_from(message: Option<proto::Cpu>) -> Result<Cpu> {
+    let message = message.ok_or_else(|| missing("cpu"))?;
+    Ok(Cpu {
+        name: message.name,
+        parents: message.parents,
+        features: message.features,
+        aliases: message.aliases,
+    })
+}
+
+pub(crate) fn recipe(it: &Recipe) -> proto::Recipe {
+    proto::Recipe {
+        digest: it.digest.clone(),
+        upstream: it.upstream.clone(),
+        repository: it.repository.clone(),
+        source_digest: it.source_digest.clone(),
+        kept: it.kept.clone(),
+        last_used_unix_secs: it.last_used_unix_secs,
+    }
+}
+
+pub(crate) fn recipe_from(message: Option<proto::Recipe>) -> Result<Recipe> {
+    let message = message.ok_or_else(|| missing("recipe"))?;
+    Ok(Recipe {
+        digest: message.digest,
+        upstream: message.upstream,
+        repository: message.repository,
+        source_digest: message.source_digest,
+        kept: message.kept,
+        last_used_unix_secs: 0,
+    })
+}

@@ -1,0 +1,234 @@
+//! What worker streams send: the newest state, encoded once for all of them.
+//!
+//! There is no queue. A stream asks for the way from the revision that its
+//! worker holds to the newest one, so a slow worker skips what lies between.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use bytes::Bytes;
+use tokio::sync::watch;
+
+use crate::{Catalog, Revision, convert, policy::Policy};
+
+/// A larger change is sent as a snapshot.
+const LARGEST_DELTA: usize = 1 << 20;
+/// The contract allows 1 MiB. Smaller ones keep less in each stream's buffers.
+const CHUNK: usize = 256 << 10;
+
+/// The way from what a worker holds to the newest revision.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// The worker holds the newest.
+    Nothing,
+    /// What changed.
+    Change {
+        base: Revision,
+        revision: Revision,
+        delta: Bytes,
+    },
+    /// Everything.
+    Snapshot { revision: Revision, state: Bytes },
+}
+
+/// The newest state, ready for the wire. Clones share what is encoded and
+/// follow the catalog each on its own.
+#[derive(Clone, Debug)]
+pub(crate) struct Feed {
+    current: watch::Receiver<Arc<Policy>>,
+    encoded: Arc<Mutex<Encoded>>,
+}
+
+/// What was encoded for one revision.
+#[derive(Debug, Default)]
+struct Encoded {
+    revision: Revision,
+    state: Option<Bytes>,
+    /// By the number of the revision that the worker holds. `None`: too large.
+    deltas: HashMap<u64, Option<Bytes>>,
+}
+
+impl Feed {
+    pub(crate) fn new(catalog: &Catalog) -> Self {
+        Self {
+            current: catalog.subscribe(),
+            encoded: Arc::default(),
+        }
+    }
+
+    /// Waits for a revision that [`Feed::step`] has not seen. `false`: there
+    /// will be none.
+    pub(crate) async fn changed(&mut self) -> bool {
+        self.current.changed().await.is_ok()
+    }
+
+    /// The newest revision.
+    pub(crate) fn revision(&self) -> Revision {
+        self.current.borrow().revision
+    }
+
+    /// The way from `held` to the newest revision.
+    pub(crate) fn step(&mut self, held: Option<Revision>) -> Step {
+        let policy = self.current.borrow_and_update().clone();
+        let revision = policy.revision;
+        if held == Some(revision) {
+            return Step::Nothing;
+        }
+        let mut encoded = self.encoded.lock().unwrap_or_else(PoisonError::into_inner);
+        encoded.move_to(revision);
+        match held.and_then(|held| Some((held, encoded.delta(&policy, held)?))) {
+            Some((base, delta)) => Step::Change {
+                base,
+                revision,
+                delta,
+            },
+            None => Step::Snapshot {
+                revision,
+                state: encoded.state(&policy),
+            },
+        }
+    }
+}
+
+impl Encoded {
+    fn move_to(&mut self, revision: Revision) {
+        if self.revision != revision {
+            *self = Self {
+                revision,
+                ..Self::default()
+            };
+        }
+    }
+
+    fn state(&mut self, policy: &Policy) -> Bytes {
+        self.state
+            .get_or_insert_with(|| convert::encode_state(policy.for_workers()))
+            .clone()
+    }
+
+    fn delta(&mut self, policy: &Policy, held: Revision) -> Option<Bytes> {
+        if held.epoch != policy.revision.epoch {
+            return None;
+        }
+        let encode = || {
+            let keys = policy.changed_since(held)?.into_iter();
+            let changed = keys.filter(|key| key.kind().is_for_workers());
+            let delta = convert::encode_delta(changed.map(|key| (key, policy.get(key))));
+            Some(delta).filter(|delta| delta.len() <= LARGEST_DELTA)
+        };
+        self.deltas
+            .entry(held.number)
+            .or_insert_with(encode)
+            .clone()
+    }
+}
+
+/// Cuts a state into pieces that fit the contract. They share its memory.
+pub(crate) fn chunks(mut state: Bytes) -> impl Iterator<Item = Bytes> {
+    std::iter::from_fn(move || {
+        let next = state.split_to(state.len().min(CHUNK));
+        (!next.is_empty()).then_some(next)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        catalog::Actor,
+        store::{Store, StoreLocation},
+    };
+
+    async fn catalog() -> Catalog {
+        let store = Store::open(StoreLocation::Memory).await.unwrap();
+        Catalog::open(store).await.unwrap()
+    }
+
+    async fn create_user(catalog: &Catalog, name: &str) {
+        let actor = Actor("test".into());
+        let created = catalog.create_user(&actor, name.into(), None).await;
+        created.unwrap();
+    }
+
+    #[tokio::test]
+    async fn one_who_holds_the_newest_gets_nothing() {
+        let catalog = catalog().await;
+        let mut feed = Feed::new(&catalog);
+
+        let step = feed.step(Some(catalog.revision()));
+
+        assert_eq!(step, Step::Nothing);
+    }
+
+    #[tokio::test]
+    async fn a_change_that_is_not_for_workers_still_leads_to_the_next_revision() {
+        let catalog = catalog().await;
+        let mut feed = Feed::new(&catalog);
+        let held = catalog.revision();
+
+        create_user(&catalog, "qnib").await;
+
+        let expected = Step::Change {
+            base: held,
+            revision: catalog.revision(),
+            delta: Bytes::new(),
+        };
+        assert_eq!(feed.step(Some(held)), expected);
+    }
+
+    #[tokio::test]
+    async fn a_slow_one_gets_one_step_over_all_that_it_missed() {
+        let catalog = catalog().await;
+        let mut feed = Feed::new(&catalog);
+        let held = catalog.revision();
+
+        for name in ["a", "b", "c"] {
+            create_user(&catalog, name).await;
+        }
+
+        let Step::Change { base, revision, .. } = feed.step(Some(held)) else {
+            panic!("a change was expected");
+        };
+        assert_eq!((base, revision), (held, catalog.revision()));
+        assert_eq!(revision.number, held.number + 3);
+    }
+
+    #[tokio::test]
+    async fn one_of_another_history_gets_everything() {
+        let catalog = catalog().await;
+        let mut feed = Feed::new(&catalog);
+        let mut held = catalog.revision();
+        held.epoch ^= 1;
+
+        let step = feed.step(Some(held));
+
+        assert!(matches!(step, Step::Snapshot { .. }));
+    }
+
+    #[tokio::test]
+    async fn two_streams_share_one_encoding() {
+        let catalog = catalog().await;
+        let mut feed = Feed::new(&catalog);
+        let mut other = feed.clone();
+
+        let (Step::Snapshot { state: one, .. }, Step::Snapshot { state: two, .. }) =
+            (feed.step(None), other.step(None))
+        else {
+            panic!("snapshots were expected");
+        };
+
+        assert_eq!(one.as_ptr(), two.as_ptr());
+    }
+
+    #[test]
+    fn chunks_put_together_are_the_state() {
+        let state = Bytes::from(vec![7; 3 * CHUNK + 1]);
+
+        let sizes: Vec<usize> = chunks(state).map(|chunk| chunk.len()).collect();
+
+        assert_eq!(sizes, [CHUNK, CHUNK, CHUNK, 1]);
+        assert_eq!(chunks(Bytes::new()).count(), 0);
+    }
+}

@@ -1,0 +1,244 @@
+//! The workers that the control plane has seen, and what they serve.
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant, SystemTime},
+};
+
+use crate::{Revision, policy::Policy};
+
+/// How long a worker without a stream is remembered.
+const REMEMBERED_FOR: Duration = Duration::from_secs(60 * 60);
+/// How many workers are remembered. The longest gone is forgotten first.
+const MOST_REMEMBERED: usize = 10_000;
+
+/// Who a worker says it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Identity {
+    /// A stable name.
+    pub(crate) id: String,
+    /// The version of its program.
+    pub(crate) version: String,
+    /// Where it serves the registry API, for people to read.
+    pub(crate) registry_address: String,
+    /// Where its stream comes from.
+    pub(crate) peer: Option<SocketAddr>,
+}
+
+/// A worker as lists show it.
+#[derive(Clone, Debug)]
+pub(crate) struct Member {
+    pub(crate) identity: Identity,
+    pub(crate) connected: bool,
+    /// When its stream opened or, when closed, was lost.
+    pub(crate) since: SystemTime,
+    /// What it serves.
+    pub(crate) applied: Option<Revision>,
+    /// Why it did not take a revision that is newer than what it serves.
+    pub(crate) rejected: Option<String>,
+    since_instant: Instant,
+    session: u64,
+}
+
+/// The workers. Clones share them.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Fleet {
+    members: Arc<Mutex<Members>>,
+}
+
+#[derive(Debug, Default)]
+struct Members {
+    by_id: BTreeMap<String, Member>,
+    sessions: u64,
+}
+
+/// One open stream. Dropping it says that the stream is lost.
+#[derive(Debug)]
+pub(crate) struct Session {
+    fleet: Fleet,
+    id: String,
+    session: u64,
+}
+
+impl Fleet {
+    /// A worker has opened a stream. It takes the place of an older one of the
+    /// same name.
+    pub(crate) fn join(&self, identity: Identity, held: Option<Revision>) -> Session {
+        let mut members = self.lock();
+        members.sessions += 1;
+        let session = members.sessions;
+        let id = identity.id.clone();
+        let member = Member {
+            identity,
+            connected: true,
+            since: SystemTime::now(),
+            applied: held,
+            rejected: None,
+            since_instant: Instant::now(),
+            session,
+        };
+        members.by_id.insert(id.clone(), member);
+        members.forget_the_long_gone(REMEMBERED_FOR, MOST_REMEMBERED);
+        Session {
+            fleet: self.clone(),
+            id,
+            session,
+        }
+    }
+
+    /// All remembered workers by id.
+    pub(crate) fn list(&self) -> Vec<Member> {
+        let mut members = self.lock();
+        members.forget_the_long_gone(REMEMBERED_FOR, MOST_REMEMBERED);
+        members.by_id.values().cloned().collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Members> {
+        self.members.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Session {
+    /// The worker serves `revision` now.
+    pub(crate) fn applied(&self, revision: Revision) {
+        self.update(|member| {
+            member.applied = Some(revision);
+            member.rejected = None;
+        });
+    }
+
+    /// The worker could not take a revision.
+    pub(crate) fn rejected(&self, reason: String) {
+        self.update(|member| member.rejected = Some(reason));
+    }
+
+    fn update(&self, change: impl FnOnce(&mut Member)) {
+        let mut members = self.fleet.lock();
+        let own = members.by_id.get_mut(&self.id);
+        if let Some(member) = own.filter(|member| member.session == self.session) {
+            change(member);
+        }
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.update(|member| {
+            member.connected = false;
+            member.since = SystemTime::now();
+            member.since_instant = Instant::now();
+        });
+    }
+}
+
+impl Member {
+    /// Whether it serves `revision`.
+    pub(crate) fn serves(&self, revision: Revision) -> bool {
+        self.applied == Some(revision)
+    }
+
+    /// How long it has been behind `policy`. Zero: it serves that.
+    pub(crate) fn lag(&self, policy: &Policy) -> Duration {
+        if self.serves(policy.revision) {
+            return Duration::ZERO;
+        }
+        let known = self.applied.and_then(|held| policy.outdated_since(held));
+        known.unwrap_or(self.since_instant).elapsed()
+    }
+}
+
+impl Members {
+    fn forget_the_long_gone(&mut self, after: Duration, most: usize) {
+        self.by_id
+            .retain(|_, member| member.connected || member.since_instant.elapsed() < after);
+        while self.by_id.len() > most {
+            let gone = self.by_id.values().filter(|member| !member.connected);
+            let longest = gone.min_by_key(|member| member.since_instant);
+            let Some(id) = longest.map(|member| member.identity.id.clone()) else {
+                return;
+            };
+            self.by_id.remove(&id);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn worker(id: &str) -> Identity {
+        Identity {
+            id: id.into(),
+            version: "0.1.0".into(),
+            registry_address: "127.0.0.1:5000".into(),
+            peer: None,
+        }
+    }
+
+    const NEWEST: Revision = Revision {
+        epoch: 7,
+        number: 3,
+    };
+
+    #[test]
+    fn a_lost_stream_leaves_its_worker_in_the_list() {
+        let fleet = Fleet::default();
+
+        drop(fleet.join(worker("w1"), None));
+
+        let listed = fleet.list();
+        assert_eq!(listed.len(), 1);
+        assert!(!listed[0].connected);
+    }
+
+    #[test]
+    fn an_older_stream_that_ends_late_does_not_hide_the_newer_one() {
+        let fleet = Fleet::default();
+        let older = fleet.join(worker("w1"), None);
+        let _newer = fleet.join(worker("w1"), None);
+
+        drop(older);
+
+        assert!(fleet.list()[0].connected);
+    }
+
+    #[test]
+    fn a_rejection_shows_until_a_revision_is_applied() {
+        let fleet = Fleet::default();
+        let session = fleet.join(worker("w1"), None);
+
+        session.rejected("a bad rule".into());
+        assert_eq!(fleet.list()[0].rejected.as_deref(), Some("a bad rule"));
+        session.applied(NEWEST);
+
+        assert_eq!(fleet.list()[0].rejected, None);
+    }
+
+    #[test]
+    fn the_longest_gone_are_forgotten_first() {
+        let fleet = Fleet::default();
+        drop(fleet.join(worker("first"), None));
+        drop(fleet.join(worker("second"), None));
+        let _open = fleet.join(worker("third"), None);
+
+        fleet.lock().forget_the_long_gone(REMEMBERED_FOR, 2);
+
+        let ids: Vec<String> = fleet.list().into_iter().map(|it| it.identity.id).collect();
+        assert_eq!(ids, ["second", "third"]);
+    }
+
+    #[test]
+    fn one_who_serves_the_newest_has_no_lag() {
+        let fleet = Fleet::default();
+        let session = fleet.join(worker("w1"), None);
+        let mut policy = Policy::default();
+        policy.revision = NEWEST;
+
+        assert!(fleet.list()[0].lag(&policy) > Duration::ZERO);
+        session.applied(NEWEST);
+
+        assert_eq!(fleet.list()[0].lag(&policy), Duration::ZERO);
+    }
+}

@@ -1,0 +1,221 @@
+//! One worker's stream, from its hello to its end.
+//!
+//! Two halves run side by side: one hears what the worker says, the other
+//! tells it the newest state. The stream ends with the first that ends.
+
+use std::{net::SocketAddr, time::Duration};
+
+use metahub_proto::policy::v1::{
+    self as proto, control_message::Message as Told, worker_message::Message as Heard,
+};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, MissedTickBehavior, interval_at, timeout},
+};
+use tonic::{Status, Streaming};
+use tracing::{Instrument, info, info_span, warn};
+
+use super::Parts;
+use crate::{
+    Error, Result, Revision, convert,
+    feed::{self, Feed, Step},
+    fleet::Session,
+    names,
+};
+
+/// How long a worker may take to say hello.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often each side says that it is alive.
+const HEARTBEAT: Duration = Duration::from_secs(10);
+/// Three heartbeats missed: the worker is lost.
+const SILENCE: Duration = Duration::from_secs(35);
+const LONGEST_REASON: usize = 1_000;
+
+type Outgoing = mpsc::Sender<Result<proto::ControlMessage, Status>>;
+type Incoming = Streaming<proto::WorkerMessage>;
+
+/// Runs a worker's stream. What comes out of the receiver is for the worker.
+pub(super) fn open(
+    parts: Parts,
+    peer: Option<SocketAddr>,
+    incoming: Incoming,
+) -> mpsc::Receiver<Result<proto::ControlMessage, Status>> {
+    // One message: a slow worker makes its stream wait, not grow.
+    let (outgoing, receiver) = mpsc::channel(1);
+    let streams = parts.streams.clone();
+    streams.spawn(async move {
+        let shutdown = parts.shutdown.clone();
+        let running = run(parts, peer, incoming, outgoing.clone());
+        if let Some(Err(error)) = shutdown.run_until_cancelled(running).await {
+            // A worker that is gone does not hear why.
+            let _ = outgoing.try_send(Err(error.into()));
+        }
+    });
+    receiver
+}
+
+async fn run(
+    parts: Parts,
+    peer: Option<SocketAddr>,
+    mut incoming: Incoming,
+    outgoing: Outgoing,
+) -> Result<()> {
+    let hello = hello(&mut incoming).await?;
+    let mut identity = convert::identity_from(&hello);
+    names::check_text("worker_id", &identity.id)?;
+    identity.peer = peer;
+    let span = info_span!("follow", worker.id = %identity.id);
+    let held = hello.held.map(convert::revision_from);
+    let session = parts.fleet.join(identity, held);
+    let speaker = Speaker {
+        feed: parts.feed,
+        outgoing,
+        held,
+    };
+    let both = async {
+        info!(?peer, "a worker follows");
+        let end = tokio::select! {
+            end = listen(&session, &mut incoming) => end,
+            end = speaker.run() => end,
+        };
+        match &end {
+            Ok(()) => info!("the worker's stream ended"),
+            Err(error) => warn!("lost the worker: {error}"),
+        }
+        end
+    };
+    both.instrument(span).await
+}
+
+async fn hello(incoming: &mut Incoming) -> Result<proto::Hello> {
+    let first = timeout(HELLO_TIMEOUT, incoming.message()).await;
+    match first {
+        Err(_) => Err(Error::Silent { peer: "the worker" }),
+        Ok(Ok(Some(proto::WorkerMessage {
+            message: Some(Heard::Hello(hello)),
+        }))) => Ok(hello),
+        Ok(_) => Err(Error::Protocol {
+            reason: "the first message must be a hello",
+        }),
+    }
+}
+
+/// Hears what the worker says, until it says no more.
+async fn listen(session: &Session, incoming: &mut Incoming) -> Result<()> {
+    loop {
+        let heard = timeout(SILENCE, incoming.message())
+            .await
+            .map_err(|_| Error::Silent { peer: "the worker" })?;
+        // A broken connection is an end like any other.
+        let Ok(Some(message)) = heard else {
+            return Ok(());
+        };
+        match message.message {
+            Some(Heard::Applied(applied)) => {
+                let revision = applied.revision.map(convert::revision_from);
+                session.applied(revision.unwrap_or_default());
+            }
+            Some(Heard::Rejected(rejected)) => note_rejection(session, rejected),
+            Some(Heard::Heartbeat(_)) => {}
+            Some(Heard::Hello(_)) => {
+                return Err(Error::Protocol {
+                    reason: "a second hello",
+                });
+            }
+            // A newer worker may say what this program does not know.
+            None => {}
+        }
+    }
+}
+
+fn note_rejection(session: &Session, rejected: proto::Rejected) {
+    let revision = rejected.revision.map(convert::revision_from);
+    let revision = revision.unwrap_or_default();
+    let mut reason = rejected.reason;
+    reason.truncate(reason.floor_char_boundary(LONGEST_REASON));
+    warn!(policy.revision = %revision, "the worker rejected {revision}: {reason}");
+    session.rejected(reason);
+}
+
+/// Tells the worker the newest state, and that the control plane is alive.
+struct Speaker {
+    feed: Feed,
+    outgoing: Outgoing,
+    /// What the worker was last told.
+    held: Option<Revision>,
+}
+
+impl Speaker {
+    async fn run(mut self) -> Result<()> {
+        let mut heartbeat = interval_at(Instant::now() + HEARTBEAT, HEARTBEAT);
+        heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        self.tell_newest().await?;
+        loop {
+            tokio::select! {
+                there_are_more = self.feed.changed() => {
+                    if !there_are_more {
+                        return Err(Error::Stopping);
+                    }
+                    self.tell_newest().await?;
+                }
+                _ = heartbeat.tick() => self.tell_alive().await?,
+            }
+        }
+    }
+
+    async fn tell_newest(&mut self) -> Result<()> {
+        match self.feed.step(self.held) {
+            Step::Nothing => {}
+            Step::Change {
+                base,
+                revision,
+                delta,
+            } => {
+                self.tell(Told::Change(proto::Change {
+                    base: Some(convert::revision(base)),
+                    revision: Some(convert::revision(revision)),
+                    delta,
+                }))
+                .await?;
+                self.held = Some(revision);
+            }
+            Step::Snapshot { revision, state } => {
+                let wire = convert::revision(revision);
+                self.tell(Told::SnapshotBegin(proto::SnapshotBegin {
+                    revision: Some(wire),
+                    size_bytes: state.len() as u64,
+                }))
+                .await?;
+                for data in feed::chunks(state) {
+                    let chunk = proto::SnapshotChunk { data };
+                    self.tell(Told::SnapshotChunk(chunk)).await?;
+                }
+                self.tell(Told::SnapshotCommit(proto::SnapshotCommit {
+                    revision: Some(wire),
+                }))
+                .await?;
+                self.held = Some(revision);
+            }
+        }
+        Ok(())
+    }
+
+    async fn tell_alive(&self) -> Result<()> {
+        let revision = Some(convert::revision(self.feed.revision()));
+        self.tell(Told::Heartbeat(proto::Heartbeat { revision }))
+            .await
+    }
+
+    /// Waits for room, but not for ever.
+    async fn tell(&self, message: Told) -> Result<()> {
+        let message = proto::ControlMessage {
+            message: Some(message),
+        };
+        match timeout(SILENCE, self.outgoing.send(Ok(message))).await {
+            Ok(Ok(())) => Ok(()),
+            // The stream is gone; `listen` sees the same.
+            Ok(Err(_)) => Err(Error::Stopping),
+            Err(_) => Err(Error::Silent { peer: "the worker" }),
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! The grammar of names, digests and addresses, checked once at the edge.
+//!
+//! A login is `<user>-<type>`. So that it can be read in one way only, a
+//! user's name has no `-`; a type's may.
+
+use url::Url;
+
+use crate::{Error, Result};
+
+const LONGEST_NAME: usize = 64;
+const LONGEST_PATTERN: usize = 512;
+
+/// `[a-z0-9]+([._][a-z0-9]+)*`.
+pub(crate) fn check_user(field: &str, name: &str) -> Result<()> {
+    check_words(field, name, "._")
+}
+
+/// `[a-z0-9]+([._-][a-z0-9]+)*`: a machine type's or a rule's name.
+pub(crate) fn check_type(field: &str, name: &str) -> Result<()> {
+    check_words(field, name, "._-")
+}
+
+fn check_words(field: &str, name: &str, separators: &str) -> Result<()> {
+    let words_fit = name
+        .split(|c| separators.contains(c))
+        .all(|word| !word.is_empty() && word.bytes().all(is_lower_alphanumeric));
+    if words_fit && name.len() <= LONGEST_NAME {
+        return Ok(());
+    }
+    let listed: Vec<String> = separators.chars().map(|c| format!("`{c}`")).collect();
+    Err(Error::invalid(
+        field,
+        format!(
+            "`{}` is not a name: use lower-case letters and digits, with single {} between them, {LONGEST_NAME} at most",
+            shortened(name),
+            listed.join(" or ")
+        ),
+    ))
+}
+
+/// A host with an optional port, as clients write it in front of a repository.
+///
+/// It has a dot, a port, or is `localhost`, so that no first component of a
+/// repository can be mistaken for it.
+pub(crate) fn check_upstream(field: &str, name: &str) -> Result<()> {
+    let (host, port) = match name.rsplit_once(':') {
+        Some((host, port)) => (host, Some(port)),
+        None => (name, None),
+    };
+    let host_fits = host.split('.').all(is_host_label);
+    let port_fits = port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port > 0));
+    let is_told_apart = port.is_some() || host.contains('.') || host == "localhost";
+    if host_fits && port_fits && is_told_apart && name.len() <= 255 {
+        return Ok(());
+    }
+    Err(Error::invalid(
+        field,
+        format!(
+            "`{}` is not an upstream's name: use the host that clients write, such as `ghcr.io` or `registry:5000`",
+            shortened(name)
+        ),
+    ))
+}
+
+fn is_host_label(label: &str) -> bool {
+    !label.is_empty()
+        && !label.starts_with('-')
+        && !label.ends_with('-')
+        && label.bytes().all(|b| is_lower_alphanumeric(b) || b == b'-')
+}
+
+/// Checks an upstream's URL and returns it without a trailing slash.
+pub(crate) fn upstream_url(field: &str, text: &str) -> Result<String> {
+    let reason = match Url::parse(text) {
+        Err(_) => "is not a URL",
+        Ok(url) if !matches!(url.scheme(), "http" | "https") => "is neither http nor https",
+        Ok(url) if url.host_str().is_none_or(str::is_empty) => "has no host",
+        Ok(url) if !url.username().is_empty() || url.password().is_some() => {
+            "holds credentials; give them as username and password"
+        }
+        Ok(url) if url.query().is_some() || url.fragment().is_some() => {
+            "has a query or a fragment; leave it out"
+        }
+        Ok(url) => return Ok(url.as_str().trim_end_matches('/').to_owned()),
+    };
+    Err(Error::invalid(
+        field,
+        format!("{reason}: for example `https://ghcr.io`"),
+    ))
+}
+
+/// `sha256:` and 64 lower-case hex digits.
+pub(crate) fn check_digest(field: &str, digest: &str) -> Result<()> {
+    let fits = digest
+        .strip_prefix("sha256:")
+        .is_some_and(|hex| is_lower_hex(hex, 64));
+    if fits {
+        return Ok(());
+    }
+    Err(Error::invalid(
+        field,
+        format!(
+            "`{}` is not a digest: `sha256:` and 64 lower-case hex digits",
+            shortened(digest)
+        ),
+    ))
+}
+
+/// Whether `text` is `length` lower-case hex digits.
+pub(crate) fn is_lower_hex(text: &str, length: usize) -> bool {
+    text.len() == length
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+}
+
+/// A text that is neither empty, nor long, nor holds control characters: a
+/// repository pattern, or a worker's id.
+pub(crate) fn check_text(field: &str, text: &str) -> Result<()> {
+    let reason = if text.is_empty() {
+        "is empty"
+    } else if text.len() > LONGEST_PATTERN {
+        "is longer than 512 bytes"
+    } else if text.chars().any(char::is_control) {
+        "holds a control character"
+    } else {
+        return Ok(());
+    };
+    Err(Error::invalid(field, reason.to_owned()))
+}
+
+fn is_lower_alphanumeric(byte: u8) -> bool {
+    byte.is_ascii_lowercase() || byte.is_ascii_digit()
+}
+
+/// What to show of a text that came from outside.
+fn shortened(text: &str) -> String {
+    let start: String = text.chars().take(LONGEST_NAME).collect();
+    start.escape_debug().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_user_has_no_dash_but_a_type_may() {
+        assert!(check_user("name", "qnib").is_ok());
+        assert!(check_user("name", "qnib-lab").is_err());
+        assert!(check_type("name", "gpu-node.2").is_ok());
+    }
+
+    #[test]
+    fn names_that_would_confuse_a_key_or_a_login_are_refused() {
+        for name in ["", "A", "a/b", "a+b", "a..b", "-a", "a-", "ä", "a b"] {
+            assert!(check_type("name", name).is_err(), "{name:?}");
+        }
+        assert!(check_type("name", &"a".repeat(65)).is_err());
+    }
+
+    #[test]
+    fn an_upstream_can_be_told_from_a_repository() {
+        for name in ["docker.io", "localhost", "registry:5000", "127.0.0.1:5000"] {
+            assert!(check_upstream("name", name).is_ok(), "{name}");
+        }
+        for name in ["qnib", "Docker.io", "a.b/c", "a.b:", "a.b:0", "-a.b", ""] {
+            assert!(check_upstream("name", name).is_err(), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_url_with_credentials_is_refused() {
+        assert!(upstream_url("url", "https://a:b@ghcr.io").is_err());
+        assert!(upstream_url("url", "ftp://ghcr.io").is_err());
+        assert_eq!(
+            upstream_url("url", "https://ghcr.io/").unwrap(),
+            "https://ghcr.io"
+        );
+    }
+
+    #[test]
+    fn a_digest_is_written_in_one_way() {
+        let digest = format!("sha256:{}", "0a".repeat(32));
+
+        assert!(check_digest("digest", &digest).is_ok());
+        assert!(check_digest("digest", &digest.to_uppercase()).is_err());
+        assert!(check_digest("digest", "sha256:00").is_err());
+    }
+}

@@ -1,0 +1,287 @@
+//! The records that the control plane keeps, and the keys they are kept under.
+//!
+//! Plain values. Their JSON form is what the store holds, so fields are only
+//! ever added, with a default. How records look on the wire is
+//! `convert.rs`'s business.
+
+mod key;
+
+use std::fmt;
+
+use metahub_policy::{Cpu, Rule};
+use serde::{Deserialize, Serialize};
+
+pub(crate) use self::key::{Key, Kind};
+
+/// One record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Record {
+    User(User),
+    MachineType(MachineType),
+    Login(Login),
+    Upstream(Upstream),
+    Rule(Rule),
+    Pin(Pin),
+    Cpu(Cpu),
+    Recipe(Recipe),
+}
+
+/// An account: owns machine types and logins.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct User {
+    pub(crate) name: String,
+    /// argon2id, as a PHC string. `None`: the user cannot log in with one.
+    pub(crate) password_hash: Option<Secret>,
+}
+
+/// A named description of a kind of host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct MachineType {
+    pub(crate) user: String,
+    pub(crate) name: String,
+    pub(crate) spec: metahub_policy::MachineType,
+}
+
+/// What a host logs in with. Its name is `<user>-<type>`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Login {
+    pub(crate) user: String,
+    pub(crate) machine_type: String,
+    /// SHA-256 of the secret, in lower-case hex.
+    pub(crate) secret_sha256: Secret,
+    /// Whether the host may add features after `+` in the login's name.
+    pub(crate) allow_selectors: bool,
+}
+
+/// A registry that workers pull from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Upstream {
+    pub(crate) name: String,
+    pub(crate) url: String,
+    /// Whether names without a host go to it. True for one upstream at most.
+    pub(crate) is_default: bool,
+    pub(crate) account: Option<Account>,
+}
+
+/// Whom an upstream is pulled from as.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Account {
+    pub(crate) username: String,
+    pub(crate) password: Secret,
+}
+
+/// A variant that an admin has chosen for a machine type and repositories.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Pin {
+    pub(crate) user: String,
+    pub(crate) machine_type: String,
+    /// As in [`Rule::repository`].
+    pub(crate) repository: String,
+    pub(crate) digest: String,
+}
+
+/// How to make a trimmed index again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Recipe {
+    pub(crate) digest: String,
+    pub(crate) upstream: String,
+    pub(crate) repository: String,
+    pub(crate) source_digest: String,
+    /// In source order.
+    pub(crate) kept: Vec<String>,
+    /// Coarse: written once a day at most.
+    pub(crate) last_used_unix_secs: u64,
+}
+
+/// A text that must not show in logs: a password, a token or a hash of one.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(String);
+
+/// What a [`Record`] may hold.
+pub(crate) trait Kept: Into<Record> {
+    /// The kind of its records.
+    const KIND: Kind;
+
+    /// What `record` holds, when it is of this kind.
+    fn of(record: &Record) -> Option<&Self>;
+}
+
+macro_rules! kept {
+    ($($name:ident),*) => {
+        $(
+            impl Kept for $name {
+                const KIND: Kind = Kind::$name;
+
+                fn of(record: &Record) -> Option<&Self> {
+                    match record {
+                        Record::$name(it) => Some(it),
+                        _ => None,
+                    }
+                }
+            }
+
+            impl From<$name> for Record {
+                fn from(it: $name) -> Self {
+                    Self::$name(it)
+                }
+            }
+        )*
+    };
+}
+
+kept!(User, MachineType, Login, Upstream, Rule, Pin, Cpu, Recipe);
+
+impl Record {
+    /// The key that the record is kept under.
+    pub(crate) fn key(&self) -> Key {
+        match self {
+            Self::User(user) => Key::user(&user.name),
+            Self::MachineType(it) => Key::machine_type(&it.user, &it.name),
+            Self::Login(login) => Key::login(&login.name()),
+            Self::Upstream(upstream) => Key::upstream(&upstream.name),
+            Self::Rule(rule) => Key::rule(&rule.name),
+            Self::Pin(pin) => Key::pin(&pin.user, &pin.machine_type, &pin.repository),
+            Self::Cpu(cpu) => Key::cpu(&cpu.name),
+            Self::Recipe(recipe) => Key::recipe(&recipe.digest),
+        }
+    }
+
+    /// The record without its kind, which the key tells.
+    pub(crate) fn to_json(&self) -> serde_json::Result<String> {
+        match self {
+            Self::User(it) => serde_json::to_string(it),
+            Self::MachineType(it) => serde_json::to_string(it),
+            Self::Login(it) => serde_json::to_string(it),
+            Self::Upstream(it) => serde_json::to_string(it),
+            Self::Rule(it) => serde_json::to_string(it),
+            Self::Pin(it) => serde_json::to_string(it),
+            Self::Cpu(it) => serde_json::to_string(it),
+            Self::Recipe(it) => serde_json::to_string(it),
+        }
+    }
+
+    /// Undoes [`Record::to_json`].
+    pub(crate) fn from_json(kind: Kind, json: &str) -> serde_json::Result<Self> {
+        Ok(match kind {
+            Kind::User => Self::User(serde_json::from_str(json)?),
+            Kind::MachineType => Self::MachineType(serde_json::from_str(json)?),
+            Kind::Login => Self::Login(serde_json::from_str(json)?),
+            Kind::Upstream => Self::Upstream(serde_json::from_str(json)?),
+            Kind::Rule => Self::Rule(serde_json::from_str(json)?),
+            Kind::Pin => Self::Pin(serde_json::from_str(json)?),
+            Kind::Cpu => Self::Cpu(serde_json::from_str(json)?),
+            Kind::Recipe => Self::Recipe(serde_json::from_str(json)?),
+        })
+    }
+
+    /// The record with `***` for every secret: what an audit may show.
+    pub(crate) fn redacted(&self) -> Self {
+        let mut copy = self.clone();
+        match &mut copy {
+            Self::User(user) => {
+                if let Some(hash) = &mut user.password_hash {
+                    *hash = Secret::stars();
+                }
+            }
+            Self::Login(login) => login.secret_sha256 = Secret::stars(),
+            Self::Upstream(upstream) => {
+                if let Some(account) = &mut upstream.account {
+                    account.password = Secret::stars();
+                }
+            }
+            Self::MachineType(_)
+            | Self::Rule(_)
+            | Self::Pin(_)
+            | Self::Cpu(_)
+            | Self::Recipe(_) => {}
+        }
+        copy
+    }
+}
+
+impl Login {
+    /// What to give to `docker login -u`.
+    pub(crate) fn name(&self) -> String {
+        login_name(&self.user, &self.machine_type)
+    }
+
+    /// SHA-256 of the secret, 32 bytes.
+    pub(crate) fn secret_sha256_bytes(&self) -> Vec<u8> {
+        let hex = self.secret_sha256.expose().as_bytes().chunks_exact(2);
+        hex.filter_map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok())
+            .collect()
+    }
+}
+
+/// The name of the login for a machine type. No two types share one, since a
+/// user's name has no `-`.
+pub(crate) fn login_name(user: &str, machine_type: &str) -> String {
+    format!("{user}-{machine_type}")
+}
+
+impl Secret {
+    /// What it hides.
+    pub(crate) fn expose(&self) -> &str {
+        &self.0
+    }
+
+    fn stars() -> Self {
+        Self("***".into())
+    }
+}
+
+impl From<String> for Secret {
+    fn from(text: String) -> Self {
+        Self(text)
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn upstream() -> Record {
+        Record::Upstream(Upstream {
+            name: "ghcr.io".into(),
+            url: "https://ghcr.io".into(),
+            is_default: false,
+            account: Some(Account {
+                username: "robot".into(),
+                password: Secret::from("hunter2".to_owned()),
+            }),
+        })
+    }
+
+    #[test]
+    fn a_record_survives_its_json() {
+        let record = upstream();
+
+        let json = record.to_json().unwrap();
+
+        assert_eq!(Record::from_json(Kind::Upstream, &json).unwrap(), record);
+    }
+
+    #[test]
+    fn a_password_shows_neither_in_debug_nor_in_the_audit() {
+        let record = upstream();
+
+        let debug = format!("{record:?}");
+        let audit = record.redacted().to_json().unwrap();
+
+        assert!(!debug.contains("hunter2") && !audit.contains("hunter2"));
+    }
+
+    #[test]
+    fn a_key_tells_the_kind_of_its_record() {
+        let record = upstream();
+
+        assert_eq!(record.key().kind(), Kind::Upstream);
+    }
+}

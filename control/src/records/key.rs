@@ -1,0 +1,154 @@
+//! Keys: the kind of a record, `/`, and what names it within its kind.
+
+use std::sync::Arc;
+
+/// What a record is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Kind {
+    User,
+    MachineType,
+    Login,
+    Upstream,
+    Rule,
+    Pin,
+    Cpu,
+    Recipe,
+}
+
+/// The key of one record, for example `type/qnib/type1`. Cheap to clone.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Key {
+    kind: Kind,
+    text: Arc<str>,
+}
+
+impl Kind {
+    /// Every kind, in the order in which workers get them: what logins and
+    /// pins refer to comes before them.
+    pub(crate) const ALL: [Self; 8] = [
+        Self::User,
+        Self::Upstream,
+        Self::Cpu,
+        Self::Rule,
+        Self::MachineType,
+        Self::Login,
+        Self::Pin,
+        Self::Recipe,
+    ];
+
+    /// What keys of this kind start with, before the `/`.
+    pub(crate) fn prefix(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::MachineType => "type",
+            Self::Login => "login",
+            Self::Upstream => "upstream",
+            Self::Rule => "rule",
+            Self::Pin => "pin",
+            Self::Cpu => "cpu",
+            Self::Recipe => "recipe",
+        }
+    }
+
+    /// The word for people.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::MachineType => "machine type",
+            other => other.prefix(),
+        }
+    }
+
+    /// Whether workers get records of this kind. Users' password hashes stay
+    /// at the control plane.
+    pub(crate) fn is_for_workers(self) -> bool {
+        self != Self::User
+    }
+}
+
+impl Key {
+    /// Reads a key. `None` when its prefix is no kind's.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let (prefix, _) = text.split_once('/')?;
+        let kind = Kind::ALL.into_iter().find(|kind| kind.prefix() == prefix)?;
+        Some(Self {
+            kind,
+            text: text.into(),
+        })
+    }
+
+    pub(crate) fn user(name: &str) -> Self {
+        Self::new(Kind::User, name)
+    }
+
+    pub(crate) fn machine_type(user: &str, name: &str) -> Self {
+        Self::new(Kind::MachineType, &format!("{user}/{name}"))
+    }
+
+    pub(crate) fn login(name: &str) -> Self {
+        Self::new(Kind::Login, name)
+    }
+
+    pub(crate) fn upstream(name: &str) -> Self {
+        Self::new(Kind::Upstream, name)
+    }
+
+    pub(crate) fn rule(name: &str) -> Self {
+        Self::new(Kind::Rule, name)
+    }
+
+    pub(crate) fn pin(user: &str, machine_type: &str, repository: &str) -> Self {
+        Self::new(Kind::Pin, &format!("{user}/{machine_type}/{repository}"))
+    }
+
+    /// What the keys of all pins for a user's machine types start with.
+    pub(crate) fn pin_start(user: &str) -> Self {
+        Self::new(Kind::Pin, &format!("{user}/"))
+    }
+
+    pub(crate) fn cpu(name: &str) -> Self {
+        Self::new(Kind::Cpu, name)
+    }
+
+    pub(crate) fn recipe(digest: &str) -> Self {
+        Self::new(Kind::Recipe, digest)
+    }
+
+    /// The kind of the record under this key.
+    pub(crate) fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The key as the store and workers know it.
+    pub(crate) fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// What names the record within its kind.
+    pub(crate) fn name(&self) -> &str {
+        &self.text[self.kind.prefix().len() + 1..]
+    }
+
+    fn new(kind: Kind, name: &str) -> Self {
+        Self {
+            kind,
+            text: format!("{}/{name}", kind.prefix()).into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_parsed_key_equals_the_one_that_was_built() {
+        let key = Key::pin("qnib", "type1", "ghcr.io/org/*");
+
+        assert_eq!(Key::parse("pin/qnib/type1/ghcr.io/org/*"), Some(key));
+    }
+
+    #[test]
+    fn a_key_of_no_known_kind_is_refused() {
+        assert_eq!(Key::parse("grant/qnib"), None);
+    }
+}

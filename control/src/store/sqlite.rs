@@ -1,0 +1,281 @@
+//! The store in one SQLite file.
+//!
+//! Records are JSON rows by key. Each commit is one transaction: it moves the
+//! revision, writes the records, notes the changed keys in the log and adds
+//! the audit rows. The write-ahead log is synced before a commit is reported.
+//! One process at a time may have the file open.
+
+use std::{
+    collections::BTreeMap,
+    fs::{DirBuilder, File, OpenOptions, TryLockError},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
+
+use super::{Batch, Change, Contents, Revision, StoreError, schema};
+use crate::{
+    records::{Key, Kind, Record},
+    secrets,
+};
+
+/// How many revisions the log remembers.
+const LOGGED_REVISIONS: u64 = 1_000;
+/// How long a control plane that is about to end may keep the file.
+const LOCK_PATIENCE: Duration = Duration::from_secs(5);
+
+#[derive(Debug)]
+pub(super) struct Sqlite {
+    connection: Connection,
+    epoch: u64,
+    /// Held for as long as the file is open. `None`: in memory.
+    _lock: Option<File>,
+}
+
+impl Sqlite {
+    pub(super) fn open(path: &Path) -> Result<Self, StoreError> {
+        let lock = prepare_file(path)?;
+        let connection = Connection::open(path)?;
+        connection.pragma_update(None, "journal_mode", "WAL")?;
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        connection.busy_timeout(LOCK_PATIENCE)?;
+        Self::new(connection, Some(lock))
+    }
+
+    pub(super) fn in_memory() -> Result<Self, StoreError> {
+        Self::new(Connection::open_in_memory()?, None)
+    }
+
+    fn new(mut connection: Connection, lock: Option<File>) -> Result<Self, StoreError> {
+        schema::migrate(&mut connection)?;
+        let epoch = epoch(&connection)?;
+        Ok(Self {
+            connection,
+            epoch,
+            _lock: lock,
+        })
+    }
+
+    pub(super) fn load(&self) -> Result<Contents, StoreError> {
+        Ok(Contents {
+            revision: self.revision(number(&self.connection)?),
+            records: self.records()?,
+            recent: self.recent()?,
+        })
+    }
+
+    pub(super) fn commit(&mut self, expected: u64, batch: &Batch) -> Result<Revision, StoreError> {
+        let transaction = self
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        if number(&transaction)? != expected {
+            return Err(StoreError::Conflict { expected });
+        }
+        let next = expected + 1;
+        write_records(&transaction, next, &batch.changes)?;
+        write_log(&transaction, next, &batch.changes)?;
+        write_audit(&transaction, next, batch)?;
+        transaction.execute("update history set revision = ?1", [to_sql(next)])?;
+        transaction.commit()?;
+        Ok(self.revision(next))
+    }
+
+    fn revision(&self, number: u64) -> Revision {
+        Revision {
+            epoch: self.epoch,
+            number,
+        }
+    }
+
+    fn records(&self) -> Result<Vec<(Key, Record)>, StoreError> {
+        let mut statement = self.connection.prepare("select key, value from record")?;
+        let mut rows = statement.query([])?;
+        let mut records = Vec::new();
+        while let Some(row) = rows.next()? {
+            let key = parse_key(row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?)?;
+            let value = row.get_ref(1)?.as_str().map_err(rusqlite::Error::from)?;
+            let record = Record::from_json(key.kind(), value).map_err(about(&key))?;
+            records.push((key, record));
+        }
+        Ok(records)
+    }
+
+    fn recent(&self) -> Result<Vec<(u64, Vec<Key>)>, StoreError> {
+        let mut statement = self.connection.prepare("select revision, key from log")?;
+        let mut rows = statement.query([])?;
+        let mut recent = BTreeMap::<u64, Vec<Key>>::new();
+        while let Some(row) = rows.next()? {
+            let key = parse_key(row.get_ref(1)?.as_str().map_err(rusqlite::Error::from)?)?;
+            recent.entry(from_sql(row.get(0)?)).or_default().push(key);
+        }
+        Ok(recent.into_iter().collect())
+    }
+}
+
+/// Draws the epoch when the file is new.
+fn epoch(connection: &Connection) -> Result<u64, StoreError> {
+    let drawn = to_sql(secrets::random_u64() >> 1);
+    connection.execute(
+        "insert into history values (1, ?1, 0) on conflict do nothing",
+        [drawn],
+    )?;
+    let epoch = connection.query_row("select epoch from history", [], |row| row.get(0))?;
+    Ok(from_sql(epoch))
+}
+
+fn number(connection: &Connection) -> Result<u64, StoreError> {
+    let number = connection
+        .prepare_cached("select revision from history")?
+        .query_row([], |row| row.get(0))
+        .optional()?;
+    Ok(number.map(from_sql).unwrap_or_default())
+}
+
+fn write_records(
+    transaction: &Transaction<'_>,
+    revision: u64,
+    changes: &[Change],
+) -> Result<(), StoreError> {
+    let mut put = transaction.prepare_cached(
+        "insert into record values (?1, ?2, ?3)
+         on conflict (key) do update set value = ?2, revision = ?3",
+    )?;
+    let mut delete = transaction.prepare_cached("delete from record where key = ?1")?;
+    for Change { key, after, .. } in changes {
+        match after {
+            Some(record) => {
+                let json = record.to_json().map_err(about(key))?;
+                put.execute(params![key.as_str(), json, to_sql(revision)])?;
+            }
+            None => {
+                delete.execute([key.as_str()])?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn write_log(
+    transaction: &Transaction<'_>,
+    revision: u64,
+    changes: &[Change],
+) -> Result<(), StoreError> {
+    let mut insert = transaction.prepare_cached("insert into log values (?1, ?2)")?;
+    for change in changes {
+        insert.execute(params![to_sql(revision), change.key.as_str()])?;
+    }
+    transaction
+        .prepare_cached("delete from log where revision <= ?1")?
+        .execute([to_sql(revision.saturating_sub(LOGGED_REVISIONS))])?;
+    Ok(())
+}
+
+/// Recipes are left out: workers make them, no one decides them.
+fn write_audit(
+    transaction: &Transaction<'_>,
+    revision: u64,
+    batch: &Batch,
+) -> Result<(), StoreError> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let now = i64::try_from(now.unwrap_or_default().as_millis()).unwrap_or(i64::MAX);
+    let mut insert = transaction.prepare_cached(
+        "insert into audit (revision, at_unix_ms, actor, action, key, before, after)
+         values (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+    )?;
+    let decided = |change: &&Change| change.key.kind() != Kind::Recipe;
+    for Change { key, before, after } in batch.changes.iter().filter(decided) {
+        let shown = |record: &Option<_>| record.as_deref().map(shown).transpose();
+        insert.execute(params![
+            to_sql(revision),
+            now,
+            batch.actor,
+            batch.action,
+            key.as_str(),
+            shown(before).map_err(about(key))?,
+            shown(after).map_err(about(key))?,
+        ])?;
+    }
+    Ok(())
+}
+
+fn shown(record: &Record) -> serde_json::Result<String> {
+    record.redacted().to_json()
+}
+
+/// Makes the directory and the file, readable by no one else, and locks it.
+fn prepare_file(path: &Path) -> Result<File, StoreError> {
+    let failed = |source| StoreError::File {
+        path: path.to_owned(),
+        source,
+    };
+    if let Some(directory) = path.parent().filter(|it| !it.as_os_str().is_empty()) {
+        let mut builder = DirBuilder::new();
+        let made = builder.recursive(true).mode(0o700).create(directory);
+        made.map_err(failed)?;
+    }
+    // SQLite gives its side files the mode of the main one.
+    private_file(path).map_err(failed)?;
+    let lock_path = with_suffix(path, ".lock");
+    let lock = private_file(&lock_path).map_err(failed)?;
+    take_lock(lock, path)
+}
+
+fn private_file(path: &Path) -> std::io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(false).mode(0o600);
+    options.open(path)
+}
+
+fn take_lock(lock: File, path: &Path) -> Result<File, StoreError> {
+    let deadline = Instant::now() + LOCK_PATIENCE;
+    loop {
+        match lock.try_lock() {
+            Ok(()) => return Ok(lock),
+            Err(TryLockError::WouldBlock) if Instant::now() < deadline => {
+                thread::sleep(Duration::from_millis(20));
+            }
+            Err(TryLockError::WouldBlock) => {
+                return Err(StoreError::InUse {
+                    path: path.to_owned(),
+                });
+            }
+            Err(TryLockError::Error(source)) => {
+                return Err(StoreError::File {
+                    path: path.to_owned(),
+                    source,
+                });
+            }
+        }
+    }
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+fn parse_key(text: &str) -> Result<Key, StoreError> {
+    Key::parse(text).ok_or_else(|| StoreError::UnknownKey {
+        key: text.to_owned(),
+    })
+}
+
+fn about(key: &Key) -> impl Fn(serde_json::Error) -> StoreError {
+    |source| StoreError::Record {
+        key: key.as_str().to_owned(),
+        source,
+    }
+}
+
+/// SQLite's integers are signed. Revisions and epochs use 63 bits.
+fn to_sql(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+fn from_sql(number: i64) -> u64 {
+    u64::try_from(number).unwrap_or_default()
+}

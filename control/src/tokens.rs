@@ -1,0 +1,120 @@
+//! The tokens that admins and workers present.
+//!
+//! Made at the first start and kept in files that no one else can read, or
+//! brought by the operator, for example as a compose secret.
+
+use std::{
+    fs::{self, OpenOptions},
+    io::{self, Write},
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, ensure};
+
+use crate::{Secret, secrets};
+
+/// A shorter one could be guessed.
+const SHORTEST_TOKEN: usize = 16;
+
+/// A token and the file that it is read from.
+#[derive(Debug)]
+pub(crate) struct TokenFile {
+    pub(crate) path: PathBuf,
+    pub(crate) token: Secret,
+    /// Whether it was made just now.
+    pub(crate) is_new: bool,
+}
+
+impl TokenFile {
+    /// Reads the operator's own file. It must be there.
+    pub(crate) fn read(path: &Path) -> anyhow::Result<Self> {
+        let text = fs::read_to_string(path)
+            .with_context(|| format!("cannot read the token in {}", path.display()))?;
+        let token = text.trim();
+        ensure!(
+            token.len() >= SHORTEST_TOKEN && token.bytes().all(|b| b.is_ascii_graphic()),
+            "{} must hold a token of at least {SHORTEST_TOKEN} printable ASCII characters",
+            path.display()
+        );
+        Ok(Self {
+            path: path.to_owned(),
+            token: Secret::from(token.to_owned()),
+            is_new: false,
+        })
+    }
+
+    /// Reads the file, or makes it with a new token.
+    pub(crate) fn read_or_create(path: &Path) -> anyhow::Result<Self> {
+        if path.exists() {
+            return Self::read(path);
+        }
+        let token = secrets::generate();
+        write_private(path, token.expose())
+            .with_context(|| format!("cannot write a token to {}", path.display()))?;
+        Ok(Self {
+            path: path.to_owned(),
+            token,
+            is_new: true,
+        })
+    }
+}
+
+/// Writes a file that is whole and private from the moment that it has its
+/// name, also when the program is killed on the way.
+fn write_private(path: &Path, text: &str) -> io::Result<()> {
+    let mut unfinished = path.as_os_str().to_owned();
+    unfinished.push(".unfinished");
+    let unfinished = PathBuf::from(unfinished);
+    if unfinished.exists() {
+        fs::remove_file(&unfinished)?;
+    }
+    let mut options = OpenOptions::new();
+    let mut file = options
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&unfinished)?;
+    writeln!(file, "{text}")?;
+    file.sync_all()?;
+    fs::rename(&unfinished, path)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_new_token_is_for_its_owner_only_and_is_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("admin-token");
+
+        let made = TokenFile::read_or_create(&path).unwrap();
+        let read = TokenFile::read_or_create(&path).unwrap();
+
+        let mode = fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        assert_eq!(read.token, made.token);
+        assert!(made.is_new && !read.is_new);
+    }
+
+    #[test]
+    fn a_token_half_written_by_a_killed_program_is_made_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("admin-token");
+        fs::write(dir.path().join("admin-token.unfinished"), "half").unwrap();
+
+        assert!(TokenFile::read_or_create(&path).is_ok());
+    }
+
+    #[test]
+    fn a_token_that_can_be_guessed_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("own");
+        fs::write(&path, "admin\n").unwrap();
+
+        assert!(TokenFile::read(&path).is_err());
+    }
+}
