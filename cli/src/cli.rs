@@ -6,8 +6,8 @@ use clap::{Parser, Subcommand};
 
 use crate::{
     commands::{
-        completions, cpu, demo, login, machine_type, pin, recipe, rule, status, up, upstream, user,
-        worker,
+        completions, cpu, demo, image, login, machine_type, pin, recipe, rule, status, up,
+        upstream, user, worker,
     },
     config::Config,
     output::Output,
@@ -50,6 +50,9 @@ enum Command {
     /// Recipes: how to make trimmed indexes again.
     #[command(subcommand)]
     Recipe(recipe::Command),
+    /// Images, and who gets what of them.
+    #[command(subcommand)]
+    Image(image::Command),
     /// Workers: the proxies that serve the registry API.
     #[command(subcommand)]
     Worker(worker::Command),
@@ -85,6 +88,7 @@ pub async fn run(cli: Cli, out: &mut dyn Write, notes: &mut dyn Write) -> anyhow
         Command::Pin(command) => pin::run(command, &settings, output).await,
         Command::Cpu(command) => cpu::run(command, &settings, output).await,
         Command::Recipe(command) => recipe::run(command, &settings, output).await,
+        Command::Image(command) => image::run(command, output),
         Command::Worker(command) => worker::run(command, &settings, output).await,
         Command::Status => status::run(&settings, output).await,
         Command::Up(arguments) => up::run(arguments, &settings, output).await,
