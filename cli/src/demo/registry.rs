@@ -20,7 +20,10 @@ use hyper_util::{
     rt::{TokioExecutor, TokioIo},
     server::conn::auto,
 };
-use tokio::net::{TcpListener, TcpStream};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::watch,
+};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use self::contents::Contents;
@@ -50,6 +53,7 @@ pub struct Request {
 #[derive(Debug, Default)]
 struct Shared {
     state: Mutex<State>,
+    held: watch::Sender<bool>,
 }
 
 #[derive(Debug, Default)]
@@ -151,6 +155,11 @@ impl Registry {
         self.shared.state().failure = failure;
     }
 
+    /// Answers nothing while this is so: requests are logged, and wait.
+    pub fn hold(&self, hold: bool) {
+        self.shared.held.send_replace(hold);
+    }
+
     /// All that was asked, in order.
     pub fn requests(&self) -> Vec<Request> {
         self.shared.state().requests.clone()
@@ -174,6 +183,13 @@ impl Shared {
     /// The state, whole even after a panic: each change is one assignment.
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits while answers are held.
+    async fn released(&self) {
+        let mut held = self.held.subscribe();
+        // The sender lives as long as `self`.
+        let _ = held.wait_for(|held| !held).await;
     }
 
     fn answer(&self, request: &http::Request<Incoming>) -> answer::Answer {
@@ -202,7 +218,11 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>, stop: CancellationTo
 async fn serve(stream: TcpStream, shared: Arc<Shared>) {
     let service = service_fn(|request| {
         let answer = shared.answer(&request);
-        async move { Ok::<_, Infallible>(answer) }
+        let shared = shared.clone();
+        async move {
+            shared.released().await;
+            Ok::<_, Infallible>(answer)
+        }
     });
     // A client that breaks off is its own affair.
     let _ = auto::Builder::new(TokioExecutor::new())
