@@ -1,25 +1,18 @@
 //! The real parts work on this machine by themselves. Where one of these tests
 //! fails, look at the machine before looking at MetaHub.
 
-use metahub_tests::{
-    elf::prints,
-    image::{Format, Image, Variants},
-    parts::{Containerd, Containers, DockerRegistry, Dockerd, HealthCheck, Traefik},
-};
+use metahub_cli::demo::image::{Form, ImageSet};
+use metahub_tests::parts::{Containerd, Containers, DockerRegistry, Dockerd, HealthCheck, Traefik};
 
-const WORDS: &str = "hello\n";
-const TAGS: [(Format, &str); 2] = [(Format::Docker, "docker"), (Format::Oci, "oci")];
+const WORDS: &str = ">> This container is optimised for: generic\n";
+const TAGS: [(Form, &str); 2] = [(Form::Docker, "docker"), (Form::Oci, "oci")];
 
 /// A registry with an image that says [`WORDS`].
 async fn registry() -> DockerRegistry {
     let registry = DockerRegistry::start().await;
-    for (format, tag) in TAGS {
-        let image = Image::build(format, &[("hello", &prints(WORDS))]);
-        registry.push_image("qnib/hello", &image).await;
-        let variants = Variants::join(format, vec![(image, &[])]);
-        registry
-            .push_manifest("qnib/hello", tag, &variants.index)
-            .await;
+    for (form, tag) in TAGS {
+        let set = ImageSet::new(form, &[&[]]).expect("memory takes all");
+        registry.push_images("qnib/hello", tag, &set).await;
     }
     registry
 }

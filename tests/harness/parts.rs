@@ -4,6 +4,7 @@
 //! loopback, and ends with the test. One that is not on this machine fails the
 //! test, and says what to install.
 
+mod cluster;
 mod containerd;
 mod containers;
 mod docker_registry;
@@ -12,6 +13,7 @@ mod traefik;
 
 use std::path::{Path, PathBuf};
 
+pub use self::cluster::Cluster;
 pub use self::containerd::Containerd;
 pub use self::containers::Containers;
 pub use self::docker_registry::DockerRegistry;

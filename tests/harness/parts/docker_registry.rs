@@ -5,15 +5,10 @@ use std::{
     net::{Ipv4Addr, SocketAddr},
 };
 
+use metahub_cli::demo::image::{Content, Image, ImageSet};
 use tempfile::TempDir;
 
-use crate::{
-    image::{Image, Manifest},
-    parts::http_answers,
-    port::free_addr_at,
-    process::Process,
-    program::Program,
-};
+use crate::{parts::http_answers, port::free_addr_at, process::Process, program::Program};
 
 const PROGRAM: Program = Program {
     name: "docker-registry",
@@ -73,18 +68,24 @@ impl DockerRegistry {
             .count()
     }
 
-    /// Pushes an image under its digest.
-    pub async fn push_image(&self, repository: &str, image: &Image) {
-        for blob in &image.blobs {
-            self.push_blob(repository, blob.clone()).await;
+    /// Pushes an index with all its images, under a tag.
+    pub async fn push_images(&self, repository: &str, tag: &str, set: &ImageSet) {
+        for image in &set.images {
+            self.push_image(repository, &image.manifest.digest, image)
+                .await;
         }
-        let digest = image.manifest.digest();
-        self.push_manifest(repository, &digest, &image.manifest)
+        self.push_manifest(repository, tag, &set.index).await;
+    }
+
+    /// Pushes an image under a tag or its digest.
+    pub async fn push_image(&self, repository: &str, reference: &str, image: &Image) {
+        self.push_blob(repository, &image.config).await;
+        self.push_blob(repository, &image.layer).await;
+        self.push_manifest(repository, reference, &image.manifest)
             .await;
     }
 
-    /// Pushes a manifest or index whose parts are there already.
-    pub async fn push_manifest(&self, repository: &str, reference: &str, manifest: &Manifest) {
+    async fn push_manifest(&self, repository: &str, reference: &str, manifest: &Content) {
         let url = format!("{}/v2/{repository}/manifests/{reference}", self.url());
         let request = reqwest::Client::new()
             .put(url)
@@ -93,7 +94,7 @@ impl DockerRegistry {
         pushed(request).await;
     }
 
-    async fn push_blob(&self, repository: &str, blob: bytes::Bytes) {
+    async fn push_blob(&self, repository: &str, blob: &Content) {
         let client = reqwest::Client::new();
         let start = format!("{}/v2/{repository}/blobs/uploads/", self.url());
         let upload = pushed(client.post(start)).await;
@@ -101,12 +102,11 @@ impl DockerRegistry {
             .to_str()
             .expect("a location is text")
             .to_owned();
-        let digest = crate::digest::sha256(&blob);
         let put = client
             .put(location)
-            .query(&[("digest", digest)])
+            .query(&[("digest", &blob.digest)])
             .header("content-type", "application/octet-stream")
-            .body(blob);
+            .body(blob.bytes.clone());
         pushed(put).await;
     }
 }
