@@ -10,12 +10,11 @@ pub mod elf;
 pub mod image;
 pub mod registry;
 
-use std::{net::SocketAddr, time::Duration};
+use std::net::SocketAddr;
 
 use anyhow::{Context, ensure};
 use serde::Serialize;
 use tempfile::TempDir;
-use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use self::{
@@ -26,15 +25,13 @@ use self::{
 use crate::{
     client::Client as Admin,
     output::Row,
-    planes::{ANY_PORT, ControlPlace, Planes, WorkerPlace},
+    planes::{ANY_PORT, ControlPlace, Planes, State, WorkerPlace},
     record::{MachineType, NewLogin, Upstream},
 };
 
 const USER: &str = "qnib";
 const TAG: &str = "latest";
 const WORKERS: usize = 2;
-/// How long the workers may take to hear of the machine types.
-const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The hosts: a machine type, its features, and the variant that it is to get.
 const HOSTS: [(&str, &[&str], &str); 3] = [
@@ -89,20 +86,21 @@ impl Demo {
         let control = ControlPlace {
             grpc_addr: ANY_PORT,
             data_dir: data.path().into(),
+            state: State::InMemory,
             insecure: false,
         };
-        let mut planes = Planes::start(control, shutdown.clone()).await?;
+        let mut planes = Planes::start(&control, shutdown.clone()).await?;
         let mut workers = Vec::with_capacity(WORKERS);
         for _ in 0..WORKERS {
             let place = WorkerPlace {
                 registry_addr: ANY_PORT,
                 admin_addr: ANY_PORT,
             };
-            workers.push(planes.add_worker(place).await?);
+            workers.push(planes.add_worker(&place).await?);
         }
         let admin = planes.admin().await?;
         let hosts = set_up(&admin, &upstream).await?;
-        all_current(&admin).await?;
+        planes.ready(WORKERS).await?;
         Ok(Self {
             planes,
             shutdown,
@@ -182,25 +180,6 @@ async fn set_up(admin: &Admin, upstream: &Registry) -> anyhow::Result<Vec<Host>>
         });
     }
     Ok(hosts)
-}
-
-/// Waits until all workers serve the newest revision.
-async fn all_current(admin: &Admin) -> anyhow::Result<()> {
-    let current = async {
-        loop {
-            let (workers, newest) = admin.workers().await?;
-            let current = workers
-                .iter()
-                .filter(|worker| worker.connected && worker.applied == newest);
-            if current.count() == WORKERS {
-                return anyhow::Ok(());
-            }
-            sleep(Duration::from_millis(20)).await;
-        }
-    };
-    timeout(PATIENCE, current)
-        .await
-        .context("the workers did not take the policy in time")?
 }
 
 /// Fails when a host got another variant than it is to get.

@@ -2,6 +2,7 @@
 //! next.
 
 use std::{
+    error::Error,
     io::{self, Write},
     process::ExitCode,
 };
@@ -16,7 +17,7 @@ pub(crate) enum Failure {
     Unreachable {
         url: Url,
         #[source]
-        source: Box<dyn std::error::Error + Send + Sync>,
+        source: Box<dyn Error + Send + Sync>,
     },
     #[error("the control plane at {url} is on another host, and plain text would show the token")]
     PlainText { url: Url },
@@ -51,11 +52,20 @@ impl Failure {
                 Self::Invalid(message)
             }
             Code::Unimplemented => Self::Unknown,
-            Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled => Self::Unreachable {
-                url: url.clone(),
-                source: message.into(),
-            },
+            // A failed connection has a source; what the control plane says has
+            // none.
+            Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::Unknown
+                if status.source().is_some() =>
+            {
+                Self::Unreachable {
+                    url: url.clone(),
+                    source: status.into(),
+                }
+            }
             Code::Ok
+            | Code::Cancelled
+            | Code::DeadlineExceeded
+            | Code::Unavailable
             | Code::Unknown
             | Code::ResourceExhausted
             | Code::Aborted
@@ -110,11 +120,26 @@ fn report(error: &anyhow::Error) -> String {
         }
         last = cause;
     }
-    let failure = error.chain().find_map(|cause| cause.downcast_ref());
-    if let Some(step) = failure.and_then(Failure::next_step) {
+    if let Some(step) = next_step(error) {
         text += &format!("  next: {step}\n");
     }
     text
+}
+
+fn next_step(error: &anyhow::Error) -> Option<&'static str> {
+    let failure = error.chain().find_map(|cause| cause.downcast_ref());
+    let port_taken = error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<io::Error>())
+        .any(|error| error.kind() == io::ErrorKind::AddrInUse);
+    match failure {
+        Some(failure) => Failure::next_step(failure),
+        None if port_taken => Some(
+            "stop the program that has the port, or choose another with --grpc-addr, \
+             --registry-addr or --admin-addr",
+        ),
+        None => None,
+    }
 }
 
 /// Whether the reader of stdout has gone, as `head` does.

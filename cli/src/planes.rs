@@ -1,28 +1,47 @@
 //! A control plane and workers in this process.
 
 use std::{
-    net::{Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::Parser;
-use tokio::task::JoinSet;
+use metahub_control::Catalog;
+use tokio::{
+    task::JoinSet,
+    time::{sleep, timeout},
+};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use crate::{client::Client, secret};
 
 /// A free port of the loopback address.
-pub(crate) const ANY_PORT: SocketAddr =
-    SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+pub(crate) const ANY_PORT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
+/// How long workers may take to hear of a change.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// How often the control plane is asked whether they have.
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Where a control plane keeps its state and serves.
 #[derive(Clone, Debug)]
 pub(crate) struct ControlPlace {
     pub(crate) grpc_addr: SocketAddr,
     pub(crate) data_dir: PathBuf,
+    pub(crate) state: State,
     pub(crate) insecure: bool,
+}
+
+/// Whether a control plane's state outlives it. Its tokens always do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    /// It is kept in the data directory, if the environment does not say else.
+    Kept,
+    /// It is gone with the process.
+    InMemory,
 }
 
 /// Where a worker serves.
@@ -40,31 +59,32 @@ pub(crate) struct Planes {
     control: Url,
     admin_token_file: PathBuf,
     worker_token_file: PathBuf,
+    catalog: Catalog,
 }
 
 impl Planes {
     /// Starts a control plane.
     pub(crate) async fn start(
-        place: ControlPlace,
+        place: &ControlPlace,
         shutdown: CancellationToken,
     ) -> anyhow::Result<Self> {
         let app = metahub_control::App::bind(place.config()?)
             .await
             .context("cannot start the control plane")?;
-        let mut running = JoinSet::new();
-        let planes = Self {
+        let mut planes = Self {
             control: loopback_url(app.grpc_addr())?,
             admin_token_file: app.admin_token_file().into(),
             worker_token_file: app.worker_token_file().into(),
             running: JoinSet::new(),
             shutdown: shutdown.clone(),
+            catalog: app.catalog(),
         };
-        running.spawn(app.run(shutdown));
-        Ok(Self { running, ..planes })
+        planes.running.spawn(app.run(shutdown));
+        Ok(planes)
     }
 
     /// Starts a worker, and returns where it serves the registry API.
-    pub(crate) async fn add_worker(&mut self, place: WorkerPlace) -> anyhow::Result<SocketAddr> {
+    pub(crate) async fn add_worker(&mut self, place: &WorkerPlace) -> anyhow::Result<SocketAddr> {
         let config = place.config(&self.control, &self.worker_token_file)?;
         let app = metahub_worker::App::bind(config)
             .await
@@ -84,9 +104,36 @@ impl Planes {
         &self.admin_token_file
     }
 
+    /// The policy of the control plane.
+    pub(crate) fn catalog(&self) -> Catalog {
+        self.catalog.clone()
+    }
+
     /// A connection to the admin API.
     pub(crate) async fn admin(&self) -> anyhow::Result<Client> {
         Client::connect_to(&self.control, &secret::read(&self.admin_token_file)?).await
+    }
+
+    /// Runs `task` beside the planes. It ends by itself at shutdown.
+    pub(crate) fn also(&mut self, task: impl Future<Output = ()> + Send + 'static) {
+        self.running.spawn(async {
+            task.await;
+            Ok(())
+        });
+    }
+
+    /// Waits until `workers` workers serve the newest policy.
+    pub(crate) async fn ready(&mut self, workers: usize) -> anyhow::Result<()> {
+        let admin = self.admin().await?;
+        tokio::select! {
+            Some(ended) = self.running.join_next() => {
+                ended??;
+                bail!("stopped while starting")
+            }
+            current = timeout(PATIENCE, all_current(&admin, workers)) => {
+                current.context("the workers did not take the policy in time")?
+            }
+        }
     }
 
     /// Waits for the end: after `shutdown`, all have drained; when one fails,
@@ -110,7 +157,12 @@ impl ControlPlace {
             "--data-dir".into(),
             self.data_dir.clone().into_os_string(),
         ];
-        arguments.extend(self.insecure.then(|| "--insecure".into()));
+        if self.state == State::InMemory {
+            arguments.push("--store=memory".into());
+        }
+        if self.insecure {
+            arguments.push("--insecure".into());
+        }
         metahub_control::Config::try_parse_from(arguments)
             .context("the control plane does not take its settings")
     }
@@ -130,11 +182,24 @@ impl WorkerPlace {
     }
 }
 
+async fn all_current(admin: &Client, wanted: usize) -> anyhow::Result<()> {
+    loop {
+        let (workers, newest) = admin.workers().await?;
+        let current = workers
+            .iter()
+            .filter(|worker| worker.connected && worker.applied == newest);
+        if current.count() == wanted {
+            return Ok(());
+        }
+        sleep(POLL_INTERVAL).await;
+    }
+}
+
 /// The URL at which this host reaches `address`, which may be unspecified.
 fn loopback_url(address: SocketAddr) -> anyhow::Result<Url> {
     let host = match address {
         SocketAddr::V4(it) if it.ip().is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        SocketAddr::V6(it) if it.ip().is_unspecified() => std::net::Ipv6Addr::LOCALHOST.into(),
+        SocketAddr::V6(it) if it.ip().is_unspecified() => Ipv6Addr::LOCALHOST.into(),
         it => it.ip(),
     };
     let address = SocketAddr::new(host, address.port());

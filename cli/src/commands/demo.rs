@@ -17,10 +17,14 @@ pub(crate) struct Arguments {
     /// Where the docker daemon is.
     #[arg(long, env = "DOCKER_HOST", hide = true)]
     docker_host: Option<String>,
+
+    /// What to log, for example `info`.
+    #[arg(long, env = "METAHUB_LOG", default_value = "warn")]
+    log: String,
 }
 
 pub(crate) async fn run(arguments: Arguments, output: &mut Output<'_>) -> anyhow::Result<()> {
-    telemetry::start();
+    telemetry::start(&arguments.log)?;
     let shutdown = signal::shutdown()?;
     let showing = show(arguments, output, shutdown.clone());
     // Interrupted before there was anything to see: nothing is left behind.

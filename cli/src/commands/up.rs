@@ -1,16 +1,19 @@
 //! `metahubctl up`: both planes in one process, for one machine and for trying
 //! out.
 
+mod policy_file;
+
 use std::{net::SocketAddr, path::PathBuf};
 
 use anyhow::{Context, anyhow};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
+use self::policy_file::PolicyFile;
 use crate::{
     config::Settings,
     output::Output,
-    planes::{ControlPlace, Planes, WorkerPlace},
+    planes::{ControlPlace, Planes, State, WorkerPlace},
     record::Upstream,
     signal, telemetry,
 };
@@ -41,6 +44,15 @@ pub(crate) struct Arguments {
     /// `registry.example.com=https://registry.example.com`.
     #[arg(long, value_name = "NAME=URL", value_parser = parse_upstream)]
     upstream: Option<Upstream>,
+
+    /// Take the whole policy from this file, again whenever it changes, and
+    /// keep none: users, types, logins, upstreams, rules and pins in YAML.
+    #[arg(long, value_name = "FILE", conflicts_with = "upstream")]
+    config: Option<PathBuf>,
+
+    /// What to log, for example `info`.
+    #[arg(long, env = "METAHUB_LOG", default_value = "warn,metahub_cli=info")]
+    log: String,
 }
 
 pub(crate) async fn run(
@@ -48,7 +60,7 @@ pub(crate) async fn run(
     settings: &Settings,
     output: &mut Output<'_>,
 ) -> anyhow::Result<()> {
-    telemetry::start();
+    telemetry::start(&arguments.log)?;
     serve(arguments, settings, output, signal::shutdown()?).await
 }
 
@@ -58,33 +70,56 @@ async fn serve(
     output: &mut Output<'_>,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
-    let control = ControlPlace {
-        grpc_addr: arguments.grpc_addr,
-        data_dir: arguments.data_dir,
-        insecure: settings.insecure,
-    };
-    let mut planes = Planes::start(control, shutdown).await?;
-    let worker = WorkerPlace {
-        registry_addr: arguments.registry_addr,
-        admin_addr: arguments.admin_addr,
-    };
-    let registry = planes.add_worker(worker).await?;
+    let (control, worker) = arguments.places(settings.insecure);
+    let mut planes = Planes::start(&control, shutdown.clone()).await?;
+    let is_static = arguments.config.is_some();
+    if let Some(path) = arguments.config {
+        let mut file = PolicyFile::new(path, planes.catalog());
+        file.refresh().await?;
+        planes.also(file.follow(shutdown));
+    }
     if let Some(upstream) = arguments.upstream {
         planes.admin().await?.put_upstream(upstream, None).await?;
     }
-    output.text(&welcome(&planes, registry))?;
+    let registry = planes.add_worker(&worker).await?;
+    planes.ready(1).await?;
+    output.text(&welcome(&planes, registry, is_static))?;
     planes.run().await
 }
 
-fn welcome(planes: &Planes, registry: SocketAddr) -> String {
+impl Arguments {
+    fn places(&self, insecure: bool) -> (ControlPlace, WorkerPlace) {
+        let control = ControlPlace {
+            grpc_addr: self.grpc_addr,
+            data_dir: self.data_dir.clone(),
+            state: match self.config {
+                None => State::Kept,
+                Some(_) => State::InMemory,
+            },
+            insecure,
+        };
+        let worker = WorkerPlace {
+            registry_addr: self.registry_addr,
+            admin_addr: self.admin_addr,
+        };
+        (control, worker)
+    }
+}
+
+fn welcome(planes: &Planes, registry: SocketAddr, is_static: bool) -> String {
+    let next = if is_static {
+        format!("  docker login --username USER-TYPE {registry}\n")
+    } else {
+        "  metahubctl user create qnib\n  \
+         metahubctl type create type1 --user qnib --feature cpu:broadwell\n"
+            .into()
+    };
     format!(
-        "MetaHub is up. Ctrl-C stops it.\n\n\
-         \x20 registry     {registry}\n\
-         \x20 admin API    {}\n\
-         \x20 admin token  {}\n\n\
-         Next, in another terminal, here:\n\n\
-         \x20 metahubctl user create qnib\n\
-         \x20 metahubctl type create type1 --user qnib --feature cpu:broadwell\n",
+        "MetaHub is up. Ctrl-C stops it.\n\n  \
+         registry     {registry}\n  \
+         admin API    {}\n  \
+         admin token  {}\n\n\
+         Next, in another terminal in this directory:\n\n{next}",
         planes.control(),
         planes.admin_token_file().display(),
     )
