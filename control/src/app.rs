@@ -1,7 +1,11 @@
 //! Puts the control plane together, and runs it.
 
 use std::{
-    fs::DirBuilder, net::SocketAddr, os::unix::fs::DirBuilderExt, path::Path, time::Duration,
+    fs::DirBuilder,
+    net::SocketAddr,
+    os::unix::fs::DirBuilderExt,
+    path::{Path, PathBuf},
+    time::Duration,
 };
 
 use anyhow::{Context, ensure};
@@ -53,12 +57,11 @@ impl App {
         let catalog = Catalog::open(store)
             .await
             .context("cannot read the store")?;
-        let dir = &config.data_dir;
-        let admin_token = token(config.admin_token_file.as_deref(), &dir.join("admin-token"))?;
-        let worker_token = token(
-            config.worker_token_file.as_deref(),
-            &dir.join("worker-token"),
-        )?;
+        let token = |own: &Option<PathBuf>, name: &str| {
+            TokenFile::read_or_create(own.as_ref().unwrap_or(&config.data_dir.join(name)))
+        };
+        let admin_token = token(&config.admin_token_file, "admin-token")?;
+        let worker_token = token(&config.worker_token_file, "worker-token")?;
         Ok(Self {
             config,
             catalog,
@@ -123,13 +126,6 @@ impl App {
         tasks.close();
         tasks.wait().await;
         served
-    }
-}
-
-fn token(own: Option<&Path>, default: &Path) -> anyhow::Result<TokenFile> {
-    match own {
-        Some(path) => TokenFile::read(path),
-        None => TokenFile::read_or_create(default),
     }
 }
 

@@ -23,13 +23,13 @@ pub struct Config {
     #[arg(long, env = "METAHUB_STORE")]
     pub store: Option<StoreLocation>,
 
-    /// A file with the token that admins present. By default `admin-token` in
-    /// the data directory, made at the first start.
+    /// The file with the token that admins present, made at the first start
+    /// unless it is there. By default `admin-token` in the data directory.
     #[arg(long, env = "METAHUB_ADMIN_TOKEN_FILE")]
     pub admin_token_file: Option<PathBuf>,
 
-    /// A file with the token that workers present. By default `worker-token`
-    /// in the data directory, made at the first start.
+    /// The file with the token that workers present, made at the first start
+    /// unless it is there. By default `worker-token` in the data directory.
     #[arg(long, env = "METAHUB_WORKER_TOKEN_FILE")]
     pub worker_token_file: Option<PathBuf>,
 

@@ -27,8 +27,7 @@ pub(crate) struct TokenFile {
 }
 
 impl TokenFile {
-    /// Reads the operator's own file. It must be there.
-    pub(crate) fn read(path: &Path) -> anyhow::Result<Self> {
+    fn read(path: &Path) -> anyhow::Result<Self> {
         let text = fs::read_to_string(path)
             .with_context(|| format!("cannot read the token in {}", path.display()))?;
         let token = text.trim();
