@@ -55,13 +55,21 @@ where
     where
         Q: Equivalent<K> + Hash + ?Sized,
     {
+        self.read(key, V::clone)
+    }
+
+    /// What `look` makes of what is kept under `key`.
+    pub(crate) fn read<Q, T>(&self, key: &Q, look: impl FnOnce(&V) -> T) -> Option<T>
+    where
+        Q: Equivalent<K> + Hash + ?Sized,
+    {
         let entries = self.entries.pin();
         let entry = entries.get(key)?;
         // Most hits find it set, and leave the cache line to the other cores.
         if !entry.asked_for.load(Relaxed) {
             entry.asked_for.store(true, Relaxed);
         }
-        Some(entry.value.clone())
+        Some(look(&entry.value))
     }
 
     /// Keeps `value` under `key`, in place of what was there. A value that is

@@ -8,13 +8,27 @@
 //! Credentials of an upstream go to that upstream's own origin and to its
 //! token server, and nowhere else.
 
+mod access;
 mod blob;
+mod challenge;
+mod clock;
+mod dialer;
 mod error;
+mod exchange;
+mod hash;
 mod listing;
+mod manifest;
+mod manifests;
 mod metrics;
 mod puller;
+mod reach;
 mod settings;
+mod shelf;
 mod source;
+mod tokens;
+mod trust;
+mod weather;
+mod wire;
 
 use std::fmt;
 

@@ -4,56 +4,73 @@ use std::sync::Arc;
 
 use super::{
     BlobBody, BlobRequest, Error, Metrics, ReferrersPage, Settings, Source, TagsPage, Upstream,
+    clock::Clock, dialer::Dialer, exchange::Exchange, manifests::Manifests, wire::Wire,
 };
 use crate::reference::{Digest, Reference, Repository};
 
 /// Fetches, checks, caches and streams what upstreams have. One per worker.
 #[derive(Debug)]
 pub(crate) struct Puller {
-    metrics: Metrics,
+    exchange: Arc<Exchange>,
+    manifests: Arc<Manifests>,
 }
 
 /// Why a [`Puller`] cannot be made.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub(crate) enum BuildError {
-    /// TLS or DNS cannot be set up.
+    /// TLS cannot be set up.
     #[error("cannot set up the HTTP client")]
     Client(#[from] reqwest::Error),
+    /// Names cannot be resolved.
+    #[error("cannot set up the DNS resolver")]
+    Resolver(#[from] hickory_resolver::net::NetError),
 }
 
 impl Puller {
     /// Sets up connections and caches. Dials nobody.
-    pub(crate) fn new(_settings: Settings) -> Result<Self, BuildError> {
-        Ok(Self {
+    pub(crate) fn new(settings: Settings) -> Result<Self, BuildError> {
+        Self::with_clock(settings, Clock::default())
+    }
+
+    fn with_clock(settings: Settings, clock: Clock) -> Result<Self, BuildError> {
+        let wire = Wire {
+            dialer: Dialer::new(&settings)?,
             metrics: Metrics::default(),
+            settings,
+            clock,
+        };
+        let exchange = Arc::new(Exchange::new(Arc::new(wire)));
+        Ok(Self {
+            manifests: Arc::new(Manifests::new(Arc::clone(&exchange))),
+            exchange,
         })
     }
 
     /// The counters to register.
     pub(crate) fn metrics(&self) -> &Metrics {
-        &self.metrics
+        &self.exchange.wire.metrics
     }
 
     /// A manifest that needs no upstream: a digest seen before, or a tag
     /// within its time to live. Takes no lock.
     pub(crate) fn fresh(
         &self,
-        _upstream: &Upstream,
-        _repository: &Repository,
-        _reference: &Reference,
+        upstream: &Upstream,
+        repository: &Repository,
+        reference: &Reference,
     ) -> Option<Arc<Source>> {
-        None
+        self.manifests.fresh(upstream, repository, reference)
     }
 
     /// A manifest, from the cache or from the upstream.
     pub(crate) async fn manifest(
         &self,
         upstream: &Arc<Upstream>,
-        _repository: &Repository,
-        _reference: &Reference,
+        repository: &Repository,
+        reference: &Reference,
     ) -> Result<Arc<Source>, Error> {
-        Err(not_found(upstream))
+        self.manifests.get(upstream, repository, reference).await
     }
 
     /// A blob, or the part of it that the client asks for. `Content-Length`,

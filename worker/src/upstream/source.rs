@@ -48,6 +48,14 @@ impl Source {
         }
     }
 
+    /// The same manifest, stale or not.
+    pub(crate) fn with_stale(&self, stale: Option<Stale>) -> Self {
+        Self {
+            stale,
+            ..self.clone()
+        }
+    }
+
     /// The index in it; None when it is a single manifest. Read once, at the
     /// first call.
     pub(crate) fn index(&self) -> Result<Option<&Index>, &InvalidIndex> {

@@ -1,0 +1,198 @@
+//! The HTTP clients that dial upstreams.
+//!
+//! What an address may be is checked after the name has been resolved, for
+//! the very addresses that are dialled, so that a name which moves between a
+//! check and a connection wins nothing. Proxies from the environment are not
+//! used: a proxy would resolve names itself.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use hickory_resolver::{
+    TokioResolver,
+    config::{LookupIpStrategy, ResolverConfig},
+    net::runtime::TokioRuntimeProvider,
+};
+use reqwest::{
+    Client,
+    dns::{Addrs, Name, Resolve, Resolving},
+};
+use url::{Host, Url};
+
+use super::{BuildError, Settings, reach::Reach};
+
+/// Connections that are kept idle for one upstream.
+const IDLE_CONNECTIONS: usize = 32;
+/// How long an idle connection is kept.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+/// The largest header list that is taken over HTTP/2, in bytes.
+const MAX_HEADER_BYTES: u32 = 64 << 10;
+
+/// What a request is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lane {
+    /// Small answers: one HTTP/2 connection carries many.
+    Small,
+    /// Blobs: each has a connection, and a congestion window, of its own.
+    Bulk,
+}
+
+/// All HTTP clients of a worker: one for each lane and reach.
+#[derive(Debug)]
+pub(crate) struct Dialer {
+    small: [Client; 4],
+    bulk: [Client; 4],
+}
+
+/// An address that must not be dialled.
+#[derive(Debug, thiserror::Error)]
+#[error("the address is too close to the worker")]
+pub(crate) struct TooClose;
+
+impl Dialer {
+    /// Sets up the clients. Dials nobody.
+    pub(crate) fn new(settings: &Settings) -> Result<Self, BuildError> {
+        let names = resolver()?;
+        let client = |lane, reach| client(settings, names.clone(), lane, reach);
+        let lane = |lane| -> Result<[Client; 4], BuildError> {
+            let [public, private, loopback, link] = Reach::ALL;
+            Ok([
+                client(lane, public)?,
+                client(lane, private)?,
+                client(lane, loopback)?,
+                client(lane, link)?,
+            ])
+        };
+        Ok(Self {
+            small: lane(Lane::Small)?,
+            bulk: lane(Lane::Bulk)?,
+        })
+    }
+
+    /// A client for `url` that dials no address closer than `reach`.
+    pub(crate) fn client(&self, lane: Lane, url: &Url, reach: Reach) -> Result<&Client, TooClose> {
+        // The resolver is not asked for an address that is spelled out.
+        let spelled = match url.host() {
+            Some(Host::Ipv4(v4)) => Some(v4.into()),
+            Some(Host::Ipv6(v6)) => Some(v6.into()),
+            _ => None,
+        };
+        if spelled.is_some_and(|address| Reach::of(address) > reach) {
+            return Err(TooClose);
+        }
+        let clients = match lane {
+            Lane::Small => &self.small,
+            Lane::Bulk => &self.bulk,
+        };
+        Ok(&clients[reach as usize])
+    }
+}
+
+/// Whether `error` is a refusal to dial.
+pub(crate) fn is_too_close(error: &reqwest::Error) -> bool {
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        if error.is::<TooClose>() {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
+
+fn client(
+    settings: &Settings,
+    resolver: TokioResolver,
+    lane: Lane,
+    reach: Reach,
+) -> Result<Client, BuildError> {
+    let builder = Client::builder()
+        .user_agent(concat!("metahub/", env!("CARGO_PKG_VERSION")))
+        .redirect(reqwest::redirect::Policy::none())
+        .referer(false)
+        .no_proxy()
+        .connect_timeout(settings.connect_timeout)
+        .pool_max_idle_per_host(IDLE_CONNECTIONS)
+        .pool_idle_timeout(IDLE_TIMEOUT)
+        .dns_resolver(Arc::new(Names { resolver, reach }));
+    let builder = match lane {
+        Lane::Small => builder
+            .http2_adaptive_window(true)
+            .http2_max_header_list_size(MAX_HEADER_BYTES),
+        Lane::Bulk => builder.http1_only(),
+    };
+    Ok(builder.build()?)
+}
+
+/// The system's resolver. Without a configuration only addresses and the hosts
+/// file work.
+fn resolver() -> Result<TokioResolver, BuildError> {
+    let mut builder = TokioResolver::builder_tokio().unwrap_or_else(|error| {
+        tracing::warn!(%error, "cannot read the DNS configuration; names will not resolve");
+        TokioResolver::builder_with_config(
+            ResolverConfig::default(),
+            TokioRuntimeProvider::default(),
+        )
+    });
+    builder.options_mut().ip_strategy = LookupIpStrategy::Ipv6AndIpv4;
+    Ok(builder.build()?)
+}
+
+/// Resolves names to addresses that are far enough.
+struct Names {
+    resolver: TokioResolver,
+    reach: Reach,
+}
+
+impl Resolve for Names {
+    fn resolve(&self, name: Name) -> Resolving {
+        let (resolver, reach) = (self.resolver.clone(), self.reach);
+        Box::pin(async move {
+            let found = resolver.lookup_ip(name.as_str()).await?;
+            let far_enough: Vec<_> = found
+                .iter()
+                .filter(|address| Reach::of(*address) <= reach)
+                .map(|address| SocketAddr::new(address, 0))
+                .collect();
+            if far_enough.is_empty() {
+                return Err(TooClose.into());
+            }
+            Ok::<Addrs, _>(Box::new(far_enough.into_iter()))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn dialer() -> Dialer {
+        Dialer::new(&Settings::default()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn an_address_closer_than_the_reach_is_refused() {
+        let dialer = dialer();
+
+        for (url, reach, allowed) in [
+            ("http://169.254.169.254/", Reach::Loopback, false),
+            ("http://127.0.0.1/", Reach::Private, false),
+            ("http://[::ffff:10.0.0.1]/", Reach::Public, false),
+            ("http://10.0.0.1/", Reach::Private, true),
+            ("http://10.0.0.1/", Reach::Loopback, true),
+        ] {
+            let client = dialer.client(Lane::Bulk, &url.parse().unwrap(), reach);
+            assert_eq!(client.is_ok(), allowed, "{url} from {reach:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_name_that_leads_too_close_is_refused_when_it_is_dialled() {
+        let dialer = dialer();
+        let url: Url = "http://localhost:1/".parse().unwrap();
+        let client = dialer.client(Lane::Small, &url, Reach::Public).unwrap();
+
+        let error = client.get(url).send().await.unwrap_err();
+
+        assert!(is_too_close(&error), "{error:?}");
+    }
+}

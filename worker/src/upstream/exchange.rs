@@ -1,0 +1,197 @@
+//! Asking an upstream until it answers, refuses or is given up.
+
+use std::{sync::Arc, time::Duration};
+
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use tokio::time::{Instant, sleep};
+use url::Url;
+
+use super::{
+    Error, Upstream, Why,
+    access::{Access, Refusal},
+    metrics::Kind,
+    reach::Reach,
+    weather::{Weather, rate_limited, remaining_quota, unavailable},
+    wire::{Call, Reply, Wire},
+};
+use crate::reference::Repository;
+
+/// Times that an upstream may refuse one request: for want of a token, since
+/// the token is no longer good, and since it is for the wrong scope.
+const MAX_REFUSALS: usize = 3;
+/// The first pause before an upstream that is unwell is asked again.
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+
+/// The way to all upstreams.
+#[derive(Debug)]
+pub(crate) struct Exchange {
+    pub(crate) wire: Arc<Wire>,
+    pub(crate) weather: Weather,
+    access: Access,
+}
+
+/// Something to ask about a repository.
+#[derive(Clone, Debug)]
+pub(crate) struct Ask<'a> {
+    /// Whom to ask.
+    pub(crate) upstream: &'a Arc<Upstream>,
+    /// About what.
+    pub(crate) repository: &'a Repository,
+    /// What for.
+    pub(crate) kind: Kind,
+    /// `GET` or `HEAD`.
+    pub(crate) method: Method,
+    /// What follows `/v2/<repository>/`.
+    pub(crate) path: String,
+    /// A query, without the question mark.
+    pub(crate) query: Option<String>,
+    /// Sent along.
+    pub(crate) headers: HeaderMap,
+}
+
+impl Exchange {
+    pub(crate) fn new(wire: Arc<Wire>) -> Self {
+        Self {
+            weather: Weather::new(wire.clock.clone()),
+            access: Access::new(Arc::clone(&wire)),
+            wire,
+        }
+    }
+
+    /// Asks once. The status of what is returned is 2xx, 304 or 416.
+    pub(crate) async fn ask(&self, ask: &Ask<'_>) -> Result<Reply, Error> {
+        self.weather.admit(ask.upstream, ask.kind)?;
+        let outcome = self.admitted(ask).await;
+        let failure = outcome.as_ref().err().filter(|error| error.is_weather());
+        self.weather.report(ask.upstream, failure);
+        outcome
+    }
+
+    /// Asks, and asks again while the upstream is unwell and there is patience
+    /// left. For those who have nothing in the cache.
+    pub(crate) async fn ask_patiently(&self, ask: &Ask<'_>) -> Result<Reply, Error> {
+        let deadline = Instant::now() + self.wire.settings.patience;
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let error = match self.ask(ask).await {
+                Err(error) if error.is_weather() => error,
+                other => return other,
+            };
+            let wait = wait_before_retry(&error, pause);
+            if Instant::now() + wait > deadline {
+                return Err(error);
+            }
+            sleep(wait).await;
+            pause *= 2;
+        }
+    }
+
+    async fn admitted(&self, ask: &Ask<'_>) -> Result<Reply, Error> {
+        let mut pass = self.access.pass(ask.upstream, ask.repository).await?;
+        for _ in 0..=MAX_REFUSALS {
+            let header = pass.as_ref().map(|pass| pass.header.clone());
+            let reply = self.wire.send(ask.call(header)).await?;
+            self.note_quota(ask, &reply);
+            if !is_refusal(&reply) {
+                return judged(ask.upstream, reply);
+            }
+            let refusal = Refusal {
+                headers: reply.response.headers(),
+                reach: reply.reach,
+                pass,
+            };
+            let next = self
+                .access
+                .next_pass(ask.upstream, ask.repository, refusal)
+                .await?;
+            pass = Some(next);
+        }
+        Err(Error::Denied {
+            upstream: ask.upstream.name.clone(),
+        })
+    }
+
+    fn note_quota(&self, ask: &Ask<'_>, reply: &Reply) {
+        if let Some(remaining) = remaining_quota(reply.response.headers()) {
+            let name = &ask.upstream.name;
+            self.wire.metrics.ratelimit_remaining(name, remaining);
+            self.weather.note_quota(ask.upstream, remaining);
+        }
+    }
+}
+
+impl Ask<'_> {
+    fn call(&self, pass: Option<HeaderValue>) -> Call<'_> {
+        let mut headers = self.headers.clone();
+        headers.insert(
+            header::ACCEPT_ENCODING,
+            HeaderValue::from_static("identity"),
+        );
+        Call {
+            upstream: self.upstream,
+            kind: self.kind,
+            method: self.method.clone(),
+            url: self.url(),
+            headers,
+            pass,
+            reach: Reach::Link,
+        }
+    }
+
+    fn url(&self) -> Url {
+        let mut url = self.upstream.url.clone();
+        let base = url.path().trim_end_matches('/');
+        // The repository and the path follow the grammar: there is nothing to
+        // escape, and no dots that lead out.
+        let path = format!("{base}/v2/{}/{}", self.repository, self.path);
+        url.set_path(&path);
+        url.set_query(self.query.as_deref());
+        url.set_fragment(None);
+        url
+    }
+}
+
+/// Whether the upstream itself, and not somebody it has redirected to, wants
+/// to see another pass.
+fn is_refusal(reply: &Reply) -> bool {
+    let status = reply.response.status();
+    reply.is_at_home && matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
+}
+
+/// The one place where an upstream's status becomes an error.
+fn judged(upstream: &Upstream, reply: Reply) -> Result<Reply, Error> {
+    let headers = reply.response.headers();
+    let name = || upstream.name.clone();
+    match reply.response.status() {
+        StatusCode::NOT_MODIFIED | StatusCode::RANGE_NOT_SATISFIABLE => Ok(reply),
+        status if status.is_success() => Ok(reply),
+        StatusCode::NOT_FOUND | StatusCode::GONE => Err(Error::NotFound { upstream: name() }),
+        StatusCode::TOO_MANY_REQUESTS => Err(rate_limited(upstream, headers)),
+        // A signed address that no longer works; a new one is had by asking again.
+        status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {
+            Err(unavailable(upstream, Why::Status(status), None))
+        }
+        status if status.is_server_error() || status == StatusCode::REQUEST_TIMEOUT => {
+            Err(unavailable(upstream, Why::Status(status), Some(headers)))
+        }
+        _ => Err(Error::BadAnswer {
+            upstream: name(),
+            what: "an unexpected status",
+        }),
+    }
+}
+
+/// How long to wait before an upstream is asked again: what it says, or a
+/// pause that differs from client to client.
+fn wait_before_retry(error: &Error, pause: Duration) -> Duration {
+    let jittered = pause.mul_f64(0.75 + fastrand::f64() / 2.0);
+    match error {
+        Error::RateLimited { retry_after, .. }
+        | Error::Unavailable {
+            why: Why::Resting,
+            retry_after,
+            ..
+        } => jittered.max(*retry_after),
+        _ => jittered,
+    }
+}

@@ -1,0 +1,247 @@
+//! Manifests: from memory where that will do, else fetched once for all who
+//! wait.
+
+use std::sync::Arc;
+
+use http::{HeaderMap, Method, StatusCode, header};
+use tokio::time::timeout;
+
+use super::{
+    Error, Source, Upstream, Why,
+    exchange::{Ask, Exchange},
+    manifest::{ACCEPT, MAX_MANIFEST, announced_digest, check},
+    metrics::{Kind, Metrics, Revalidation},
+    shelf::{Kept, Key, KeyRef, Shelf},
+    weather::unavailable,
+    wire::{Reply, timed_out},
+};
+use crate::{
+    cache::{Flights, Ticket},
+    reference::{Digest, Reference, Repository},
+};
+
+/// The manifests of all upstreams.
+#[derive(Debug)]
+pub(crate) struct Manifests {
+    shelf: Shelf,
+    flights: Flights<Key, Result<Arc<Source>, Error>>,
+    exchange: Arc<Exchange>,
+}
+
+impl Manifests {
+    pub(crate) fn new(exchange: Arc<Exchange>) -> Self {
+        Self {
+            shelf: Shelf::new(Arc::clone(&exchange.wire)),
+            flights: Flights::new(),
+            exchange,
+        }
+    }
+
+    /// What needs no upstream. Takes no lock and allocates nothing.
+    pub(crate) fn fresh(
+        &self,
+        upstream: &Upstream,
+        repository: &Repository,
+        reference: &Reference,
+    ) -> Option<Arc<Source>> {
+        let source = self
+            .shelf
+            .fresh(&KeyRef::new(upstream, repository, reference))?;
+        if source.stale.is_some() {
+            self.metrics().stale_served.inc();
+        }
+        Some(source)
+    }
+
+    /// A manifest, from memory or from the upstream.
+    pub(crate) async fn get(
+        self: &Arc<Self>,
+        upstream: &Arc<Upstream>,
+        repository: &Repository,
+        reference: &Reference,
+    ) -> Result<Arc<Source>, Error> {
+        let outcome = self
+            .find(upstream, Key::new(upstream, repository, reference))
+            .await;
+        if outcome.as_ref().is_ok_and(|source| source.stale.is_some()) {
+            self.metrics().stale_served.inc();
+        }
+        outcome
+    }
+
+    async fn find(
+        self: &Arc<Self>,
+        upstream: &Arc<Upstream>,
+        key: Key,
+    ) -> Result<Arc<Source>, Error> {
+        let kept = self.shelf.get(&key);
+        if let Some(kept) = kept.as_ref().filter(|kept| self.shelf.is_fresh(kept)) {
+            return kept.outcome.clone();
+        }
+        let ticket = self.board(upstream, &key);
+        let crashed = || Err(unavailable(upstream, Why::Internal, None));
+        let landed = async { ticket.landed().await.unwrap_or_else(crashed) };
+        let Some(old) = kept.filter(|kept| kept.outcome.is_ok()) else {
+            return landed.await;
+        };
+        // The flight goes on when patience is out; until it lands, everybody
+        // is served what there is.
+        timeout(self.exchange.wire.settings.patience, landed)
+            .await
+            .unwrap_or_else(|_| self.shelf.keep_stale(key, &old, timed_out(upstream)))
+    }
+
+    fn board(
+        self: &Arc<Self>,
+        upstream: &Arc<Upstream>,
+        key: &Key,
+    ) -> Ticket<Result<Arc<Source>, Error>> {
+        let (manifests, upstream) = (Arc::clone(self), Arc::clone(upstream));
+        let ticket = self.flights.board(key.clone(), || {
+            let key = key.clone();
+            async move { manifests.refresh(&upstream, &key).await }
+        });
+        if ticket.joined {
+            self.metrics().joins.inc();
+        }
+        ticket
+    }
+
+    /// One flight: looks for what another has brought in between, and asks the
+    /// upstream for the rest.
+    async fn refresh(&self, upstream: &Arc<Upstream>, key: &Key) -> Result<Arc<Source>, Error> {
+        match &self.shelf.get(key) {
+            Some(kept) if self.shelf.is_fresh(kept) => kept.outcome.clone(),
+            Some(old) if let Ok(source) = &old.outcome => {
+                self.revalidate(upstream, key, old, source).await
+            }
+            _ => {
+                let reply = self
+                    .exchange
+                    .ask_patiently(&ask(upstream, key, Method::GET))
+                    .await;
+                self.take(upstream, key, reply).await
+            }
+        }
+    }
+
+    /// Asks whether a tag still means `source`, and what it means if not.
+    async fn revalidate(
+        &self,
+        upstream: &Arc<Upstream>,
+        key: &Key,
+        old: &Kept,
+        source: &Arc<Source>,
+    ) -> Result<Arc<Source>, Error> {
+        let current = self.current(upstream, key, source).await;
+        let outcome = match &current {
+            Ok(current) if current.digest == source.digest => Revalidation::Confirmed,
+            Ok(_) => Revalidation::Changed,
+            Err(error) if error.is_weather() => Revalidation::Failed,
+            Err(_) => Revalidation::Gone,
+        };
+        self.metrics().revalidated(outcome);
+        match current {
+            Err(error) if error.is_weather() => self.shelf.keep_stale(key.clone(), old, error),
+            current => current,
+        }
+    }
+
+    /// What a tag means now: at the price of a HEAD if that is in memory.
+    async fn current(
+        &self,
+        upstream: &Arc<Upstream>,
+        key: &Key,
+        source: &Arc<Source>,
+    ) -> Result<Arc<Source>, Error> {
+        let known = match self.current_digest(upstream, key).await {
+            Ok(Some(digest)) if digest == source.digest => Some(Arc::clone(source)),
+            Ok(Some(digest)) => self.shelf.by_digest(key, digest),
+            // No digest, or no HEAD: the GET will tell.
+            Ok(None) | Err(Error::BadAnswer { .. }) => None,
+            Err(error) => return self.failed(key, error),
+        };
+        match known {
+            Some(known) => Ok(self.shelf.keep_tag(key.clone(), known)),
+            None => {
+                let reply = self.exchange.ask(&ask(upstream, key, Method::GET)).await;
+                self.take(upstream, key, reply).await
+            }
+        }
+    }
+
+    async fn current_digest(
+        &self,
+        upstream: &Arc<Upstream>,
+        key: &Key,
+    ) -> Result<Option<Digest>, Error> {
+        if self.exchange.weather.is_quota_low(upstream) {
+            return Err(Error::RateLimited {
+                upstream: upstream.name.clone(),
+                retry_after: self.exchange.wire.settings.tag_ttl,
+            });
+        }
+        let reply = self.exchange.ask(&ask(upstream, key, Method::HEAD)).await?;
+        Ok(announced_digest(reply.response.headers()))
+    }
+
+    /// Reads, checks and keeps what a GET has brought.
+    async fn take(
+        &self,
+        upstream: &Upstream,
+        key: &Key,
+        reply: Result<Reply, Error>,
+    ) -> Result<Arc<Source>, Error> {
+        let source = match reply {
+            Ok(reply) => self.read(upstream, key, reply).await,
+            Err(error) => Err(error),
+        };
+        match source {
+            Ok(source) => Ok(self.shelf.keep(key, Arc::new(source))),
+            Err(error) => self.failed(key, error),
+        }
+    }
+
+    async fn read(&self, upstream: &Upstream, key: &Key, reply: Reply) -> Result<Source, Error> {
+        if reply.response.status() != StatusCode::OK {
+            return Err(Error::BadAnswer {
+                upstream: upstream.name.clone(),
+                what: "an unexpected status",
+            });
+        }
+        let headers = reply.response.headers().clone();
+        let bytes = self
+            .exchange
+            .wire
+            .read(upstream, reply.response, MAX_MANIFEST)
+            .await?;
+        let checked = check(upstream, &key.reference, &headers, bytes);
+        if matches!(checked, Err(Error::DigestMismatch { .. })) {
+            self.metrics().digest_mismatches.inc();
+        }
+        checked
+    }
+
+    fn failed(&self, key: &Key, error: Error) -> Result<Arc<Source>, Error> {
+        if matches!(error, Error::NotFound { .. } | Error::Denied { .. }) {
+            self.shelf.keep_failure(key.clone(), error.clone());
+        }
+        Err(error)
+    }
+
+    fn metrics(&self) -> &Metrics {
+        &self.exchange.wire.metrics
+    }
+}
+
+fn ask<'a>(upstream: &'a Arc<Upstream>, key: &'a Key, method: Method) -> Ask<'a> {
+    Ask {
+        upstream,
+        repository: &key.repository,
+        kind: Kind::Manifest,
+        method,
+        path: format!("manifests/{}", key.reference),
+        query: None,
+        headers: HeaderMap::from_iter([(header::ACCEPT, ACCEPT)]),
+    }
+}

@@ -1,0 +1,280 @@
+//! Tokens of token servers: fetched once for all who wait, kept until they
+//! are nearly used up, and renewed before that while they still work.
+//!
+//! Source: docker registry token authentication, as registries practise it.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use serde::Deserialize;
+use url::Url;
+
+use super::{
+    Error, Site, Upstream, Why,
+    access::basic,
+    metrics::Kind,
+    reach::Reach,
+    trust::{is_same_origin, is_trusted_realm},
+    weather::{rate_limited, unavailable},
+    wire::{Call, Wire, untrusted},
+};
+use crate::cache::{Cache, Flights, Ticket};
+
+/// What all tokens may weigh, in bytes.
+const CAPACITY: u64 = 16 << 20;
+/// The largest answer of a token server that is taken, in bytes.
+const MAX_ANSWER: usize = 1 << 20;
+/// How long a token works when its server does not say.
+const USUAL_LIFE: Duration = Duration::from_secs(60);
+/// How long a token is kept at most, whatever its server says.
+const LONGEST_LIFE: Duration = Duration::from_secs(3600);
+
+/// The tokens of all upstreams.
+#[derive(Debug)]
+pub(crate) struct Tokens {
+    kept: Cache<Errand, Arc<Token>>,
+    flights: Flights<Errand, Result<Arc<Token>, Error>>,
+    wire: Arc<Wire>,
+}
+
+/// Where to get a token, and what for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Errand {
+    /// With whose credential.
+    pub(crate) site: Site,
+    /// The token server.
+    pub(crate) realm: Url,
+    /// What it calls the registry.
+    pub(crate) service: Option<Box<str>>,
+    /// What the token is to allow, several scopes apart by spaces.
+    pub(crate) scope: String,
+    /// The nearest address that the realm may lead to.
+    pub(crate) reach: Reach,
+}
+
+/// A token, as a header.
+#[derive(Debug)]
+pub(crate) struct Token {
+    /// `Bearer …`, marked as sensitive.
+    pub(crate) header: HeaderValue,
+    /// When to get the next one, while this one still works.
+    renew: Instant,
+    /// When to stop using it.
+    expires: Instant,
+}
+
+#[derive(Deserialize)]
+struct Answer {
+    token: Option<String>,
+    access_token: Option<String>,
+    expires_in: Option<u64>,
+}
+
+impl Tokens {
+    pub(crate) fn new(wire: Arc<Wire>) -> Self {
+        Self {
+            kept: Cache::new(CAPACITY, |errand, token| {
+                512 + errand.scope.len() + errand.realm.as_str().len() + token.header.len()
+            }),
+            flights: Flights::new(),
+            wire,
+        }
+    }
+
+    /// A token that still works, as far as can be told. One that is about to
+    /// expire is renewed behind the caller's back.
+    pub(crate) fn kept(
+        self: &Arc<Self>,
+        upstream: &Arc<Upstream>,
+        errand: &Errand,
+    ) -> Option<Arc<Token>> {
+        let token = self.kept.get(errand)?;
+        let now = self.wire.clock.now();
+        if now >= token.expires {
+            return None;
+        }
+        if now >= token.renew {
+            self.board(upstream, errand);
+        }
+        Some(token)
+    }
+
+    /// A new token. Whoever asks while it is on its way shares it.
+    pub(crate) async fn fetch(
+        self: &Arc<Self>,
+        upstream: &Arc<Upstream>,
+        errand: &Errand,
+    ) -> Result<Arc<Token>, Error> {
+        let ticket = self.board(upstream, errand);
+        if ticket.joined {
+            self.wire.metrics.joins.inc();
+        }
+        let crashed = || Err(unavailable(upstream, Why::Internal, None));
+        ticket.landed().await.unwrap_or_else(crashed)
+    }
+
+    /// Forgets a token that its upstream has refused, unless it has been
+    /// replaced already.
+    pub(crate) fn forget(&self, errand: &Errand, refused: &HeaderValue) {
+        let kept = self.kept.get(errand);
+        if kept.is_some_and(|token| token.header == refused) {
+            self.kept.remove(errand);
+        }
+    }
+
+    fn board(
+        self: &Arc<Self>,
+        upstream: &Arc<Upstream>,
+        errand: &Errand,
+    ) -> Ticket<Result<Arc<Token>, Error>> {
+        let (tokens, upstream) = (Arc::clone(self), Arc::clone(upstream));
+        let errand = errand.clone();
+        self.flights.board(errand.clone(), || async move {
+            let token = Arc::new(tokens.get(&upstream, &errand).await?);
+            tokens.kept.insert(errand, Arc::clone(&token));
+            Ok(token)
+        })
+    }
+
+    async fn get(&self, upstream: &Upstream, errand: &Errand) -> Result<Token, Error> {
+        if !is_trusted_realm(&upstream.url, &errand.realm) {
+            return Err(untrusted(upstream, &errand.realm));
+        }
+        let is_upstream = is_same_origin(&upstream.url, &errand.realm);
+        let call = Call {
+            upstream,
+            kind: Kind::Token,
+            method: Method::GET,
+            url: errand.url(upstream),
+            headers: HeaderMap::new(),
+            pass: upstream.credential().and_then(basic),
+            reach: if is_upstream {
+                Reach::Link
+            } else {
+                errand.reach
+            },
+        };
+        let reply = self.wire.send(call).await?;
+        let headers = reply.response.headers();
+        match reply.response.status() {
+            StatusCode::OK => {}
+            StatusCode::TOO_MANY_REQUESTS => return Err(rate_limited(upstream, headers)),
+            status if status.is_client_error() => {
+                return Err(Error::Denied {
+                    upstream: upstream.name.clone(),
+                });
+            }
+            status => return Err(unavailable(upstream, Why::Status(status), Some(headers))),
+        }
+        let body = self.wire.read(upstream, reply.response, MAX_ANSWER).await?;
+        Token::read(&body, self.wire.clock.now()).ok_or_else(|| Error::BadAnswer {
+            upstream: upstream.name.clone(),
+            what: "no token from its token server",
+        })
+    }
+}
+
+impl Errand {
+    fn url(&self, upstream: &Upstream) -> Url {
+        let mut url = self.realm.clone();
+        let mut query = url.query_pairs_mut();
+        if let Some(service) = &self.service {
+            query.append_pair("service", service);
+        }
+        for scope in self.scope.split_ascii_whitespace() {
+            query.append_pair("scope", scope);
+        }
+        if let Some(credential) = upstream.credential() {
+            query.append_pair("account", &credential.username);
+        }
+        drop(query);
+        url
+    }
+}
+
+impl Token {
+    fn read(body: &[u8], now: Instant) -> Option<Self> {
+        let answer: Answer = serde_json::from_slice(body).ok()?;
+        let is_given = |token: &String| !token.is_empty();
+        let token = answer
+            .token
+            .filter(is_given)
+            .or(answer.access_token.filter(is_given))?;
+        let mut header = HeaderValue::try_from(format!("Bearer {token}")).ok()?;
+        header.set_sensitive(true);
+        let life = answer
+            .expires_in
+            .filter(|seconds| *seconds > 0)
+            .map_or(USUAL_LIFE, Duration::from_secs)
+            .min(LONGEST_LIFE);
+        Some(Self {
+            header,
+            renew: now + life * 6 / 10,
+            expires: now + life * 8 / 10,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(body: &str) -> Option<(String, u64)> {
+        let now = Instant::now();
+        let token = Token::read(body.as_bytes(), now)?;
+        let header = token.header.to_str().unwrap().to_owned();
+        Some((header, (token.expires - now).as_secs()))
+    }
+
+    #[test]
+    fn a_token_goes_by_either_name_and_lives_a_minute_unless_told() {
+        let minute = Some(("Bearer t".to_owned(), 48));
+
+        assert_eq!(read(r#"{"token":"t"}"#), minute);
+        assert_eq!(read(r#"{"access_token":"t"}"#), minute);
+        assert_eq!(
+            read(r#"{"token":"","access_token":"t","expires_in":0}"#),
+            minute
+        );
+        assert_eq!(
+            read(r#"{"token":"t","expires_in":300}"#),
+            Some(("Bearer t".to_owned(), 240))
+        );
+    }
+
+    #[test]
+    fn what_holds_no_token_is_not_taken_for_one() {
+        for body in ["", "{}", "[]", r#"{"token":""}"#, r#"{"token":"a\nb"}"#] {
+            assert_eq!(read(body), None, "{body}");
+        }
+    }
+
+    #[test]
+    fn debug_output_holds_no_token() {
+        let token = Token::read(br#"{"token":"hunter2"}"#, Instant::now()).unwrap();
+
+        assert!(!format!("{token:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn every_scope_is_asked_for_by_itself() {
+        let upstream = Upstream::new("hub", "https://r.example".parse().unwrap(), None, true);
+        let errand = Errand {
+            site: upstream.site(),
+            realm: "https://r.example/t?a=b".parse().unwrap(),
+            service: Some("r".into()),
+            scope: "repository:x:pull aws".to_owned(),
+            reach: Reach::Public,
+        };
+
+        let url = errand.url(&upstream);
+
+        assert_eq!(
+            url.query(),
+            Some("a=b&service=r&scope=repository%3Ax%3Apull&scope=aws")
+        );
+    }
+}

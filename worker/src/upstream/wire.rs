@@ -1,0 +1,254 @@
+//! One request on the wire, with the redirects that it leads to.
+//!
+//! Redirects are followed by hand: the pass goes to the origin that was asked
+//! first and nowhere else, also not when a redirect leads back to it.
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, HeaderValue, Method, header};
+use reqwest::Response;
+use tokio::time::timeout;
+use tracing::{Instrument, debug};
+use url::Url;
+
+use super::{
+    Error, Metrics, Settings, Upstream, Why,
+    clock::Clock,
+    dialer::{Dialer, Lane, is_too_close},
+    metrics::Kind,
+    reach::Reach,
+    trust::{is_same_origin, is_trusted_realm, is_trusted_redirect},
+    weather::unavailable,
+};
+
+/// The most redirects that are followed.
+const MAX_REDIRECTS: usize = 5;
+/// The longest that a small body may take as a whole.
+const SMALL_BODY_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The way out: clients, timeouts and counters.
+#[derive(Debug)]
+pub(crate) struct Wire {
+    pub(crate) dialer: Dialer,
+    pub(crate) settings: Settings,
+    pub(crate) metrics: Metrics,
+    pub(crate) clock: Clock,
+}
+
+/// A request that is ready to be sent.
+#[derive(Debug)]
+pub(crate) struct Call<'a> {
+    /// On whose behalf.
+    pub(crate) upstream: &'a Upstream,
+    /// What it is for.
+    pub(crate) kind: Kind,
+    /// `GET` or `HEAD`.
+    pub(crate) method: Method,
+    /// Where to.
+    pub(crate) url: Url,
+    /// Sent along, also after a redirect. No secrets.
+    pub(crate) headers: HeaderMap,
+    /// The `Authorization`, for `url`'s origin only.
+    pub(crate) pass: Option<HeaderValue>,
+    /// The nearest address that `url` may lead to.
+    pub(crate) reach: Reach,
+}
+
+/// The answer to a call, its body still to be read.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    pub(crate) response: Response,
+    /// Where the first answer came from.
+    pub(crate) reach: Reach,
+    /// Whether it is the answer of the origin that was asked.
+    pub(crate) is_at_home: bool,
+}
+
+impl Wire {
+    /// Sends `call`, and follows redirects. Any status but a redirect is an
+    /// answer.
+    pub(crate) async fn send(&self, call: Call<'_>) -> Result<Reply, Error> {
+        let mut url = call.url.clone();
+        let mut reach = call.reach;
+        let mut is_at_home = true;
+        for hop in 0..=MAX_REDIRECTS {
+            let response = self.hop(&call, &url, reach, is_at_home).await?;
+            if hop == 0 {
+                reach = response
+                    .remote_addr()
+                    .map_or(Reach::Public, |address| Reach::of(address.ip()));
+            }
+            let Some(next) = self.redirect(&call, &url, &response)? else {
+                return Ok(Reply {
+                    response,
+                    reach,
+                    is_at_home,
+                });
+            };
+            is_at_home &= is_same_origin(&call.url, &next);
+            url = next;
+        }
+        Err(Error::BadAnswer {
+            upstream: call.upstream.name.clone(),
+            what: "too many redirects",
+        })
+    }
+
+    /// Reads a body of `limit` bytes at most.
+    pub(crate) async fn read(
+        &self,
+        upstream: &Upstream,
+        mut response: Response,
+        limit: usize,
+    ) -> Result<Bytes, Error> {
+        let too_large = || Error::TooLarge {
+            upstream: upstream.name.clone(),
+            limit,
+        };
+        let announced = response.content_length().unwrap_or(0);
+        if announced > limit as u64 {
+            return Err(too_large());
+        }
+        let mut body = BytesMut::with_capacity(announced as usize);
+        let whole = async {
+            while let Some(chunk) = self.chunk(upstream, &mut response).await? {
+                if body.len() + chunk.len() > limit {
+                    return Err(too_large());
+                }
+                body.extend_from_slice(&chunk);
+            }
+            Ok(())
+        };
+        timeout(SMALL_BODY_TIMEOUT, whole)
+            .await
+            .unwrap_or_else(|_| Err(timed_out(upstream)))?;
+        Ok(body.freeze())
+    }
+
+    async fn chunk(
+        &self,
+        upstream: &Upstream,
+        response: &mut Response,
+    ) -> Result<Option<Bytes>, Error> {
+        timeout(self.settings.stall_timeout, response.chunk())
+            .await
+            .map_err(|_| timed_out(upstream))?
+            .map_err(|error| broken(upstream, error))
+    }
+
+    async fn hop(
+        &self,
+        call: &Call<'_>,
+        url: &Url,
+        reach: Reach,
+        is_at_home: bool,
+    ) -> Result<Response, Error> {
+        let upstream = call.upstream;
+        let lane = match call.kind {
+            Kind::Blob => Lane::Bulk,
+            _ => Lane::Small,
+        };
+        let client = self
+            .dialer
+            .client(lane, url, reach)
+            .map_err(|_| untrusted(upstream, url))?;
+        let mut request = client
+            .request(call.method.clone(), url.clone())
+            .headers(call.headers.clone());
+        if let Some(pass) = call.pass.as_ref().filter(|_| is_at_home) {
+            request = request.header(header::AUTHORIZATION, pass.clone());
+        }
+        let span = tracing::info_span!(
+            "upstream.request",
+            otel.kind = "client",
+            upstream = %upstream.name,
+            kind = call.kind.as_str(),
+            http.request.method = %call.method,
+            http.response.status_code = tracing::field::Empty,
+        );
+        let sent = timeout(self.settings.header_timeout, request.send())
+            .instrument(span.clone())
+            .await
+            .map_err(|_| timed_out(upstream))
+            .and_then(|sent| sent.map_err(|error| unsent(upstream, url, error)));
+        match &sent {
+            Ok(response) => {
+                let code = response.status().as_u16();
+                span.record("http.response.status_code", code);
+                self.metrics.answered(&upstream.name, call.kind, code);
+            }
+            Err(error) => self.metrics.failed(&upstream.name, call.kind, error),
+        }
+        sent
+    }
+
+    fn redirect(
+        &self,
+        call: &Call<'_>,
+        from: &Url,
+        response: &Response,
+    ) -> Result<Option<Url>, Error> {
+        let upstream = call.upstream;
+        let status = response.status().as_u16();
+        let (true, Some(location)) = (
+            matches!(status, 301 | 302 | 303 | 307 | 308),
+            response.headers().get(header::LOCATION),
+        ) else {
+            return Ok(None);
+        };
+        let to = location
+            .to_str()
+            .ok()
+            .and_then(|location| from.join(location).ok())
+            .ok_or_else(|| Error::BadAnswer {
+                upstream: upstream.name.clone(),
+                what: "a redirect to nowhere",
+            })?;
+        let trusted = is_trusted_redirect(from, &to)
+            && (call.kind != Kind::Token || is_trusted_realm(&upstream.url, &to));
+        if trusted {
+            Ok(Some(to))
+        } else {
+            Err(untrusted(upstream, &to))
+        }
+    }
+}
+
+/// The error for an address that must not be asked.
+pub(crate) fn untrusted(upstream: &Upstream, url: &Url) -> Error {
+    Error::Untrusted {
+        upstream: upstream.name.clone(),
+        host: url.host_str().unwrap_or("nowhere").into(),
+    }
+}
+
+/// The error for an answer that did not come in time.
+pub(crate) fn timed_out(upstream: &Upstream) -> Error {
+    Error::Timeout {
+        upstream: upstream.name.clone(),
+    }
+}
+
+/// The error for a request that got no answer.
+fn unsent(upstream: &Upstream, url: &Url, error: reqwest::Error) -> Error {
+    let error = error.without_url();
+    debug!(upstream = %upstream.name, ?error, "got no answer");
+    if is_too_close(&error) {
+        untrusted(upstream, url)
+    } else if error.is_timeout() {
+        timed_out(upstream)
+    } else if error.is_connect() {
+        unavailable(upstream, Why::Unreachable, None)
+    } else {
+        unavailable(upstream, Why::Broken, None)
+    }
+}
+
+/// The error for a connection that broke in the middle of an answer.
+pub(crate) fn broken(upstream: &Upstream, error: reqwest::Error) -> Error {
+    // Without its URL: a redirect's may hold a signature.
+    let error = error.without_url();
+    debug!(upstream = %upstream.name, ?error, "an answer broke off");
+    unavailable(upstream, Why::Broken, None)
+}
