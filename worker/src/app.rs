@@ -1,33 +1,173 @@
 //! Puts the worker together, and runs it.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, sync::Arc};
 
+use anyhow::{Context as _, ensure};
+use hyper::body::Incoming;
+use prometheus_client::registry::Registry as Counters;
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use tonic::transport::Endpoint;
+use tracing::info;
 
-use crate::Config;
+use crate::{
+    Config,
+    admin::Admin,
+    metrics::StateMetrics,
+    registry::Registry,
+    server::{self, Limits},
+    snapshot::Current,
+    sync::{Introduction, Sync},
+    upstream::{Puller, Settings},
+};
 
-/// A worker that has bound its ports.
+/// Connections to health and metrics, which only operators use.
+const ADMIN_CONNECTIONS: usize = 64;
+/// The part of the cache that holds answers: one of four. Sources have the
+/// rest.
+const ANSWERS_SHARE: u64 = 4;
+
+/// A worker that has bound its ports, but serves nothing yet.
 #[derive(Debug)]
-pub struct App {}
+pub struct App {
+    config: Config,
+    introduction: Introduction,
+    registry: (TcpListener, SocketAddr),
+    admin: (TcpListener, SocketAddr),
+}
 
 impl App {
-    /// Binds the ports.
-    pub async fn bind(_config: Config) -> anyhow::Result<Self> {
-        Ok(Self {})
+    /// Binds the ports. An address in use fails here, not later.
+    pub async fn bind(config: Config) -> anyhow::Result<Self> {
+        ensure!(
+            config.control.scheme() == "http",
+            "--control must be an http:// address, not {}",
+            config.control
+        );
+        let registry = listen(config.registry_addr).await?;
+        let admin = listen(config.admin_addr).await?;
+        let introduction = Introduction {
+            worker_id: match &config.worker_id {
+                Some(id) => id.clone(),
+                None => default_id(registry.1).await,
+            },
+            registry_address: registry.1.to_string(),
+            control: Endpoint::from_shared(config.control.to_string())
+                .context("--control is not an address")?,
+            token_file: config.token_file.clone(),
+        };
+        Ok(Self {
+            config,
+            introduction,
+            registry,
+            admin,
+        })
     }
 
-    /// Where it serves the registry API.
+    /// Where it serves the registry API. Differs from the setting when that
+    /// asks for port 0.
     pub fn registry_addr(&self) -> SocketAddr {
-        SocketAddr::from(([127, 0, 0, 1], 0))
+        self.registry.1
     }
 
-    /// Where it serves health and metrics.
+    /// Where it serves health and metrics: `/readyz` says when there is a
+    /// policy to serve by.
     pub fn admin_addr(&self) -> SocketAddr {
-        SocketAddr::from(([127, 0, 0, 1], 0))
+        self.admin.1
     }
 
-    /// Serves until `shutdown` is cancelled, then drains.
-    pub async fn run(self, _shutdown: CancellationToken) -> anyhow::Result<()> {
+    /// Serves until `shutdown` is cancelled, then drains. Health and metrics
+    /// are served until the last request has ended.
+    pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
+        info!(
+            worker = self.introduction.worker_id,
+            registry = %self.registry.1,
+            admin = %self.admin.1,
+            settings = ?self.config,
+            "started"
+        );
+        let current = Arc::new(Current::default());
+        let registry = Arc::new(registry(&self.config, &current)?);
+        let admin = Arc::new(Admin {
+            counters: counters(&registry, current.clone()),
+            shutdown: shutdown.clone(),
+            current: current.clone(),
+        });
+        let limits = limits(&self.config);
+        let drained = CancellationToken::new();
+        // Nothing outlives this call, even if it is dropped.
+        let (_sync_guard, _admin_guard) =
+            (shutdown.clone().drop_guard(), drained.clone().drop_guard());
+
+        let sync = Sync::new(self.introduction, current);
+        let sync = tokio::spawn(sync.run(shutdown.clone()));
+        let admin = tokio::spawn(server::serve(
+            self.admin.0,
+            Limits {
+                connections: ADMIN_CONNECTIONS,
+                ..limits
+            },
+            move |request| std::future::ready(admin.answer(&request)),
+            drained.clone(),
+        ));
+        let answer = move |request: http::Request<Incoming>| {
+            let registry = registry.clone();
+            async move { registry.answer(request.into_parts().0).await }
+        };
+        server::serve(self.registry.0, limits, answer, shutdown).await;
+        drained.cancel();
+        sync.await.context("following the policy failed")?;
+        admin.await.context("serving health and metrics failed")?;
+        info!("stopped");
         Ok(())
+    }
+}
+
+async fn listen(addr: SocketAddr) -> anyhow::Result<(TcpListener, SocketAddr)> {
+    let listener = TcpListener::bind(addr).await;
+    let listener = listener.with_context(|| format!("cannot bind {addr}"))?;
+    let bound = listener.local_addr()?;
+    Ok((listener, bound))
+}
+
+/// The host's name and the registry port: the same after a restart, and
+/// another for each worker of a host.
+async fn default_id(registry: SocketAddr) -> String {
+    let name = tokio::fs::read_to_string("/proc/sys/kernel/hostname").await;
+    let name = name.unwrap_or_default();
+    format!("{}:{}", name.trim(), registry.port())
+}
+
+fn registry(config: &Config, current: &Arc<Current>) -> anyhow::Result<Registry> {
+    let size = config.cache_size.0;
+    let settings = Settings {
+        cache_bytes: size - size / ANSWERS_SHARE,
+        tag_ttl: config.tag_ttl,
+        ..Settings::default()
+    };
+    let puller = Puller::new(settings).context("cannot set up the way to the upstreams")?;
+    Ok(Registry::new(
+        current.clone(),
+        Arc::new(puller),
+        size / ANSWERS_SHARE,
+    ))
+}
+
+fn counters(registry: &Arc<Registry>, current: Arc<Current>) -> Counters {
+    let mut counters = Counters::with_prefix("metahub");
+    registry.metrics().register(&mut counters);
+    registry.puller().metrics().register(&mut counters);
+    counters.register_collector(Box::new(StateMetrics {
+        current,
+        registry: registry.clone(),
+    }));
+    counters
+}
+
+fn limits(config: &Config) -> Limits {
+    Limits {
+        connections: config.max_connections,
+        header_timeout: config.header_timeout,
+        drain_timeout: config.drain_timeout,
     }
 }

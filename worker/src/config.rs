@@ -1,6 +1,8 @@
 //! The worker's settings, read once at start.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{fmt, net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
+
+use url::Url;
 
 /// Runs a MetaHub worker.
 ///
@@ -22,13 +24,131 @@ pub struct Config {
 
     /// The control plane.
     #[arg(long, env = "METAHUB_CONTROL", default_value = "http://127.0.0.1:7400")]
-    pub control: url::Url,
+    pub control: Url,
 
-    /// The file that holds the worker token.
+    /// The file that holds the worker token. Read at each connect.
     #[arg(
         long,
         env = "METAHUB_WORKER_TOKEN_FILE",
         default_value = "metahub-data/worker-token"
     )]
     pub token_file: PathBuf,
+
+    /// A name for this worker that outlives it. Default: its host's name and
+    /// registry port.
+    #[arg(long, env = "METAHUB_WORKER_ID")]
+    pub worker_id: Option<String>,
+
+    /// How much memory the caches of manifests and of answers may take,
+    /// together.
+    #[arg(long, env = "METAHUB_CACHE_SIZE", default_value = "256MiB")]
+    pub cache_size: ByteSize,
+
+    /// For how long an upstream's tag is taken to be unchanged.
+    #[arg(long, env = "METAHUB_TAG_TTL", default_value = "15s", value_parser = humantime::parse_duration)]
+    pub tag_ttl: Duration,
+
+    /// How long open requests may take once the worker is told to stop.
+    #[arg(long, env = "METAHUB_DRAIN_TIMEOUT", default_value = "30s", value_parser = humantime::parse_duration)]
+    pub drain_timeout: Duration,
+
+    /// How long a client may take to send a request's head, and how long an
+    /// idle connection is kept.
+    #[arg(long, env = "METAHUB_HEADER_TIMEOUT", default_value = "30s", value_parser = humantime::parse_duration)]
+    pub header_timeout: Duration,
+
+    /// How many connections are served at a time. More wait.
+    #[arg(long, env = "METAHUB_MAX_CONNECTIONS", default_value_t = 10_000)]
+    pub max_connections: usize,
+
+    /// What to log, for example `info` or `metahub_worker=debug`.
+    #[arg(long, env = "METAHUB_LOG", default_value = "info")]
+    pub log: String,
+
+    /// How to log.
+    #[arg(long, env = "METAHUB_LOG_FORMAT", value_enum, default_value_t)]
+    pub log_format: LogFormat,
+
+    /// Where to send OpenTelemetry spans by gRPC, for example
+    /// `http://collector:4317`. Default: nowhere.
+    #[arg(long, env = "METAHUB_OTLP_ENDPOINT")]
+    pub otlp_endpoint: Option<Url>,
+}
+
+/// How to log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogFormat {
+    /// One line an event, for people.
+    #[default]
+    Text,
+    /// One JSON object an event, for programs.
+    Json,
+}
+
+/// A number of bytes, written with an optional unit, for example `256MiB`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ByteSize(pub u64);
+
+/// A text that is not a [`ByteSize`].
+#[derive(Debug, thiserror::Error)]
+#[error("write a whole number with KiB, MiB, GiB or no unit, for example 256MiB")]
+pub struct InvalidByteSize;
+
+const UNITS: [(&str, u64); 4] = [
+    ("KiB", 1 << 10),
+    ("MiB", 1 << 20),
+    ("GiB", 1 << 30),
+    ("", 1),
+];
+
+impl FromStr for ByteSize {
+    type Err = InvalidByteSize;
+
+    fn from_str(text: &str) -> Result<Self, InvalidByteSize> {
+        let (number, unit) = UNITS
+            .iter()
+            .find_map(|(suffix, unit)| Some((text.strip_suffix(suffix)?, unit)))
+            .ok_or(InvalidByteSize)?;
+        let number: u64 = number.trim_end().parse().map_err(|_| InvalidByteSize)?;
+        number.checked_mul(*unit).map(Self).ok_or(InvalidByteSize)
+    }
+}
+
+impl fmt::Display for ByteSize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let largest = UNITS
+            .iter()
+            .rev()
+            .filter(|(_, unit)| self.0.is_multiple_of(*unit))
+            .max_by_key(|(_, unit)| *unit);
+        let (suffix, unit) = largest.unwrap_or(&("", 1));
+        write!(f, "{}{suffix}", self.0 / unit)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+
+    #[test]
+    fn every_flag_has_a_default() {
+        assert!(Config::try_parse_from(["metahub-worker"]).is_ok());
+    }
+
+    #[test]
+    fn a_size_reads_back_as_it_was_written() {
+        for text in ["0GiB", "7", "3KiB", "256MiB", "2GiB"] {
+            let size: ByteSize = text.parse().unwrap();
+            assert_eq!(size.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn a_size_that_is_none_is_refused() {
+        for text in ["", "MiB", "-1", "1MB", "1.5GiB", "99999999999GiB"] {
+            assert!(text.parse::<ByteSize>().is_err(), "{text} was taken");
+        }
+    }
 }

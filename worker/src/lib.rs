@@ -1,23 +1,45 @@
 //! A MetaHub worker: serves the registry API as the policy says.
 //!
-//! Start at [`App`].
+//! Start at [`App`]. Data flows one way: `server` takes a connection,
+//! `registry` parses and answers a request, `auth` says who asks, `snapshot`
+//! what they are given, `upstream` where it comes from. `sync` keeps the
+//! snapshot equal to the control plane's policy.
 
+use std::time::Duration;
+
+mod admin;
 mod app;
+mod auth;
+mod backoff;
 #[allow(
     dead_code,
     unused_imports,
-    reason = "used by the registry API, which is being built"
+    reason = "used by the way to the upstreams, which is being built"
 )]
 mod cache;
 mod config;
-#[allow(dead_code, reason = "used by the registry API, which is being built")]
+mod convert;
+mod dns;
+mod metrics;
+#[allow(
+    dead_code,
+    reason = "used by the way to the upstreams, which is being built"
+)]
 mod reference;
+mod registry;
+mod server;
+mod snapshot;
+mod sync;
+pub mod telemetry;
 #[allow(
     dead_code,
     unused_imports,
-    reason = "used by the registry API, which is being built"
+    reason = "used by the way to the upstreams, which is being built"
 )]
 mod upstream;
 
 pub use self::app::App;
-pub use self::config::Config;
+pub use self::config::{ByteSize, Config, LogFormat};
+
+/// How long a connect may take, to whatever it is.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);

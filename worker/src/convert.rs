@@ -1,0 +1,282 @@
+//! Translates the control plane's messages to the worker's own types, and
+//! back. No protobuf type goes further than this file and [`crate::sync`].
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use metahub_policy::{Cpu, GpuMatch, MachineType, MatchMode, OnNoMatch, Present, Rule, RuleMatch};
+use metahub_proto::policy::v1 as proto;
+use prost::Message as _;
+use proto::{control_message::Message as Said, record::Value, worker_message::Message as Says};
+
+use crate::{
+    reference::{Digest, Repository},
+    snapshot::{Delta, LoginRecord, PinRecord, Recipe, Record, Records, Revision, TypeRecord},
+    upstream::{Credential, Upstream},
+};
+
+/// What the control plane says.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// A whole snapshot of `size` bytes follows.
+    Begin { revision: Revision, size: u64 },
+    /// A piece of it.
+    Chunk(Bytes),
+    /// It is complete.
+    Commit(Revision),
+    /// What changed between two revisions, encoded.
+    Change {
+        base: Revision,
+        revision: Revision,
+        delta: Bytes,
+    },
+    /// It is alive, and this is the newest revision.
+    Heartbeat(Option<Revision>),
+    /// Something that a newer control plane says.
+    Unknown,
+}
+
+/// A message that cannot be read, or a record that cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub(crate) enum Unreadable {
+    /// Not a message of the contract.
+    #[error("the message cannot be decoded")]
+    Decode(#[from] prost::DecodeError),
+    /// A revision is missing.
+    #[error("the message names no revision")]
+    NoRevision,
+    /// A field of a record is not what it should be.
+    #[error("record `{key}`: {field} is not usable")]
+    Field { key: String, field: &'static str },
+}
+
+/// Reads what the control plane says.
+pub(crate) fn event(message: proto::ControlMessage) -> Result<Event, Unreadable> {
+    Ok(match message.message {
+        Some(Said::SnapshotBegin(begin)) => Event::Begin {
+            revision: revision(begin.revision)?,
+            size: begin.size_bytes,
+        },
+        Some(Said::SnapshotChunk(chunk)) => Event::Chunk(chunk.data),
+        Some(Said::SnapshotCommit(commit)) => Event::Commit(revision(commit.revision)?),
+        Some(Said::Change(change)) => Event::Change {
+            base: revision(change.base)?,
+            revision: revision(change.revision)?,
+            delta: change.delta,
+        },
+        Some(Said::Heartbeat(beat)) => Event::Heartbeat(revision(beat.revision).ok()),
+        None => Event::Unknown,
+    })
+}
+
+/// Reads a whole encoded `State`.
+pub(crate) fn state(encoded: &[u8]) -> Result<Records, Unreadable> {
+    let put = records(proto::State::decode(encoded)?.records)?;
+    let deleted = Vec::new();
+    Ok(Records::default().with(Delta { put, deleted }))
+}
+
+/// Reads an encoded `Delta`.
+pub(crate) fn delta(encoded: &[u8]) -> Result<Delta, Unreadable> {
+    let delta = proto::Delta::decode(encoded)?;
+    Ok(Delta {
+        put: records(delta.put)?,
+        deleted: delta.deleted,
+    })
+}
+
+/// Says who the worker is.
+pub(crate) fn hello(id: &str, address: &str, held: Option<Revision>) -> proto::WorkerMessage {
+    says(Says::Hello(proto::Hello {
+        worker_id: id.to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        held: held.map(Into::into),
+        registry_address: address.to_owned(),
+    }))
+}
+
+/// Says that `revision` is served.
+pub(crate) fn applied(revision: Revision) -> proto::WorkerMessage {
+    let revision = Some(revision.into());
+    says(Says::Applied(proto::Applied { revision }))
+}
+
+/// Says that `revision` was refused.
+pub(crate) fn rejected(revision: Revision, reason: String) -> proto::WorkerMessage {
+    let revision = Some(revision.into());
+    says(Says::Rejected(proto::Rejected { revision, reason }))
+}
+
+/// Says that the worker is alive and what it serves.
+pub(crate) fn heartbeat(held: Option<Revision>) -> proto::WorkerMessage {
+    let revision = held.map(Into::into);
+    says(Says::Heartbeat(proto::Heartbeat { revision }))
+}
+
+fn says(message: Says) -> proto::WorkerMessage {
+    proto::WorkerMessage {
+        message: Some(message),
+    }
+}
+
+fn revision(revision: Option<proto::Revision>) -> Result<Revision, Unreadable> {
+    let proto::Revision { epoch, number } = revision.ok_or(Unreadable::NoRevision)?;
+    Ok(Revision { epoch, number })
+}
+
+impl From<Revision> for proto::Revision {
+    fn from(Revision { epoch, number }: Revision) -> Self {
+        Self { epoch, number }
+    }
+}
+
+/// A kind of record that this worker does not know is left out.
+fn records(records: Vec<proto::Record>) -> Result<Vec<(String, Record)>, Unreadable> {
+    records
+        .into_iter()
+        .filter_map(|record| Some((record.key, record.value?)))
+        .map(|(key, value)| match record(value) {
+            Ok(record) => Ok((key, record)),
+            Err(field) => Err(Unreadable::Field { key, field }),
+        })
+        .collect()
+}
+
+/// The error names the field.
+fn record(value: Value) -> Result<Record, &'static str> {
+    Ok(match value {
+        Value::MachineType(it) => Record::MachineType(machine_type(it)?),
+        Value::Login(it) => Record::Login(login(it)?),
+        Value::Upstream(it) => Record::Upstream(Arc::new(upstream(it)?)),
+        Value::Rule(it) => Record::Rule(rule(it)),
+        Value::Pin(it) => Record::Pin(pin(it)),
+        Value::Cpu(it) => Record::Cpu(Cpu {
+            name: it.name,
+            parents: it.parents,
+            features: it.features,
+            aliases: it.aliases,
+        }),
+        Value::Recipe(it) => Record::Recipe(recipe(it)?),
+    })
+}
+
+fn machine_type(it: proto::MachineType) -> Result<TypeRecord, &'static str> {
+    let machine_type = MachineType {
+        os: it.os.clone(),
+        architecture: given(&it.architecture),
+        variant: given(&it.variant),
+        os_version: given(&it.os_version),
+        gpu: gpu(&it)?,
+        mode: mode(&it)?,
+        on_no_match: on_no_match(&it)?,
+        present: present(&it)?,
+        features: it.features,
+        also_runs: it.also_runs,
+    };
+    Ok(TypeRecord {
+        user: it.user,
+        name: it.name,
+        machine_type,
+    })
+}
+
+fn gpu(it: &proto::MachineType) -> Result<GpuMatch, &'static str> {
+    match proto::GpuMatch::try_from(it.gpu) {
+        Ok(proto::GpuMatch::Unspecified | proto::GpuMatch::All) => Ok(GpuMatch::All),
+        Ok(proto::GpuMatch::Any) => Ok(GpuMatch::Any),
+        Err(_) => Err("gpu"),
+    }
+}
+
+fn mode(it: &proto::MachineType) -> Result<MatchMode, &'static str> {
+    match proto::MatchMode::try_from(it.r#match) {
+        Ok(proto::MatchMode::Unspecified | proto::MatchMode::Best) => Ok(MatchMode::Best),
+        Ok(proto::MatchMode::Exact) => Ok(MatchMode::Exact),
+        Ok(proto::MatchMode::BestNoGeneric) => Ok(MatchMode::BestNoGeneric),
+        Err(_) => Err("match"),
+    }
+}
+
+fn on_no_match(it: &proto::MachineType) -> Result<OnNoMatch, &'static str> {
+    match proto::OnNoMatch::try_from(it.on_no_match) {
+        Ok(proto::OnNoMatch::Unspecified | proto::OnNoMatch::Error) => Ok(OnNoMatch::Error),
+        Ok(proto::OnNoMatch::Passthrough) => Ok(OnNoMatch::Passthrough),
+        Err(_) => Err("on_no_match"),
+    }
+}
+
+fn present(it: &proto::MachineType) -> Result<Present, &'static str> {
+    match proto::Present::try_from(it.present) {
+        Ok(proto::Present::Unspecified | proto::Present::Auto) => Ok(Present::Auto),
+        Ok(proto::Present::Index) => Ok(Present::Index),
+        Err(_) => Err("present"),
+    }
+}
+
+fn login(it: proto::Login) -> Result<LoginRecord, &'static str> {
+    let secret_sha256 = it.secret_sha256.as_ref().try_into();
+    Ok(LoginRecord {
+        name: it.name,
+        user: it.user,
+        machine_type: it.machine_type,
+        secret_sha256: secret_sha256.map_err(|_| "secret_sha256")?,
+    })
+}
+
+fn upstream(it: proto::Upstream) -> Result<Upstream, &'static str> {
+    let url = it.url.parse().map_err(|_| "url")?;
+    let credential = given(&it.username).map(|username| Credential {
+        username: username.into(),
+        password: it.password.into(),
+    });
+    Ok(Upstream::new(&it.name, url, credential, it.is_default))
+}
+
+fn rule(it: proto::Rule) -> Rule {
+    let matches = it.r#match.unwrap_or_default();
+    Rule {
+        name: it.name,
+        repository: it.repository,
+        tag: it.tag,
+        matches: RuleMatch {
+            os: matches.os,
+            architecture: matches.architecture,
+            variant: matches.variant,
+            os_version: matches.os_version,
+            digest: matches.digest,
+        },
+        requires: it.requires,
+    }
+}
+
+fn pin(it: proto::Pin) -> PinRecord {
+    PinRecord {
+        user: it.user,
+        machine_type: it.machine_type,
+        scope: Rule {
+            name: String::new(),
+            repository: it.repository,
+            tag: String::new(),
+            matches: RuleMatch::default(),
+            requires: Vec::new(),
+        },
+        digest: it.digest,
+    }
+}
+
+fn recipe(it: proto::Recipe) -> Result<Recipe, &'static str> {
+    let kept: Option<_> = it.kept.iter().map(|kept| Digest::parse(kept)).collect();
+    Ok(Recipe {
+        digest: Digest::parse(&it.digest).ok_or("digest")?,
+        upstream: it.upstream,
+        repository: Repository::parse(&it.repository).ok_or("repository")?,
+        source_digest: Digest::parse(&it.source_digest).ok_or("source_digest")?,
+        kept: kept.ok_or("kept")?,
+    })
+}
+
+/// An empty text stands for one that is not given.
+fn given(text: &str) -> Option<String> {
+    (!text.is_empty()).then(|| text.to_owned())
+}

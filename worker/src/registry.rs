@@ -1,0 +1,223 @@
+//! The registry API that container clients speak to (OCI distribution-spec,
+//! pull side).
+//!
+//! Data flows one way: the path is parsed, the client let in, a snapshot
+//! taken, and only then caches and upstreams asked.
+
+use std::{
+    borrow::Cow,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Response, header::CACHE_CONTROL, request::Parts,
+};
+use tracing::{Instrument as _, debug};
+
+use self::{answers::Answers, error::Error, names::Target, path::InvalidPath};
+use crate::{
+    auth,
+    metrics::{Cached, Endpoint, Metrics},
+    snapshot::{Current, Kind, Snapshot},
+    telemetry,
+    upstream::Puller,
+};
+
+mod accept;
+mod answers;
+mod blobs;
+mod body;
+mod error;
+mod listings;
+mod manifests;
+mod names;
+mod path;
+mod served;
+
+pub(crate) use self::{body::Body, path::Route};
+
+const API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
+const VERSION_2: HeaderValue = HeaderValue::from_static("registry/2.0");
+const NAMESPACE: HeaderName = HeaderName::from_static("oci-namespace");
+/// What one host is given is not for another.
+const PRIVATE: HeaderValue = HeaderValue::from_static("private");
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// Answers the requests of container clients.
+#[derive(Debug)]
+pub(crate) struct Registry {
+    current: Arc<Current>,
+    puller: Arc<Puller>,
+    answers: Answers,
+    metrics: Metrics,
+}
+
+/// A request of a client that has been let in.
+#[derive(Debug)]
+pub(crate) struct Asked<'a> {
+    snapshot: &'a Snapshot,
+    /// The caller's machine type.
+    kind: &'a Kind,
+    method: &'a Method,
+    /// Whether only headers are wanted.
+    head: bool,
+    headers: &'a HeaderMap,
+    query: Option<&'a str>,
+    /// The host that the client believes to speak to.
+    namespace: Option<Cow<'a, str>>,
+}
+
+/// What is known of a request when it has been answered.
+#[derive(Debug, Default)]
+struct Notes {
+    endpoint: Endpoint,
+    cached: Cached,
+    /// The time spent waiting for upstreams.
+    waited: Duration,
+    login: Option<String>,
+    machine_type: Option<String>,
+}
+
+impl Registry {
+    /// A registry that serves what `current` allows of what `puller` gets,
+    /// and remembers `capacity` bytes of answers.
+    pub(crate) fn new(current: Arc<Current>, puller: Arc<Puller>, capacity: u64) -> Self {
+        Self {
+            current,
+            puller,
+            answers: Answers::new(capacity),
+            metrics: Metrics::new(),
+        }
+    }
+
+    /// What it counts.
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// The way to the upstreams.
+    pub(crate) fn puller(&self) -> &Puller {
+        &self.puller
+    }
+
+    /// How many bytes of answers are remembered.
+    pub(crate) fn answers_weight(&self) -> u64 {
+        self.answers.weight()
+    }
+
+    /// Answers a request, whatever it is.
+    pub(crate) async fn answer(&self, request: Parts) -> Response<Body> {
+        let (began, _open) = (Instant::now(), self.metrics.open());
+        let mut notes = Notes::default();
+        let span = telemetry::request_span(&request);
+        let served = self.serve(&request, &mut notes).instrument(span.clone());
+        let mut response = served.await.unwrap_or_else(|error| {
+            debug!(parent: &span, %error, "refused");
+            error.response(request.method == Method::HEAD)
+        });
+        let headers = response.headers_mut();
+        headers.insert(API_VERSION, VERSION_2);
+        headers.insert(CACHE_CONTROL, PRIVATE);
+        let added = began.elapsed().saturating_sub(notes.waited);
+        let status = response.status().as_u16();
+        self.metrics
+            .answered(notes.endpoint, status, notes.cached, added);
+        telemetry::answered(&span, status);
+        debug!(
+            parent: &span,
+            login = notes.login,
+            machine_type = notes.machine_type,
+            method = %request.method,
+            path = request.uri.path(),
+            status,
+            digest = ?response.headers().get(served::CONTENT_DIGEST),
+            cached = ?notes.cached,
+            added_us = added.as_micros(),
+            "answered",
+        );
+        response
+    }
+
+    async fn serve(&self, request: &Parts, notes: &mut Notes) -> Result<Response<Body>, Error> {
+        let path = request.uri.path();
+        let route = Route::parse(path);
+        // Only the API asks for a login.
+        if path != "/v2" && !path.starts_with("/v2/") {
+            return Err(Error::Path(InvalidPath::NoEndpoint));
+        }
+        let snapshot = self.current.load_full().ok_or(Error::NotReady)?;
+        let caller = auth::authenticate(&snapshot, &request.headers);
+        let caller = caller.map_err(Error::Unauthorized)?;
+        notes.login = Some(caller.name);
+        notes.machine_type = Some(caller.login.kind.name.clone());
+        if !matches!(request.method, Method::GET | Method::HEAD) {
+            return Err(Error::Write);
+        }
+        let asked = Asked {
+            snapshot: &snapshot,
+            kind: &caller.login.kind,
+            method: &request.method,
+            head: request.method == Method::HEAD,
+            headers: &request.headers,
+            query: request.uri.query(),
+            namespace: namespace(request.uri.query()),
+        };
+        let route = route.map_err(Error::Path)?;
+        let mut response = self.dispatch(&asked, &route, notes).await?;
+        if let Some(namespace) = asked.namespace.as_deref() {
+            let headers = response.headers_mut();
+            headers.insert(NAMESPACE, served::value(namespace));
+        }
+        Ok(response)
+    }
+
+    async fn dispatch(
+        &self,
+        asked: &Asked<'_>,
+        route: &Route,
+        notes: &mut Notes,
+    ) -> Result<Response<Body>, Error> {
+        notes.endpoint = Endpoint::of(route);
+        // A restriction of a repository to some users belongs into `target`:
+        // everything beyond it has been allowed.
+        let target = |name| Target::find(asked.snapshot, name, asked.namespace.as_deref());
+        match route {
+            Route::Base => Ok(served::whole(asked, "{}".into(), JSON)),
+            Route::Catalog => Err(Error::Catalog),
+            Route::Manifest(name, reference) => {
+                self.manifest(asked, &target(name)?, reference, notes).await
+            }
+            Route::Blob(name, digest) => self.blob(asked, &target(name)?, digest, notes).await,
+            Route::Tags(name) => self.tags(asked, &target(name)?, notes).await,
+            Route::Referrers(name, digest) => {
+                self.referrers(asked, &target(name)?, digest, notes).await
+            }
+        }
+    }
+}
+
+impl Notes {
+    /// Notes that a cache had the answer.
+    fn hit(&mut self) {
+        if self.cached == Cached::None {
+            self.cached = Cached::Hit;
+        }
+    }
+
+    /// Waits for an upstream, and notes for how long.
+    async fn wait_for<T>(&mut self, pulled: impl Future<Output = T>) -> T {
+        let began = Instant::now();
+        let pulled = pulled.await;
+        self.cached = Cached::Miss;
+        self.waited += began.elapsed();
+        pulled
+    }
+}
+
+/// The value of `ns` in a query.
+fn namespace(query: Option<&str>) -> Option<Cow<'_, str>> {
+    url::form_urlencoded::parse(query?.as_bytes())
+        .find(|(key, _)| key == "ns")
+        .map(|(_, host)| host)
+}

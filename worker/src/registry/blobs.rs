@@ -1,0 +1,44 @@
+//! Blobs: streamed from their upstream, never kept.
+
+use http::{
+    HeaderValue, Response,
+    header::{CONTENT_TYPE, IF_RANGE, RANGE},
+};
+
+use super::{
+    Asked, Notes, Registry,
+    body::Body,
+    error::{Error, Wanted},
+    names::Target,
+    served::{CONTENT_DIGEST, value},
+};
+use crate::{reference::Digest, upstream::BlobRequest};
+
+const BYTES: HeaderValue = HeaderValue::from_static("application/octet-stream");
+
+impl Registry {
+    /// Answers for a blob, or a part of one.
+    pub(super) async fn blob(
+        &self,
+        asked: &Asked<'_>,
+        target: &Target<'_>,
+        digest: &Digest,
+        notes: &mut Notes,
+    ) -> Result<Response<Body>, Error> {
+        let request = BlobRequest {
+            repository: &target.repository,
+            digest,
+            method: asked.method,
+            range: asked.headers.get(RANGE),
+            if_range: asked.headers.get(IF_RANGE),
+        };
+        let blob = notes.wait_for(self.puller.blob(target.upstream, request));
+        let blob = blob.await;
+        let blob = blob.map_err(|error| Error::Upstream(error, Wanted::Blob))?;
+        let mut response = blob.map(|body| Body::Blob(Box::pin(body)));
+        let headers = response.headers_mut();
+        headers.entry(CONTENT_TYPE).or_insert(BYTES);
+        headers.insert(CONTENT_DIGEST, value(digest.as_str()));
+        Ok(response)
+    }
+}

@@ -1,0 +1,286 @@
+//! What a client is told when it does not get what it asked for.
+//!
+//! The only place that knows the distribution spec's error codes. A failing
+//! upstream is never answered with 404, which clients take for final.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{
+    HeaderValue, Response, StatusCode,
+    header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
+};
+use metahub_policy::InvalidIndex;
+use serde_json::json;
+
+use super::{body::Body, names::UnknownName, path::InvalidPath};
+use crate::{
+    auth::{CHALLENGE, Refused},
+    upstream,
+};
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+/// The methods of the pull side.
+const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD");
+/// When to come back to a worker that has no policy yet.
+const SOON: Duration = Duration::from_secs(2);
+/// When to come back to an upstream that does not say.
+const LATER: Duration = Duration::from_secs(5);
+
+/// What was asked for and is not there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    /// A manifest or index.
+    Manifest,
+    /// A layer or config.
+    Blob,
+    /// A list of tags or referrers.
+    List,
+}
+
+/// Why a request is not answered with what it asked for.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub(crate) enum Error {
+    /// The client is not let in.
+    #[error("{}", told(*.0))]
+    Unauthorized(Refused),
+    /// The worker has no policy yet.
+    #[error("this worker has not heard from its control plane yet; try again")]
+    NotReady,
+    /// The path asks for nothing there can be.
+    #[error("{}", explained(*.0))]
+    Path(InvalidPath),
+    /// The worker does not write.
+    #[error("MetaHub only serves pulls: push to the upstream registry instead")]
+    Write,
+    /// There is no list of all repositories.
+    #[error("MetaHub has no catalog: list repositories at the upstream registry")]
+    Catalog,
+    /// The name means nothing here.
+    #[error(transparent)]
+    Name(#[from] UnknownName),
+    /// No variant fits the client's machine type.
+    #[error("{0}")]
+    NothingFits(String),
+    /// The index cannot be selected from.
+    #[error("the upstream's image index cannot be read: {0}")]
+    Index(String),
+    /// The upstream did not deliver.
+    #[error("{0}")]
+    Upstream(upstream::Error, Wanted),
+}
+
+fn told(refused: Refused) -> &'static str {
+    match refused {
+        Refused::NotLoggedIn => "log in with a machine type first",
+        Refused::Wrong => "machine type or password is wrong",
+    }
+}
+
+fn explained(path: InvalidPath) -> &'static str {
+    match path {
+        InvalidPath::NoEndpoint => "there is no such endpoint",
+        InvalidPath::Name => "the repository's name is not valid",
+        InvalidPath::Tag => "the tag is not valid",
+        InvalidPath::Digest => "the digest is not valid",
+    }
+}
+
+impl From<&InvalidIndex> for Error {
+    fn from(invalid: &InvalidIndex) -> Self {
+        Self::Index(invalid.to_string())
+    }
+}
+
+impl Error {
+    /// The answer. A `HEAD` gets the same without its body.
+    pub(crate) fn response(&self, head: bool) -> Response<Body> {
+        let (status, code) = self.code();
+        let error = json!({"code": code, "message": self.to_string()});
+        let body = Bytes::from(json!({"errors": [error]}).to_string());
+        let length = HeaderValue::from(body.len());
+        let body = if head { Bytes::new() } else { body };
+
+        let mut response = Response::new(Body::Whole(body));
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, JSON);
+        headers.insert(CONTENT_LENGTH, length);
+        if let Self::Unauthorized(_) = self {
+            headers.insert(WWW_AUTHENTICATE, CHALLENGE);
+        }
+        if let Self::Write = self {
+            headers.insert(ALLOW, METHODS);
+        }
+        if let Some(delay) = self.retry_after() {
+            headers.insert(RETRY_AFTER, seconds(delay));
+        }
+        response
+    }
+
+    /// The status, and the code of the distribution spec. `UNAVAILABLE` and
+    /// `UNKNOWN` are docker's, for what the spec has no code for.
+    fn code(&self) -> (StatusCode, &'static str) {
+        match self {
+            Self::Unauthorized(_) => (StatusCode::UNAUTHORIZED, "UNAUTHORIZED"),
+            Self::NotReady => (StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE"),
+            Self::Path(path) => invalid(*path),
+            Self::Write => (StatusCode::METHOD_NOT_ALLOWED, "UNSUPPORTED"),
+            Self::Catalog => (StatusCode::NOT_FOUND, "UNSUPPORTED"),
+            Self::Name(UnknownName::Empty) => (StatusCode::BAD_REQUEST, "NAME_INVALID"),
+            Self::Name(UnknownName::NotConfigured(_) | UnknownName::NoDefault) => {
+                (StatusCode::NOT_FOUND, "NAME_UNKNOWN")
+            }
+            Self::NothingFits(_) => (StatusCode::FORBIDDEN, "DENIED"),
+            Self::Index(_) => (StatusCode::BAD_GATEWAY, "MANIFEST_INVALID"),
+            Self::Upstream(error, wanted) => failed(error, *wanted),
+        }
+    }
+
+    /// When the same request may succeed.
+    fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::NotReady => Some(SOON),
+            Self::Upstream(error, _) if error.is_weather() => {
+                Some(error.retry_after().unwrap_or(LATER))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// A tag that cannot be is a tag that is not there: 404, as the spec's
+/// conformance tests ask.
+fn invalid(path: InvalidPath) -> (StatusCode, &'static str) {
+    match path {
+        InvalidPath::NoEndpoint => (StatusCode::NOT_FOUND, "UNSUPPORTED"),
+        InvalidPath::Name => (StatusCode::BAD_REQUEST, "NAME_INVALID"),
+        InvalidPath::Tag => (StatusCode::NOT_FOUND, "TAG_INVALID"),
+        InvalidPath::Digest => (StatusCode::BAD_REQUEST, "DIGEST_INVALID"),
+    }
+}
+
+fn failed(error: &upstream::Error, wanted: Wanted) -> (StatusCode, &'static str) {
+    use upstream::Error as E;
+    match error {
+        E::NotFound { .. } => (StatusCode::NOT_FOUND, missing(wanted)),
+        E::Denied { .. } => (StatusCode::FORBIDDEN, "DENIED"),
+        E::RateLimited { .. } => (StatusCode::TOO_MANY_REQUESTS, "TOOMANYREQUESTS"),
+        E::Unavailable { .. } | E::Timeout { .. } => {
+            (StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE")
+        }
+        E::BadManifest { .. } => (StatusCode::BAD_GATEWAY, "MANIFEST_INVALID"),
+        E::DigestMismatch { .. } => (StatusCode::BAD_GATEWAY, "DIGEST_INVALID"),
+        E::TooLarge { .. } => (StatusCode::BAD_GATEWAY, "SIZE_INVALID"),
+        E::Untrusted { .. } | E::BadAnswer { .. } => (StatusCode::BAD_GATEWAY, "UNKNOWN"),
+    }
+}
+
+fn missing(wanted: Wanted) -> &'static str {
+    match wanted {
+        Wanted::Manifest => "MANIFEST_UNKNOWN",
+        Wanted::Blob => "BLOB_UNKNOWN",
+        Wanted::List => "NAME_UNKNOWN",
+    }
+}
+
+/// Whole seconds, one at least, since clients take 0 for "at once".
+fn seconds(delay: Duration) -> HeaderValue {
+    let rounded = delay.as_secs() + u64::from(delay.subsec_nanos() > 0);
+    HeaderValue::from(rounded.max(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(response: Response<Body>) -> String {
+        match response.into_body() {
+            Body::Whole(bytes) => String::from_utf8(bytes.to_vec()).unwrap(),
+            Body::Blob(_) => panic!("an error is no blob"),
+        }
+    }
+
+    fn busy(retry_after: Duration) -> Error {
+        let upstream = "docker.io".into();
+        let error = upstream::Error::RateLimited {
+            upstream,
+            retry_after,
+        };
+        Error::Upstream(error, Wanted::Manifest)
+    }
+
+    #[test]
+    fn a_head_gets_the_headers_of_a_get() {
+        for error in [
+            Error::Unauthorized(Refused::Wrong),
+            Error::Write,
+            Error::NothingFits("none fits".into()),
+            busy(Duration::from_millis(1)),
+        ] {
+            let (head, get) = (error.response(true), error.response(false));
+
+            assert_eq!(head.headers(), get.headers());
+            assert_eq!(text(head), "");
+            let length = get.headers()[CONTENT_LENGTH].to_str().unwrap().to_owned();
+            assert_eq!(text(get).len().to_string(), length);
+        }
+    }
+
+    #[test]
+    fn a_refusal_is_denied_in_words_that_clients_show() {
+        let refusal = "qnib-type1 \"needs\" more".to_owned();
+        let response = Error::NothingFits(refusal).response(false);
+
+        assert_eq!(response.status(), StatusCode::FORBIDDEN);
+        assert_eq!(
+            text(response),
+            r#"{"errors":[{"code":"DENIED","message":"qnib-type1 \"needs\" more"}]}"#
+        );
+    }
+
+    #[test]
+    fn a_challenge_comes_alone_and_with_every_401() {
+        for refused in [Refused::NotLoggedIn, Refused::Wrong] {
+            let response = Error::Unauthorized(refused).response(false);
+            let challenges: Vec<_> = response
+                .headers()
+                .get_all(WWW_AUTHENTICATE)
+                .iter()
+                .collect();
+
+            assert_eq!(challenges, [r#"Basic realm="MetaHub""#]);
+        }
+    }
+
+    #[test]
+    fn a_delay_is_rounded_up_to_whole_seconds() {
+        for (delay, header) in [(0, "1"), (1, "1"), (1000, "1"), (1001, "2")] {
+            let response = busy(Duration::from_millis(delay)).response(false);
+
+            assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
+            assert_eq!(response.headers()[RETRY_AFTER], header);
+        }
+    }
+
+    #[test]
+    fn weather_is_never_not_found() {
+        let upstream = || "docker.io".into();
+        for error in [
+            upstream::Error::Timeout {
+                upstream: upstream(),
+            },
+            upstream::Error::Unavailable {
+                upstream: upstream(),
+                why: upstream::Why::Unreachable,
+                retry_after: Duration::ZERO,
+            },
+        ] {
+            let response = Error::Upstream(error, Wanted::Blob).response(false);
+
+            assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+            assert!(response.headers().contains_key(RETRY_AFTER));
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! Which upstream and which repository a name means.
+//!
+//! `ghcr.io/org/app` means `org/app` at the upstream that is called `ghcr.io`;
+//! a name without an upstream's goes to the default one. Only configured
+//! upstreams are ever dialled.
+
+use std::{fmt, sync::Arc};
+
+use crate::{reference::Repository, snapshot::Snapshot, upstream::Upstream};
+
+/// Docker Hub's name, and its other ones.
+const HUB: &str = "docker.io";
+const HUB_ALIASES: [&str; 2] = ["index.docker.io", "registry-1.docker.io"];
+/// Where Docker Hub serves the registry API.
+const HUB_API: &str = "registry-1.docker.io";
+
+/// A repository's name as a client writes it: with or without a host.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Name(Box<str>);
+
+/// What a name means.
+#[derive(Clone, Debug)]
+pub(crate) struct Target<'a> {
+    /// The name, as the client writes it.
+    pub(crate) name: &'a Name,
+    /// Where to pull from.
+    pub(crate) upstream: &'a Arc<Upstream>,
+    /// The repository there.
+    pub(crate) repository: Repository,
+}
+
+/// A name that means nothing here, and what to say about it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum UnknownName {
+    /// No upstream is called that.
+    #[error("no upstream `{0}` is configured")]
+    NotConfigured(String),
+    /// The name has no host, and no upstream is the default one.
+    #[error("no default upstream is configured: put the upstream's name in front")]
+    NoDefault,
+    /// What is left without the host is no repository.
+    #[error("there is no repository in the name")]
+    Empty,
+}
+
+impl Name {
+    /// Takes a repository's name, optionally after a host and a slash.
+    pub(crate) fn parse(name: &str) -> Option<Self> {
+        let good = Repository::parse(name).is_some()
+            || name
+                .split_once('/')
+                .is_some_and(|(host, rest)| is_host(host) && Repository::parse(rest).is_some());
+        good.then(|| Self(name.into()))
+    }
+
+    /// As the client writes it.
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl<'a> Target<'a> {
+    /// What `name` means. `namespace` is what a containerd mirror puts into
+    /// `?ns=`: the host that the client believes to speak to.
+    pub(crate) fn find(
+        snapshot: &'a Snapshot,
+        name: &'a Name,
+        namespace: Option<&str>,
+    ) -> Result<Self, UnknownName> {
+        if let Some(host) = namespace {
+            let upstream = upstream(snapshot, host);
+            let upstream = upstream.ok_or_else(|| UnknownName::NotConfigured(host.to_owned()))?;
+            return Self::new(name, upstream, &name.0);
+        }
+        if let Some((host, rest)) = name.0.split_once('/') {
+            if let Some(upstream) = upstream(snapshot, host) {
+                return Self::new(name, upstream, rest);
+            }
+            if host.contains(['.', ':']) || host == "localhost" {
+                return Err(UnknownName::NotConfigured(host.to_owned()));
+            }
+        }
+        let default = snapshot.default_upstream();
+        Self::new(name, default.ok_or(UnknownName::NoDefault)?, &name.0)
+    }
+
+    fn new(
+        name: &'a Name,
+        upstream: &'a Arc<Upstream>,
+        repository: &str,
+    ) -> Result<Self, UnknownName> {
+        let repository = if is_hub(upstream) && !repository.contains('/') {
+            Repository::parse(&format!("library/{repository}"))
+        } else {
+            Repository::parse(repository)
+        };
+        Ok(Self {
+            name,
+            upstream,
+            repository: repository.ok_or(UnknownName::Empty)?,
+        })
+    }
+}
+
+/// The upstream called `host`, or Docker Hub if that is another of its names.
+fn upstream<'a>(snapshot: &'a Snapshot, host: &str) -> Option<&'a Arc<Upstream>> {
+    snapshot.upstream(host).or_else(|| {
+        let alias = HUB_ALIASES.contains(&host);
+        alias.then(|| snapshot.upstream(HUB)).flatten()
+    })
+}
+
+fn is_hub(upstream: &Upstream) -> bool {
+    &*upstream.name == HUB || upstream.url.host_str() == Some(HUB_API)
+}
+
+/// A host name, optionally with a port.
+fn is_host(host: &str) -> bool {
+    let (name, port) = match host.split_once(':') {
+        Some((name, port)) => (name, Some(port)),
+        None => (host, None),
+    };
+    let word = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    let bytes = name.as_bytes();
+    host.len() <= 255
+        && bytes.first().is_some_and(|&b| word(b))
+        && bytes.last().is_some_and(|&b| word(b))
+        && bytes.iter().all(|&b| word(b) || b"._-".contains(&b))
+        && port.is_none_or(|port| port.parse::<u16>().is_ok_and(|n| n.to_string() == port))
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::snapshot::sample;
+
+    /// What `name` means where Docker Hub is the default, beside two others.
+    fn meaning(name: &str, namespace: Option<&str>) -> Result<String, UnknownName> {
+        let snapshot = sample::Sample::new()
+            .upstream("docker.io", "https://registry-1.docker.io", true)
+            .upstream("ghcr.io", "https://ghcr.io", false)
+            .upstream("127.0.0.1:5001", "http://127.0.0.1:5001", false)
+            .build();
+        let name = Name::parse(name).expect("of the grammar");
+        Target::find(&snapshot, &name, namespace)
+            .map(|target| format!("{} {}", target.upstream.name, target.repository))
+    }
+
+    #[test]
+    fn a_name_without_host_goes_to_the_default_upstream() {
+        assert_eq!(meaning("qnib/app", None).unwrap(), "docker.io qnib/app");
+    }
+
+    #[test]
+    fn an_official_image_is_in_the_library_of_docker_hub_only() {
+        assert_eq!(meaning("nginx", None).unwrap(), "docker.io library/nginx");
+        assert_eq!(
+            meaning("docker.io/nginx", None).unwrap(),
+            "docker.io library/nginx"
+        );
+        assert_eq!(meaning("ghcr.io/app", None).unwrap(), "ghcr.io app");
+    }
+
+    #[test]
+    fn a_first_component_that_is_an_upstream_names_it() {
+        assert_eq!(meaning("ghcr.io/org/app", None).unwrap(), "ghcr.io org/app");
+        assert_eq!(
+            meaning("127.0.0.1:5001/app", None).unwrap(),
+            "127.0.0.1:5001 app"
+        );
+        for alias in ["index.docker.io", "registry-1.docker.io"] {
+            let name = format!("{alias}/library/nginx");
+            assert_eq!(meaning(&name, None).unwrap(), "docker.io library/nginx");
+        }
+    }
+
+    #[test]
+    fn a_host_that_is_not_configured_is_not_looked_up_elsewhere() {
+        for (name, host) in [
+            ("quay.io/org/app", "quay.io"),
+            ("localhost/app", "localhost"),
+            ("here:5000/app", "here:5000"),
+        ] {
+            let unknown = UnknownName::NotConfigured(host.into());
+            assert_eq!(meaning(name, None), Err(unknown));
+        }
+    }
+
+    #[test]
+    fn a_namespace_decides_alone() {
+        assert_eq!(
+            meaning("org/app", Some("ghcr.io")).unwrap(),
+            "ghcr.io org/app"
+        );
+        assert_eq!(
+            meaning("org/app", Some("quay.io")),
+            Err(UnknownName::NotConfigured("quay.io".into()))
+        );
+    }
+
+    #[test]
+    fn a_namespace_may_be_another_name_of_docker_hub() {
+        assert_eq!(
+            meaning("library/nginx", Some("registry-1.docker.io")).unwrap(),
+            "docker.io library/nginx"
+        );
+    }
+
+    #[test]
+    fn hosts_outside_the_grammar_are_no_names() {
+        for name in [
+            "a:b/c",
+            "a:/c",
+            "a:99999/c",
+            "a:080/c",
+            "-a:1/c",
+            "A.io:1/c",
+            "a:1",
+            "a:1/",
+            "a:1/B",
+            "[::1]:5000/a",
+        ] {
+            assert!(Name::parse(name).is_none(), "{name} was taken");
+        }
+    }
+}

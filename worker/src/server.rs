@@ -1,0 +1,179 @@
+//! Accepts connections and serves HTTP on them, within limits.
+//!
+//! HTTP/1.1 and HTTP/2 in plain text. A TLS hello gets hyper's plain-text
+//! 400, which clients need in order to fall back to plain HTTP.
+
+use std::{
+    convert::Infallible,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures_util::FutureExt as _;
+use http::{Request, Response};
+use http_body::Body;
+use hyper::{body::Incoming, service::service_fn};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::{
+        conn::auto::Builder,
+        graceful::{GracefulShutdown, Watcher},
+    },
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{sleep, timeout},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::{debug, warn};
+
+/// How long to wait after a failed accept: it fails when the process has run
+/// out of file descriptors.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(50);
+/// How many requests one HTTP/2 connection may have open.
+const MAX_STREAMS: u32 = 128;
+/// How many bytes of headers an HTTP/2 request may have.
+const MAX_HEADERS: u32 = 32 << 10;
+/// How often an HTTP/2 client is asked whether it is there.
+const PING: Duration = Duration::from_secs(20);
+
+/// What clients may use up.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// Connections at a time. More wait in the kernel.
+    pub(crate) connections: usize,
+    /// How long a request's head may take, and how long an idle connection
+    /// is kept.
+    pub(crate) header_timeout: Duration,
+    /// How long open requests may take at shutdown.
+    pub(crate) drain_timeout: Duration,
+}
+
+/// A connection and its place among those that are served at a time.
+type Accepted = (TcpStream, OwnedSemaphorePermit);
+
+/// Answers requests on `listener` by `service` until `shutdown` is cancelled,
+/// then lets open requests end.
+pub(crate) async fn serve<S, F, B>(
+    listener: TcpListener,
+    limits: Limits,
+    service: S,
+    shutdown: CancellationToken,
+) where
+    S: Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Response<B>> + Send + 'static,
+    B: Body<Data = Bytes, Error: std::error::Error + Send + Sync> + Send + 'static,
+{
+    let places = Arc::new(Semaphore::new(limits.connections));
+    let (graceful, tasks) = (GracefulShutdown::new(), TaskTracker::new());
+    let cut = CancellationToken::new();
+    let builder = Arc::new(builder(limits));
+    let start = |(stream, place): Accepted| {
+        let (builder, service) = (builder.clone(), service.clone());
+        let (watcher, cut) = (graceful.watcher(), cut.clone());
+        tasks.spawn(async move {
+            let served = connection(stream, &builder, service, limits, watcher);
+            cut.run_until_cancelled(served).await;
+            drop(place);
+        });
+    };
+
+    while let Some(accepted) = shutdown
+        .run_until_cancelled(accept(&listener, &places))
+        .await
+    {
+        start(accepted);
+    }
+    // Who has connected by now has not been told to go elsewhere.
+    while let Some(accepted) = accept(&listener, &places).now_or_never() {
+        start(accepted);
+    }
+    drop(listener);
+
+    let open = graceful.count();
+    if timeout(limits.drain_timeout, graceful.shutdown())
+        .await
+        .is_err()
+    {
+        warn!(connections = open, "drain timed out; closing what is left");
+    }
+    cut.cancel();
+    tasks.close();
+    tasks.wait().await;
+}
+
+async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> Accepted {
+    loop {
+        // The semaphore is never closed.
+        let Ok(place) = places.clone().acquire_owned().await else {
+            continue;
+        };
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                // Only delays answers if it fails.
+                stream.set_nodelay(true).ok();
+                return (stream, place);
+            }
+            Err(error) => {
+                warn!(%error, "cannot accept a connection");
+                sleep(ACCEPT_AGAIN).await;
+            }
+        }
+    }
+}
+
+/// Serves one connection to its end.
+async fn connection<S, F, B>(
+    stream: TcpStream,
+    builder: &Builder<TokioExecutor>,
+    service: S,
+    limits: Limits,
+    watcher: Watcher,
+) where
+    S: Fn(Request<Incoming>) -> F + Sync,
+    F: Future<Output = Response<B>> + Send + 'static,
+    B: Body<Data = Bytes, Error: std::error::Error + Send + Sync> + Send + 'static,
+{
+    let spoke = AtomicBool::new(false);
+    let service = service_fn(|request| {
+        spoke.store(true, Relaxed);
+        service(request).map(Ok::<_, Infallible>)
+    });
+    let served = builder.serve_connection(TokioIo::new(stream), service);
+    let mut served = pin!(watcher.watch(served));
+    // hyper's own timer starts when it knows the protocol: a client that says
+    // nothing, or half of HTTP/2's preface, would stay for ever.
+    let ended = match timeout(limits.header_timeout, &mut served).await {
+        Ok(ended) => ended,
+        Err(_) if spoke.load(Relaxed) => served.await,
+        Err(_) => return,
+    };
+    if let Err(error) = ended {
+        debug!(error, "a connection broke");
+    }
+}
+
+fn builder(limits: Limits) -> Builder<TokioExecutor> {
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.header_timeout);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(MAX_STREAMS)
+        .max_header_list_size(MAX_HEADERS)
+        .keep_alive_interval(PING)
+        .keep_alive_timeout(PING);
+    builder
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,122 @@
+//! The policy as a worker uses it: checked once, then only looked up.
+//!
+//! A [`Snapshot`] never changes. A request takes one and uses it to its end.
+
+use std::{collections::HashMap, fmt, sync::Arc};
+
+use metahub_policy::{Host, Rule};
+
+use crate::{reference::Digest, upstream::Upstream};
+
+mod build;
+mod current;
+mod records;
+#[cfg(test)]
+pub(crate) mod sample;
+
+pub(crate) use self::{
+    build::build,
+    current::Current,
+    records::{Delta, LoginRecord, PinRecord, Recipe, Record, Records, TypeRecord},
+};
+
+/// A place in the history of the policy. Only comparable when the epochs are
+/// equal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Revision {
+    /// Names one history.
+    pub(crate) epoch: u64,
+    /// Grows by one with each change.
+    pub(crate) number: u64,
+}
+
+/// One complete, checked view of the policy.
+#[derive(Debug)]
+pub(crate) struct Snapshot {
+    revision: Revision,
+    logins: HashMap<Box<str>, Login, ahash::RandomState>,
+    upstreams: HashMap<Box<str>, Arc<Upstream>, ahash::RandomState>,
+    default_upstream: Option<Arc<Upstream>>,
+    /// In order of their names.
+    rules: Vec<Rule>,
+    recipes: HashMap<Digest, Recipe, ahash::RandomState>,
+    cpus: build::Cpus,
+}
+
+/// What a host that logs in is, and is given.
+#[derive(Clone, Debug)]
+pub(crate) struct Login {
+    /// SHA-256 of its secret.
+    pub(crate) secret_sha256: [u8; 32],
+    /// Its machine type.
+    pub(crate) kind: Arc<Kind>,
+}
+
+/// A machine type, ready to select for.
+#[derive(Debug)]
+pub(crate) struct Kind {
+    /// `<user>-<type>`, for people to read.
+    pub(crate) name: String,
+    /// What selection needs of it.
+    pub(crate) host: Arc<Host>,
+    /// Its pins, in order of their keys.
+    pub(crate) pins: Vec<PinRecord>,
+    /// Equal for two machine types only if every selection for them is equal:
+    /// made of the type, its pins, all rules and all CPU names.
+    pub(crate) fingerprint: Fingerprint,
+}
+
+/// Stands for all the policy that a selection depends on.
+pub(crate) type Fingerprint = [u8; 32];
+
+impl Snapshot {
+    /// Its place in the history.
+    pub(crate) fn revision(&self) -> Revision {
+        self.revision
+    }
+
+    /// The login of that name.
+    pub(crate) fn login(&self, name: &str) -> Option<&Login> {
+        self.logins.get(name)
+    }
+
+    /// The upstream that clients call `name`.
+    pub(crate) fn upstream(&self, name: &str) -> Option<&Arc<Upstream>> {
+        self.upstreams.get(name)
+    }
+
+    /// The upstream of names without a host.
+    pub(crate) fn default_upstream(&self) -> Option<&Arc<Upstream>> {
+        self.default_upstream.as_ref()
+    }
+
+    /// How to make the trimmed index `digest` again.
+    #[expect(dead_code, reason = "trimmed indexes are not served yet")]
+    pub(crate) fn recipe(&self, digest: &Digest) -> Option<&Recipe> {
+        self.recipes.get(digest)
+    }
+
+    /// The rules about `tag` of `repository` at `upstream`.
+    pub(crate) fn rules(&self, upstream: &str, repository: &str, tag: Option<&str>) -> Vec<&Rule> {
+        self.rules
+            .iter()
+            .filter(|rule| rule.applies_to(upstream, repository, tag))
+            .collect()
+    }
+}
+
+impl Kind {
+    /// The digest pinned for `repository` at `upstream`, if one is.
+    pub(crate) fn pin(&self, upstream: &str, repository: &str) -> Option<&str> {
+        self.pins
+            .iter()
+            .find(|pin| pin.scope.applies_to(upstream, repository, None))
+            .map(|pin| pin.digest.as_str())
+    }
+}
+
+impl fmt::Display for Revision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:x}/{}", self.epoch, self.number)
+    }
+}

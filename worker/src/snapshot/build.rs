@@ -1,0 +1,210 @@
+//! Makes a snapshot of records.
+
+use std::{collections::HashMap, sync::Arc};
+
+use aws_lc_rs::digest::{Context, SHA256};
+use metahub_policy::{Cpu, CpuTable, Host, InvalidCpu, InvalidMachineType, InvalidRule, Rule};
+use tracing::debug;
+
+use super::{
+    Fingerprint, Kind, Login, LoginRecord, PinRecord, Record, Records, Revision, Snapshot,
+    TypeRecord,
+};
+
+/// The CPU names of a snapshot.
+#[derive(Clone, Debug)]
+pub(crate) struct Cpus {
+    site: Vec<Cpu>,
+    table: Arc<CpuTable>,
+}
+
+/// Records that do not make a policy.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub(crate) enum InvalidPolicy {
+    /// A machine type cannot be used.
+    #[error("machine type `{name}`: {source}")]
+    MachineType {
+        /// `<user>-<type>`.
+        name: String,
+        source: InvalidMachineType,
+    },
+    /// A rule cannot be used.
+    #[error(transparent)]
+    Rule(#[from] InvalidRule),
+    /// A CPU name cannot be used.
+    #[error(transparent)]
+    Cpu(#[from] InvalidCpu),
+}
+
+/// The records, by what they are.
+#[derive(Default)]
+struct Sorted<'a> {
+    types: Vec<&'a TypeRecord>,
+    logins: Vec<&'a LoginRecord>,
+    rules: Vec<Rule>,
+    pins: HashMap<(&'a str, &'a str), Vec<PinRecord>>,
+    cpus: Vec<Cpu>,
+}
+
+/// Makes the snapshot of `records`. Takes over what `previous` has worked out
+/// already and what has not changed since.
+pub(crate) fn build(
+    revision: Revision,
+    records: &Records,
+    previous: Option<&Snapshot>,
+) -> Result<Snapshot, InvalidPolicy> {
+    let mut sorted = Sorted::default();
+    let mut snapshot = Snapshot {
+        revision,
+        logins: HashMap::default(),
+        upstreams: HashMap::default(),
+        default_upstream: None,
+        rules: Vec::new(),
+        recipes: HashMap::default(),
+        cpus: Cpus::none(),
+    };
+    for record in records.iter() {
+        sort(record, &mut sorted, &mut snapshot);
+    }
+    snapshot.cpus = Cpus::new(sorted.cpus, previous)?;
+    sorted.rules.iter().try_for_each(Rule::check)?;
+    sorted.rules.sort_by(|a, b| a.name.cmp(&b.name));
+    snapshot.rules = sorted.rules;
+
+    let shared = shared_fingerprint(&snapshot.rules, &snapshot.cpus.site);
+    let kinds = kinds(&sorted.types, sorted.pins, shared, &snapshot.cpus)?;
+    snapshot.logins = logins(&sorted.logins, &kinds);
+    Ok(snapshot)
+}
+
+fn sort<'a>(record: &'a Record, sorted: &mut Sorted<'a>, snapshot: &mut Snapshot) {
+    match record {
+        Record::MachineType(kind) => sorted.types.push(kind),
+        Record::Login(login) => sorted.logins.push(login),
+        Record::Rule(rule) => sorted.rules.push(rule.clone()),
+        Record::Pin(pin) => sorted
+            .pins
+            .entry((&pin.user, &pin.machine_type))
+            .or_default()
+            .push(pin.clone()),
+        Record::Cpu(cpu) => sorted.cpus.push(cpu.clone()),
+        Record::Recipe(recipe) => {
+            let digest = recipe.digest.clone();
+            snapshot.recipes.insert(digest, recipe.clone());
+        }
+        Record::Upstream(upstream) => {
+            if upstream.is_default && snapshot.default_upstream.is_none() {
+                snapshot.default_upstream = Some(upstream.clone());
+            }
+            let name = upstream.name.clone();
+            snapshot.upstreams.insert(name, upstream.clone());
+        }
+    }
+}
+
+type Kinds<'a> = HashMap<(&'a str, &'a str), Arc<Kind>>;
+
+fn kinds<'a>(
+    types: &[&'a TypeRecord],
+    mut pins: HashMap<(&'a str, &'a str), Vec<PinRecord>>,
+    shared: Fingerprint,
+    cpus: &Cpus,
+) -> Result<Kinds<'a>, InvalidPolicy> {
+    let mut kinds = HashMap::with_capacity(types.len());
+    for record in types {
+        let key = (record.user.as_str(), record.name.as_str());
+        let pins = pins.remove(&key).unwrap_or_default();
+        kinds.insert(key, Arc::new(kind(record, pins, shared, cpus)?));
+    }
+    Ok(kinds)
+}
+
+fn kind(
+    record: &TypeRecord,
+    pins: Vec<PinRecord>,
+    shared: Fingerprint,
+    cpus: &Cpus,
+) -> Result<Kind, InvalidPolicy> {
+    let name = format!("{}-{}", record.user, record.name);
+    let host = match Host::new(record.machine_type.clone(), cpus.table.clone()) {
+        Ok(host) => Arc::new(host),
+        Err(source) => return Err(InvalidPolicy::MachineType { name, source }),
+    };
+    let mut sum = Context::new(&SHA256);
+    sum.update(&shared);
+    add(&mut sum, &format!("{:?}", record.machine_type));
+    for pin in &pins {
+        add(&mut sum, &pin.scope.repository);
+        add(&mut sum, &pin.digest);
+    }
+    Ok(Kind {
+        name,
+        host,
+        pins,
+        fingerprint: finish(sum),
+    })
+}
+
+/// A login whose type is gone is no login: it is left out.
+fn logins(
+    records: &[&LoginRecord],
+    kinds: &Kinds<'_>,
+) -> HashMap<Box<str>, Login, ahash::RandomState> {
+    let mut logins = HashMap::with_capacity_and_hasher(records.len(), ahash::RandomState::new());
+    for record in records {
+        let Some(kind) = kinds.get(&(record.user.as_str(), record.machine_type.as_str())) else {
+            debug!(login = record.name, "left out a login without machine type");
+            continue;
+        };
+        let login = Login {
+            secret_sha256: record.secret_sha256,
+            kind: kind.clone(),
+        };
+        logins.insert(record.name.as_str().into(), login);
+    }
+    logins
+}
+
+impl Cpus {
+    fn none() -> Self {
+        Self {
+            site: Vec::new(),
+            table: CpuTable::builtin(),
+        }
+    }
+
+    fn new(site: Vec<Cpu>, previous: Option<&Snapshot>) -> Result<Self, InvalidCpu> {
+        if site.is_empty() {
+            return Ok(Self::none());
+        }
+        if let Some(previous) = previous.filter(|previous| previous.cpus.site == site) {
+            return Ok(previous.cpus.clone());
+        }
+        let table = Arc::new(CpuTable::with_site(&site)?);
+        Ok(Self { site, table })
+    }
+}
+
+fn shared_fingerprint(rules: &[Rule], cpus: &[Cpu]) -> Fingerprint {
+    let mut sum = Context::new(&SHA256);
+    for rule in rules {
+        add(&mut sum, &format!("{rule:?}"));
+    }
+    for cpu in cpus {
+        add(&mut sum, &format!("{cpu:?}"));
+    }
+    finish(sum)
+}
+
+/// Adds `part` such that no two lists of parts are the same to `sum`.
+fn add(sum: &mut Context, part: &str) {
+    sum.update(&(part.len() as u64).to_le_bytes());
+    sum.update(part.as_bytes());
+}
+
+fn finish(sum: Context) -> Fingerprint {
+    let mut fingerprint = Fingerprint::default();
+    fingerprint.copy_from_slice(sum.finish().as_ref());
+    fingerprint
+}

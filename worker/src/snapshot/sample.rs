@@ -1,0 +1,67 @@
+//! Snapshots for tests.
+
+use std::sync::Arc;
+
+use aws_lc_rs::digest::{SHA256, digest};
+use metahub_policy::MachineType;
+
+use super::{Delta, LoginRecord, Record, Records, Revision, Snapshot, TypeRecord, build};
+use crate::upstream::Upstream;
+
+/// Puts a snapshot together.
+#[derive(Default)]
+pub(crate) struct Sample(Vec<(String, Record)>);
+
+impl Sample {
+    pub(crate) fn new() -> Self {
+        Self::default()
+    }
+
+    /// With an upstream.
+    pub(crate) fn upstream(self, name: &str, url: &str, is_default: bool) -> Self {
+        let url = url.parse().expect("a URL");
+        let upstream = Upstream::new(name, url, None, is_default);
+        self.with("upstream", name, Record::Upstream(Arc::new(upstream)))
+    }
+
+    /// With the machine type `qnib-<name>`, described in JSON, and its login.
+    pub(crate) fn machine_type(self, name: &str, json: &str, secret: &str) -> Self {
+        let machine_type: MachineType = serde_json::from_str(json).expect("a machine type");
+        let (user, login) = ("qnib".to_owned(), format!("qnib-{name}"));
+        let secret_sha256 = digest(&SHA256, secret.as_bytes());
+        let login = LoginRecord {
+            name: login,
+            user: user.clone(),
+            machine_type: name.into(),
+            secret_sha256: secret_sha256.as_ref().try_into().expect("32 bytes"),
+        };
+        let record = TypeRecord {
+            user,
+            name: name.into(),
+            machine_type,
+        };
+        self.with("type", name, Record::MachineType(record)).with(
+            "login",
+            name,
+            Record::Login(login),
+        )
+    }
+
+    /// With any record.
+    pub(crate) fn with(mut self, kind: &str, name: &str, record: Record) -> Self {
+        self.0.push((format!("{kind}/{name}"), record));
+        self
+    }
+
+    pub(crate) fn build(self) -> Snapshot {
+        let delta = Delta {
+            put: self.0,
+            deleted: Vec::new(),
+        };
+        let revision = Revision {
+            epoch: 1,
+            number: 1,
+        };
+        build(revision, &Records::default().with(delta), None).expect("a good policy")
+    }
+}

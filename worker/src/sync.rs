@@ -1,0 +1,191 @@
+//! Keeps a worker's policy equal to the control plane's.
+//!
+//! The stream may break at any time. The worker then serves the last good
+//! snapshot, and comes back with a growing delay. It never exits over it.
+
+use std::{convert::Infallible, path::PathBuf, sync::Arc, time::Duration};
+
+use metahub_proto::policy::v1::{
+    ControlMessage, WorkerMessage, policy_service_client::PolicyServiceClient,
+};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, MissedTickBehavior, interval, sleep, timeout},
+};
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Status, Streaming, metadata::MetadataValue, transport::Endpoint};
+use tracing::{info, instrument, warn};
+
+use self::replica::{OutOfStep, Outcome, Replica};
+use crate::{
+    CONNECT_TIMEOUT,
+    backoff::Backoff,
+    convert::{self, Unreadable},
+    dns,
+    snapshot::Current,
+};
+
+mod replica;
+
+const MIN_DELAY: Duration = Duration::from_millis(100);
+const MAX_DELAY: Duration = Duration::from_secs(10);
+/// How long it may take until a stream is open, the connect included.
+const OPEN: Duration = Duration::from_secs(10);
+/// How often each side says that it is alive.
+const HEARTBEAT: Duration = Duration::from_secs(10);
+/// The control plane is lost after three heartbeats that did not come.
+const SILENCE: Duration = Duration::from_secs(30);
+/// Chunks and changes hold 1 MiB at most.
+const MAX_MESSAGE: usize = 2 << 20;
+/// How much the worker may have to say before the control plane listens.
+const UNSAID: usize = 16;
+
+/// How a worker introduces itself, and to whom.
+#[derive(Debug)]
+pub(crate) struct Introduction {
+    /// A stable name for the worker.
+    pub(crate) worker_id: String,
+    /// Where it serves the registry API, for people to read.
+    pub(crate) registry_address: String,
+    /// The control plane.
+    pub(crate) control: Endpoint,
+    /// The file that holds the worker token.
+    pub(crate) token_file: PathBuf,
+}
+
+/// Follows the control plane, and publishes what it says.
+#[derive(Debug)]
+pub(crate) struct Sync {
+    introduction: Introduction,
+    replica: Replica,
+    backoff: Backoff,
+}
+
+/// Why a stream ended.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+enum Lost {
+    #[error("cannot read the worker token: {0}")]
+    Token(#[source] std::io::Error),
+    #[error("the worker token is not one line of text")]
+    BadToken,
+    #[error("cannot read the host's DNS settings: {0}")]
+    Dns(#[from] hickory_resolver::net::NetError),
+    #[error("cannot connect: {0:?}")]
+    Connect(#[from] tonic::transport::Error),
+    #[error("{:?}: {}", .0.code(), .0.message())]
+    Status(#[from] Status),
+    #[error("it closed the stream")]
+    Closed,
+    #[error("it is silent")]
+    Silent,
+    #[error("it sent what cannot be read: {0}")]
+    Unreadable(#[from] Unreadable),
+    #[error(transparent)]
+    OutOfStep(#[from] OutOfStep),
+}
+
+impl Sync {
+    /// Prepares to follow the control plane.
+    pub(crate) fn new(introduction: Introduction, current: Arc<Current>) -> Self {
+        Self {
+            introduction,
+            replica: Replica::new(current),
+            backoff: Backoff::new(MIN_DELAY, MAX_DELAY),
+        }
+    }
+
+    /// Follows the control plane until `shutdown` is cancelled.
+    #[instrument(name = "sync", skip_all)]
+    pub(crate) async fn run(mut self, shutdown: CancellationToken) {
+        while let Some(Err(lost)) = shutdown.run_until_cancelled(self.follow()).await {
+            let delay = self.backoff.next_delay(fastrand::f64());
+            match lost {
+                Lost::Closed => info!(?delay, "the control plane closed the stream"),
+                lost => warn!(reason = %lost, ?delay, "lost the control plane: {lost}"),
+            }
+            shutdown.run_until_cancelled(sleep(delay)).await;
+        }
+    }
+
+    /// Follows one stream to its end.
+    async fn follow(&mut self) -> Result<Infallible, Lost> {
+        let (say, said) = mpsc::channel(UNSAID);
+        self.replica.begin_stream();
+        self.say(&say, self.hello());
+        let opened = timeout(OPEN, self.open(said)).await;
+        let mut stream = opened.map_err(|_| Lost::Silent)??;
+
+        let mut heard = Instant::now();
+        let mut beats = interval(HEARTBEAT);
+        beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                message = stream.message() => {
+                    let message = message?.ok_or(Lost::Closed)?;
+                    heard = Instant::now();
+                    self.backoff.reset();
+                    self.take(&say, message)?;
+                }
+                _ = beats.tick() => {
+                    if heard.elapsed() > SILENCE {
+                        return Err(Lost::Silent);
+                    }
+                    self.say(&say, convert::heartbeat(self.replica.held()));
+                }
+            }
+        }
+    }
+
+    /// Opens a stream over a new connection, with the token as it is now.
+    async fn open(
+        &self,
+        said: mpsc::Receiver<WorkerMessage>,
+    ) -> Result<Streaming<ControlMessage>, Lost> {
+        let token = tokio::fs::read_to_string(&self.introduction.token_file).await;
+        let bearer = format!("Bearer {}", token.map_err(Lost::Token)?.trim());
+        let mut bearer = MetadataValue::try_from(bearer).map_err(|_| Lost::BadToken)?;
+        bearer.set_sensitive(true);
+
+        let connector = dns::connector(CONNECT_TIMEOUT)?;
+        let endpoint = &self.introduction.control;
+        let channel = endpoint.connect_with_connector(connector).await?;
+        let mut client = PolicyServiceClient::new(channel).max_decoding_message_size(MAX_MESSAGE);
+        let mut request = Request::new(ReceiverStream::new(said));
+        request.metadata_mut().insert("authorization", bearer);
+        Ok(client.follow(request).await?.into_inner())
+    }
+
+    fn take(
+        &mut self,
+        say: &mpsc::Sender<WorkerMessage>,
+        message: ControlMessage,
+    ) -> Result<(), Lost> {
+        match self.replica.take(convert::event(message)?)? {
+            Outcome::Quiet => {}
+            Outcome::Applied(revision) => self.say(say, convert::applied(revision)),
+            Outcome::Rejected(revision, reason) => {
+                self.say(say, convert::rejected(revision, reason));
+            }
+        }
+        Ok(())
+    }
+
+    fn hello(&self) -> WorkerMessage {
+        let Introduction {
+            worker_id,
+            registry_address,
+            ..
+        } = &self.introduction;
+        convert::hello(worker_id, registry_address, self.replica.held())
+    }
+
+    /// A control plane that does not listen misses some of it, and learns what
+    /// is served from the next heartbeat.
+    fn say(&self, say: &mpsc::Sender<WorkerMessage>, message: WorkerMessage) {
+        if say.try_send(message).is_err() {
+            warn!("the control plane does not listen; left something unsaid");
+        }
+    }
+}

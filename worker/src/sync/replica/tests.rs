@@ -1,0 +1,237 @@
+//! A replica on its own, fed with events.
+
+use metahub_proto::policy::v1 as proto;
+use prost::Message as _;
+use proto::record::Value;
+
+use bytes::Bytes;
+
+use super::*;
+
+fn at(number: u64) -> Revision {
+    Revision { epoch: 7, number }
+}
+
+fn login(name: &str, secret: &[u8]) -> proto::Record {
+    let login = proto::Login {
+        name: name.into(),
+        user: "qnib".into(),
+        machine_type: "type1".into(),
+        secret_sha256: secret.to_vec().into(),
+        allow_selectors: false,
+    };
+    proto::Record {
+        key: format!("login/{name}"),
+        value: Some(Value::Login(login)),
+    }
+}
+
+fn machine_type() -> proto::Record {
+    let machine_type = proto::MachineType {
+        user: "qnib".into(),
+        name: "type1".into(),
+        os: "linux".into(),
+        features: vec!["cpu:broadwell".into()],
+        ..Default::default()
+    };
+    proto::Record {
+        key: "type/qnib/type1".into(),
+        value: Some(Value::MachineType(machine_type)),
+    }
+}
+
+fn put(records: Vec<proto::Record>) -> Bytes {
+    let deleted = Vec::new();
+    let delta = proto::Delta {
+        put: records,
+        deleted,
+    };
+    delta.encode_to_vec().into()
+}
+
+/// Sends a snapshot in two chunks.
+fn send(
+    replica: &mut Replica,
+    number: u64,
+    records: Vec<proto::Record>,
+) -> Result<Outcome, OutOfStep> {
+    let state = Bytes::from(proto::State { records }.encode_to_vec());
+    let half = state.len() / 2;
+    let begin = Event::Begin {
+        revision: at(number),
+        size: state.len() as u64,
+    };
+    replica.take(begin)?;
+    replica.take(Event::Chunk(state.slice(..half)))?;
+    replica.take(Event::Chunk(state.slice(half..)))?;
+    replica.take(Event::Commit(at(number)))
+}
+
+fn replica() -> (Arc<Current>, Replica) {
+    let current = Arc::new(Current::default());
+    (current.clone(), Replica::new(current))
+}
+
+fn knows(current: &Current, login: &str) -> bool {
+    let snapshot = current.load();
+    snapshot
+        .as_ref()
+        .is_some_and(|it| it.login(login).is_some())
+}
+
+#[test]
+fn a_snapshot_is_served_once_it_is_complete() {
+    let (current, mut replica) = replica();
+
+    let outcome = send(
+        &mut replica,
+        1,
+        vec![machine_type(), login("qnib-type1", &[1; 32])],
+    );
+
+    assert_eq!(outcome, Ok(Outcome::Applied(at(1))));
+    assert!(knows(&current, "qnib-type1"));
+}
+
+#[test]
+fn a_change_applies_to_the_revision_before() {
+    let (current, mut replica) = replica();
+    send(&mut replica, 1, vec![machine_type()]).unwrap();
+
+    let outcome = replica.take(Event::Change {
+        base: at(1),
+        revision: at(2),
+        delta: put(vec![login("qnib-type1", &[1; 32])]),
+    });
+
+    assert_eq!(outcome, Ok(Outcome::Applied(at(2))));
+    assert!(knows(&current, "qnib-type1"));
+}
+
+#[test]
+fn a_deleted_login_is_unknown() {
+    let (current, mut replica) = replica();
+    let records = vec![machine_type(), login("qnib-type1", &[1; 32])];
+    send(&mut replica, 1, records).unwrap();
+
+    let delta = proto::Delta {
+        put: Vec::new(),
+        deleted: vec!["login/qnib-type1".into()],
+    };
+    let outcome = replica.take(Event::Change {
+        base: at(1),
+        revision: at(2),
+        delta: delta.encode_to_vec().into(),
+    });
+
+    assert_eq!(outcome, Ok(Outcome::Applied(at(2))));
+    assert!(!knows(&current, "qnib-type1"));
+}
+
+#[test]
+fn a_change_to_another_revision_is_out_of_step() {
+    let (_, mut replica) = replica();
+    send(&mut replica, 3, vec![machine_type()]).unwrap();
+
+    let outcome = replica.take(Event::Change {
+        base: at(2),
+        revision: at(3),
+        delta: Bytes::new(),
+    });
+
+    assert_eq!(outcome, Err(OutOfStep::WrongBase { base: at(2) }));
+}
+
+#[test]
+fn a_bad_record_leaves_the_snapshot_before_in_service() {
+    let (current, mut replica) = replica();
+    let records = vec![machine_type(), login("qnib-type1", &[1; 32])];
+    send(&mut replica, 1, records).unwrap();
+
+    let outcome = replica.take(Event::Change {
+        base: at(1),
+        revision: at(2),
+        delta: put(vec![login("qnib-type1", b"short")]),
+    });
+
+    assert!(matches!(outcome, Ok(Outcome::Rejected(revision, _)) if revision == at(2)));
+    assert!(knows(&current, "qnib-type1"));
+    assert_eq!((current.rejections(), current.lag()), (1, 1));
+}
+
+#[test]
+fn a_login_without_its_machine_type_is_no_login() {
+    let (current, mut replica) = replica();
+
+    send(&mut replica, 1, vec![login("qnib-type1", &[1; 32])]).unwrap();
+
+    assert!(!knows(&current, "qnib-type1"));
+}
+
+#[test]
+fn half_a_snapshot_is_forgotten_with_its_stream() {
+    let (_, mut replica) = replica();
+    let (revision, size) = (at(1), 10);
+    replica.take(Event::Begin { revision, size }).unwrap();
+
+    replica.begin_stream();
+
+    let commit = replica.take(Event::Commit(at(1)));
+    assert_eq!(commit, Err(OutOfStep::NotBegun));
+}
+
+#[test]
+fn a_snapshot_of_another_size_is_not_taken() {
+    let (current, mut replica) = replica();
+    let (revision, size) = (at(1), 10);
+    replica.take(Event::Begin { revision, size }).unwrap();
+
+    let short = replica.take(Event::Commit(at(1)));
+
+    assert_eq!(short, Err(OutOfStep::NotAsAnnounced));
+    assert!(current.load().is_none());
+}
+
+#[test]
+fn a_snapshot_larger_than_announced_is_cut_off_at_once() {
+    let (_, mut replica) = replica();
+    let (revision, size) = (at(1), 10);
+    replica.take(Event::Begin { revision, size }).unwrap();
+
+    let long = replica.take(Event::Chunk(Bytes::from_static(&[0; 11])));
+
+    assert_eq!(long, Err(OutOfStep::NotAsAnnounced));
+}
+
+#[test]
+fn a_revision_that_never_comes_is_noticed_by_the_second_heartbeat() {
+    let (_, mut replica) = replica();
+    send(&mut replica, 1, Vec::new()).unwrap();
+
+    let first = replica.take(Event::Heartbeat(Some(at(2))));
+    let second = replica.take(Event::Heartbeat(Some(at(2))));
+
+    assert_eq!(first, Ok(Outcome::Quiet));
+    assert_eq!(second, Err(OutOfStep::Behind(at(2))));
+}
+
+#[test]
+fn a_fingerprint_does_not_depend_on_other_logins() {
+    let (current, mut replica) = replica();
+    let records = vec![machine_type(), login("qnib-type1", &[1; 32])];
+    send(&mut replica, 1, records).unwrap();
+    let fingerprint = |current: &Current| {
+        let snapshot = current.load_full().expect("a snapshot");
+        snapshot.login("qnib-type1").unwrap().kind.fingerprint
+    };
+    let before = fingerprint(&current);
+
+    let change = Event::Change {
+        base: at(1),
+        revision: at(2),
+        delta: put(vec![login("other-type1", &[2; 32])]),
+    };
+    replica.take(change).unwrap();
+
+    assert_eq!(fingerprint(&current), before);
+}

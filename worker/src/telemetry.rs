@@ -1,0 +1,174 @@
+//! Logs, and OpenTelemetry spans that follow a request from the client to the
+//! upstream (W3C Trace Context).
+
+use anyhow::Context as _;
+use http::{HeaderMap, HeaderName, HeaderValue, request::Parts};
+use opentelemetry::{
+    propagation::{Extractor, Injector, TextMapPropagator as _},
+    trace::TracerProvider as _,
+};
+use opentelemetry_otlp::{SpanExporter, WithTonicConfig as _};
+use opentelemetry_sdk::{Resource, propagation::TraceContextPropagator, trace::SdkTracerProvider};
+use tonic::transport::{Channel, Endpoint};
+use tracing::{Level, Span, debug_span, field::Empty};
+use tracing_opentelemetry::OpenTelemetrySpanExt as _;
+use tracing_subscriber::{
+    EnvFilter, Layer as _, Registry, filter::Targets, fmt, layer::SubscriberExt as _,
+    util::SubscriberInitExt as _,
+};
+use url::Url;
+
+use crate::{Config, LogFormat, dns};
+
+const SERVICE: &str = "metahub-worker";
+/// The target of all spans that are exported.
+const OURS: &str = "metahub_worker";
+
+/// Keeps logs and spans going. Spans that were not sent yet are lost with it,
+/// unless it is told to [`flush`](Telemetry::flush).
+#[derive(Debug)]
+pub struct Telemetry(Option<SdkTracerProvider>);
+
+/// Starts logging to standard error, and sending spans if the settings say
+/// so. Once in a process. Needs a tokio runtime.
+pub fn init(config: &Config) -> anyhow::Result<Telemetry> {
+    let filter = EnvFilter::try_new(&config.log).context("--log is not a filter")?;
+    let lines = fmt::layer().with_writer(std::io::stderr);
+    let lines = match config.log_format {
+        LogFormat::Text => lines.boxed(),
+        LogFormat::Json => lines.json().boxed(),
+    };
+    let spans = config.otlp_endpoint.as_ref().map(provider).transpose()?;
+    let exported = spans.as_ref().map(|spans| {
+        tracing_opentelemetry::layer()
+            .with_tracer(spans.tracer(SERVICE))
+            .with_filter(Targets::new().with_target(OURS, Level::DEBUG))
+    });
+    Registry::default()
+        .with(lines.with_filter(filter))
+        .with(exported)
+        .try_init()
+        .context("logging has been started before")?;
+    Ok(Telemetry(spans))
+}
+
+impl Telemetry {
+    /// Sends what has not been sent.
+    pub fn flush(self) -> anyhow::Result<()> {
+        match self.0 {
+            Some(provider) => provider.shutdown().context("cannot send the last spans"),
+            None => Ok(()),
+        }
+    }
+}
+
+fn provider(endpoint: &Url) -> anyhow::Result<SdkTracerProvider> {
+    let exporter = SpanExporter::builder()
+        .with_tonic()
+        .with_channel(channel(endpoint)?)
+        .build()
+        .context("cannot send spans")?;
+    let resource = Resource::builder().with_service_name(SERVICE).build();
+    Ok(SdkTracerProvider::builder()
+        .with_batch_exporter(exporter)
+        .with_resource(resource)
+        .build())
+}
+
+fn channel(endpoint: &Url) -> anyhow::Result<Channel> {
+    let endpoint = Endpoint::from_shared(endpoint.to_string())?;
+    let connector = dns::connector(crate::CONNECT_TIMEOUT)?;
+    Ok(endpoint.connect_with_connector_lazy(connector))
+}
+
+/// The span of a client's request, under the client's own if it has one.
+pub(crate) fn request_span(request: &Parts) -> Span {
+    let span = debug_span!(
+        target: OURS,
+        "request",
+        otel.kind = "server",
+        http.request.method = %request.method,
+        url.path = request.uri.path(),
+        http.response.status_code = Empty,
+    );
+    if !span.is_disabled() {
+        let parent = TraceContextPropagator::new().extract(&Carrier(&request.headers));
+        // Fails only where spans are not exported.
+        span.set_parent(parent).ok();
+    }
+    span
+}
+
+/// Notes how a request was answered.
+pub(crate) fn answered(span: &Span, status: u16) {
+    span.record("http.response.status_code", status);
+}
+
+/// Tells the receiver of `headers` which span it is called from.
+#[allow(
+    dead_code,
+    reason = "the way to the upstreams calls it, and is being built"
+)]
+pub(crate) fn inject(headers: &mut HeaderMap) {
+    let span = Span::current();
+    if !span.is_disabled() {
+        let context = span.context();
+        TraceContextPropagator::new().inject_context(&context, &mut Carrier(headers));
+    }
+}
+
+/// Headers that carry a trace's context.
+struct Carrier<H>(H);
+
+impl Extractor for Carrier<&HeaderMap> {
+    fn get(&self, key: &str) -> Option<&str> {
+        self.0.get(key)?.to_str().ok()
+    }
+
+    fn keys(&self) -> Vec<&str> {
+        self.0.keys().map(HeaderName::as_str).collect()
+    }
+}
+
+impl Injector for Carrier<&mut HeaderMap> {
+    fn set(&mut self, key: &str, value: String) {
+        let header = HeaderName::try_from(key).ok();
+        if let Some((name, value)) = header.zip(HeaderValue::try_from(value).ok()) {
+            self.0.insert(name, value);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+
+    use super::*;
+
+    const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
+    #[test]
+    fn an_upstream_is_told_the_trace_of_the_client() {
+        let provider = SdkTracerProvider::builder().build();
+        let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer(SERVICE));
+        let _guard = Registry::default().with(layer).set_default();
+        let request = Request::get("/v2/").header("traceparent", PARENT);
+        let (parts, ()) = request.body(()).unwrap().into_parts();
+
+        let mut headers = HeaderMap::new();
+        request_span(&parts).in_scope(|| inject(&mut headers));
+
+        let told = headers["traceparent"].to_str().unwrap();
+        assert_eq!(told[..35], PARENT[..35], "another trace");
+        assert_ne!(told[36..52], PARENT[36..52], "the client's own span");
+    }
+
+    #[test]
+    fn nobody_is_told_anything_where_nothing_is_traced() {
+        let mut headers = HeaderMap::new();
+
+        inject(&mut headers);
+
+        assert!(headers.is_empty());
+    }
+}
