@@ -107,4 +107,22 @@ mod tests {
     fn the_command_line_is_well_formed() {
         Cli::command().debug_assert();
     }
+
+    #[test]
+    fn an_update_that_changes_nothing_is_a_wrong_command_line() {
+        let update = ["metahubctl", "type", "update", "type1", "--user", "qnib"];
+
+        assert!(Cli::try_parse_from(update).is_err());
+    }
+
+    #[test]
+    fn an_update_takes_any_one_change() {
+        for flag in ["--feature=a", "--add-feature=a", "--arch=", "--match=exact"] {
+            let update = ["metahubctl", "type", "update", "type1", "--user=qnib", flag];
+
+            let parsed = Cli::try_parse_from(update);
+
+            assert!(parsed.is_ok(), "{flag}: {parsed:?}");
+        }
+    }
 }

@@ -72,7 +72,7 @@ pub(crate) struct Recipe {
 }
 
 /// A place in the history of the policy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Revision {
     pub(crate) epoch: u64,
     pub(crate) number: u64,
@@ -129,6 +129,14 @@ impl Revision {
     /// The revision's number, or a dash where there is none.
     pub(crate) fn text(revision: Option<Self>) -> String {
         revision.map_or_else(|| "-".into(), |revision| revision.number.to_string())
+    }
+}
+
+/// As in the control plane's logs. One text, since the epoch has more digits
+/// than a number of JSON can carry.
+impl Serialize for Revision {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&format_args!("{:016x}/{}", self.epoch, self.number))
     }
 }
 

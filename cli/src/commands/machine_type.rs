@@ -3,9 +3,10 @@
 mod shape;
 
 use anyhow::Context;
+use clap::ArgGroup;
 use serde::Serialize;
 
-use self::shape::{Edit, Shape};
+use self::shape::{CHANGES, Edit, Shape};
 use crate::{
     client::{Client, Created},
     commands::login::{self, Shown},
@@ -46,6 +47,7 @@ pub(crate) enum Command {
         key: Key,
     },
     /// Changes what the flags name, and nothing else.
+    #[command(group(ArgGroup::new("change").required(true).multiple(true).args(CHANGES)))]
     Update {
         #[command(flatten)]
         key: Key,

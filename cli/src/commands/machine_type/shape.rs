@@ -43,9 +43,25 @@ pub(crate) struct Shape {
     present: Option<Present>,
 }
 
+/// The names of all flags that say what to change.
+pub(crate) const CHANGES: [&str; 12] = [
+    "features",
+    "add",
+    "remove",
+    "os",
+    "arch",
+    "variant",
+    "os_version",
+    "also_runs",
+    "gpu",
+    "mode",
+    "on_no_match",
+    "present",
+];
+
 /// The flags of an update.
 #[derive(Debug, Default, clap::Args)]
-#[group(required = true, multiple = true)]
+#[group(skip)]
 pub(crate) struct Edit {
     /// Replace the features by these; repeatable.
     #[arg(long = "feature", value_name = "FEATURE", value_delimiter = ',')]
