@@ -60,6 +60,13 @@ impl Catalog {
         Ok(catalog)
     }
 
+    /// One that is gone with its last handle.
+    #[cfg(test)]
+    pub(crate) async fn in_memory() -> Self {
+        let store = Store::open(crate::StoreLocation::Memory).await;
+        Self::open(store.unwrap()).await.unwrap()
+    }
+
     /// The newest revision.
     pub fn revision(&self) -> Revision {
         self.policy().revision
@@ -138,3 +145,6 @@ async fn publish(mut commits: mpsc::Receiver<Commit>, publisher: watch::Sender<A
     }
     debug!("the store is closed");
 }
+
+#[cfg(test)]
+mod tests;

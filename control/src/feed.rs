@@ -136,15 +136,7 @@ pub(crate) fn chunks(mut state: Bytes) -> impl Iterator<Item = Bytes> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        catalog::Actor,
-        store::{Store, StoreLocation},
-    };
-
-    async fn catalog() -> Catalog {
-        let store = Store::open(StoreLocation::Memory).await.unwrap();
-        Catalog::open(store).await.unwrap()
-    }
+    use crate::catalog::Actor;
 
     async fn create_user(catalog: &Catalog, name: &str) {
         let actor = Actor("test".into());
@@ -154,7 +146,7 @@ mod tests {
 
     #[tokio::test]
     async fn one_who_holds_the_newest_gets_nothing() {
-        let catalog = catalog().await;
+        let catalog = Catalog::in_memory().await;
         let mut feed = Feed::new(&catalog);
 
         let step = feed.step(Some(catalog.revision()));
@@ -164,7 +156,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_change_that_is_not_for_workers_still_leads_to_the_next_revision() {
-        let catalog = catalog().await;
+        let catalog = Catalog::in_memory().await;
         let mut feed = Feed::new(&catalog);
         let held = catalog.revision();
 
@@ -180,7 +172,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_slow_one_gets_one_step_over_all_that_it_missed() {
-        let catalog = catalog().await;
+        let catalog = Catalog::in_memory().await;
         let mut feed = Feed::new(&catalog);
         let held = catalog.revision();
 
@@ -197,7 +189,7 @@ mod tests {
 
     #[tokio::test]
     async fn one_of_another_history_gets_everything() {
-        let catalog = catalog().await;
+        let catalog = Catalog::in_memory().await;
         let mut feed = Feed::new(&catalog);
         let mut held = catalog.revision();
         held.epoch ^= 1;
@@ -209,7 +201,7 @@ mod tests {
 
     #[tokio::test]
     async fn two_streams_share_one_encoding() {
-        let catalog = catalog().await;
+        let catalog = Catalog::in_memory().await;
         let mut feed = Feed::new(&catalog);
         let mut other = feed.clone();
 

@@ -38,6 +38,8 @@ pub(crate) struct Member {
     pub(crate) applied: Option<Revision>,
     /// Why it did not take a revision that is newer than what it serves.
     pub(crate) rejected: Option<String>,
+    /// Whether it serves another revision than what it was told last.
+    out_of_step: bool,
     since_instant: Instant,
     session: u64,
 }
@@ -76,6 +78,7 @@ impl Fleet {
             since: SystemTime::now(),
             applied: held,
             rejected: None,
+            out_of_step: false,
             since_instant: Instant::now(),
             session,
         };
@@ -109,17 +112,35 @@ impl Session {
         });
     }
 
-    /// The worker could not take a revision.
-    pub(crate) fn rejected(&self, reason: String) {
-        self.update(|member| member.rejected = Some(reason));
+    /// The worker says again what it serves.
+    pub(crate) fn serves(&self, revision: Revision) {
+        self.update(|member| member.applied = Some(revision));
     }
 
-    fn update(&self, change: impl FnOnce(&mut Member)) {
+    /// The worker could not take a revision.
+    pub(crate) fn rejected(&self, reason: String) {
+        self.update(|member| {
+            member.rejected = Some(reason);
+            member.out_of_step = true;
+        });
+    }
+
+    /// What the next change must start from: what the worker was `told` last
+    /// or, after it rejected that, what it serves.
+    pub(crate) fn base(&self, told: Option<Revision>) -> Option<Revision> {
+        let rejected = self.update(|member| {
+            let out_of_step = std::mem::take(&mut member.out_of_step);
+            out_of_step.then_some(member.applied)
+        });
+        rejected.flatten().unwrap_or(told)
+    }
+
+    /// `None` when a newer stream of the same worker has taken the place.
+    fn update<T>(&self, change: impl FnOnce(&mut Member) -> T) -> Option<T> {
         let mut members = self.fleet.lock();
         let own = members.by_id.get_mut(&self.id);
-        if let Some(member) = own.filter(|member| member.session == self.session) {
-            change(member);
-        }
+        own.filter(|member| member.session == self.session)
+            .map(change)
     }
 }
 
@@ -214,6 +235,22 @@ mod tests {
         session.applied(NEWEST);
 
         assert_eq!(fleet.list()[0].rejected, None);
+    }
+
+    #[test]
+    fn after_a_rejection_a_change_starts_from_what_the_worker_serves() {
+        let fleet = Fleet::default();
+        let session = fleet.join(worker("w1"), None);
+        let told = Revision {
+            number: NEWEST.number + 1,
+            ..NEWEST
+        };
+        session.applied(NEWEST);
+
+        session.rejected("a bad rule".into());
+
+        assert_eq!(session.base(Some(told)), Some(NEWEST));
+        assert_eq!(session.base(Some(told)), Some(told));
     }
 
     #[test]

@@ -10,8 +10,8 @@ mod session;
 use std::{sync::Arc, time::Duration};
 
 use metahub_proto::{
-    admin::v1::admin_service_server::AdminServiceServer,
-    policy::v1::policy_service_server::PolicyServiceServer,
+    admin::v1::admin_service_server::{AdminServiceServer, SERVICE_NAME as ADMIN_SERVICE},
+    policy::v1::policy_service_server::{PolicyServiceServer, SERVICE_NAME as POLICY_SERVICE},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{
@@ -19,6 +19,10 @@ use tonic::{
     metadata::MetadataMap,
     service::{Interceptor, interceptor::InterceptedService},
     transport::{Server, server::Router},
+};
+use tonic_health::{
+    ServingStatus,
+    pb::health_server::{Health, HealthServer},
 };
 
 use self::{admin::AdminApi, policy::PolicyApi};
@@ -57,10 +61,7 @@ pub(crate) struct Tokens {
 
 /// All services, ready to serve.
 pub(crate) async fn router(parts: Parts, tokens: Tokens) -> Router {
-    let (health, health_service) = tonic_health::server::health_reporter();
-    health.set_serving::<PolicyServiceServer<PolicyApi>>().await;
-    health.set_serving::<AdminServiceServer<AdminApi>>().await;
-
+    let health = health(&parts).await;
     let policy = PolicyServiceServer::new(PolicyApi::new(parts.clone()))
         .max_decoding_message_size(LARGEST_REQUEST)
         .max_encoding_message_size(LARGEST_ANSWER);
@@ -73,12 +74,32 @@ pub(crate) async fn router(parts: Parts, tokens: Tokens) -> Router {
         .http2_max_header_list_size(LARGEST_HEADERS)
         .http2_keepalive_interval(Some(PING_INTERVAL))
         .http2_keepalive_timeout(Some(PING_TIMEOUT))
-        .add_service(health_service)
+        .add_service(health)
         .add_service(InterceptedService::new(
             policy,
             Guard::worker(tokens.worker),
         ))
         .add_service(InterceptedService::new(admin, Guard::admin(tokens.admin)))
+}
+
+/// The standard health service. It needs no token, and says "not serving"
+/// from the moment that the control plane drains.
+async fn health(parts: &Parts) -> HealthServer<impl Health> {
+    let (reporter, service) = tonic_health::server::health_reporter();
+    reporter
+        .set_serving::<PolicyServiceServer<PolicyApi>>()
+        .await;
+    reporter.set_serving::<AdminServiceServer<AdminApi>>().await;
+    let shutdown = parts.shutdown.clone();
+    parts.streams.spawn(async move {
+        shutdown.cancelled().await;
+        for service in ["", POLICY_SERVICE, ADMIN_SERVICE] {
+            reporter
+                .set_service_status(service, ServingStatus::NotServing)
+                .await;
+        }
+    });
+    service
 }
 
 /// Lets a call pass that presents the right token, and notes who makes it.

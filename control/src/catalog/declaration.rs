@@ -315,3 +315,6 @@ fn add_pins(wanted: &mut Wanted, pins: Vec<DeclaredPin>) -> Result<()> {
         }
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,6 +5,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
+use bytes::Bytes;
 use metahub_proto::policy::v1::{
     self as proto, control_message::Message as Told, worker_message::Message as Heard,
 };
@@ -70,7 +71,8 @@ async fn run(
     let speaker = Speaker {
         feed: parts.feed,
         outgoing,
-        held,
+        session: &session,
+        told: held,
     };
     let both = async {
         info!(?peer, "a worker follows");
@@ -116,7 +118,11 @@ async fn listen(session: &Session, incoming: &mut Incoming) -> Result<()> {
                 session.applied(revision.unwrap_or_default());
             }
             Some(Heard::Rejected(rejected)) => note_rejection(session, rejected),
-            Some(Heard::Heartbeat(_)) => {}
+            Some(Heard::Heartbeat(heartbeat)) => {
+                if let Some(revision) = heartbeat.revision {
+                    session.serves(convert::revision_from(revision));
+                }
+            }
             Some(Heard::Hello(_)) => {
                 return Err(Error::Protocol {
                     reason: "a second hello",
@@ -138,14 +144,15 @@ fn note_rejection(session: &Session, rejected: proto::Rejected) {
 }
 
 /// Tells the worker the newest state, and that the control plane is alive.
-struct Speaker {
+struct Speaker<'a> {
     feed: Feed,
     outgoing: Outgoing,
-    /// What the worker was last told.
-    held: Option<Revision>,
+    session: &'a Session,
+    /// What the worker was told last or, before that, said that it holds.
+    told: Option<Revision>,
 }
 
-impl Speaker {
+impl Speaker<'_> {
     async fn run(mut self) -> Result<()> {
         let mut heartbeat = interval_at(Instant::now() + HEARTBEAT, HEARTBEAT);
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -164,7 +171,7 @@ impl Speaker {
     }
 
     async fn tell_newest(&mut self) -> Result<()> {
-        match self.feed.step(self.held) {
+        match self.feed.step(self.session.base(self.told)) {
             Step::Nothing => {}
             Step::Change {
                 base,
@@ -177,27 +184,31 @@ impl Speaker {
                     delta,
                 }))
                 .await?;
-                self.held = Some(revision);
+                self.told = Some(revision);
             }
             Step::Snapshot { revision, state } => {
-                let wire = convert::revision(revision);
-                self.tell(Told::SnapshotBegin(proto::SnapshotBegin {
-                    revision: Some(wire),
-                    size_bytes: state.len() as u64,
-                }))
-                .await?;
-                for data in feed::chunks(state) {
-                    let chunk = proto::SnapshotChunk { data };
-                    self.tell(Told::SnapshotChunk(chunk)).await?;
-                }
-                self.tell(Told::SnapshotCommit(proto::SnapshotCommit {
-                    revision: Some(wire),
-                }))
-                .await?;
-                self.held = Some(revision);
+                self.tell_snapshot(convert::revision(revision), state)
+                    .await?;
+                self.told = Some(revision);
             }
         }
         Ok(())
+    }
+
+    async fn tell_snapshot(&self, revision: proto::Revision, state: Bytes) -> Result<()> {
+        self.tell(Told::SnapshotBegin(proto::SnapshotBegin {
+            revision: Some(revision),
+            size_bytes: state.len() as u64,
+        }))
+        .await?;
+        for data in feed::chunks(state) {
+            let chunk = proto::SnapshotChunk { data };
+            self.tell(Told::SnapshotChunk(chunk)).await?;
+        }
+        self.tell(Told::SnapshotCommit(proto::SnapshotCommit {
+            revision: Some(revision),
+        }))
+        .await
     }
 
     async fn tell_alive(&self) -> Result<()> {

@@ -37,11 +37,15 @@ pub(super) struct Sqlite {
 
 impl Sqlite {
     pub(super) fn open(path: &Path) -> Result<Self, StoreError> {
-        let lock = prepare_file(path)?;
+        Self::open_within(path, LOCK_PATIENCE)
+    }
+
+    fn open_within(path: &Path, patience: Duration) -> Result<Self, StoreError> {
+        let lock = prepare_file(path, patience)?;
         let connection = Connection::open(path)?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "FULL")?;
-        connection.busy_timeout(LOCK_PATIENCE)?;
+        connection.busy_timeout(patience)?;
         Self::new(connection, Some(lock))
     }
 
@@ -206,7 +210,7 @@ fn shown(record: &Record) -> serde_json::Result<String> {
 }
 
 /// Makes the directory and the file, readable by no one else, and locks it.
-fn prepare_file(path: &Path) -> Result<File, StoreError> {
+fn prepare_file(path: &Path, patience: Duration) -> Result<File, StoreError> {
     let failed = |source| StoreError::File {
         path: path.to_owned(),
         source,
@@ -220,7 +224,7 @@ fn prepare_file(path: &Path) -> Result<File, StoreError> {
     private_file(path).map_err(failed)?;
     let lock_path = with_suffix(path, ".lock");
     let lock = private_file(&lock_path).map_err(failed)?;
-    take_lock(lock, path)
+    take_lock(lock, path, patience)
 }
 
 fn private_file(path: &Path) -> std::io::Result<File> {
@@ -229,8 +233,8 @@ fn private_file(path: &Path) -> std::io::Result<File> {
     options.open(path)
 }
 
-fn take_lock(lock: File, path: &Path) -> Result<File, StoreError> {
-    let deadline = Instant::now() + LOCK_PATIENCE;
+fn take_lock(lock: File, path: &Path, patience: Duration) -> Result<File, StoreError> {
+    let deadline = Instant::now() + patience;
     loop {
         match lock.try_lock() {
             Ok(()) => return Ok(lock),
@@ -279,3 +283,6 @@ fn to_sql(number: u64) -> i64 {
 fn from_sql(number: i64) -> u64 {
     u64::try_from(number).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,384 @@
+//! What changes of the policy promise. No network.
+
+use metahub_policy::Rule;
+
+use super::*;
+use crate::{
+    Secret,
+    records::{Account, Key, Kind, Login, MachineType, Pin, Recipe, Upstream, User},
+};
+
+fn admin() -> Actor {
+    Actor("admin".into())
+}
+
+fn machine_type(user: &str, name: &str) -> MachineType {
+    MachineType {
+        user: user.into(),
+        name: name.into(),
+        spec: serde_json::from_str(r#"{"features": ["cpu:broadwell"]}"#).unwrap(),
+    }
+}
+
+fn upstream(name: &str) -> Upstream {
+    Upstream {
+        name: name.into(),
+        url: format!("https://{name}/"),
+        is_default: false,
+        account: None,
+    }
+}
+
+fn digest(byte: &str) -> String {
+    format!("sha256:{}", byte.repeat(32))
+}
+
+fn recipe(kept: &str) -> Recipe {
+    Recipe {
+        digest: digest("aa"),
+        upstream: "docker.io".into(),
+        repository: "qnib/bench".into(),
+        source_digest: digest("bb"),
+        kept: vec![digest(kept)],
+        last_used_unix_secs: 0,
+    }
+}
+
+/// With the user `qnib`, its type `type1` and login, and a pin for them.
+async fn catalog() -> Catalog {
+    let catalog = Catalog::in_memory().await;
+    catalog
+        .create_user(&admin(), "qnib".into(), None)
+        .await
+        .unwrap();
+    let wish = Some(LoginWish::default());
+    catalog
+        .create_type(&admin(), machine_type("qnib", "type1"), wish)
+        .await
+        .unwrap();
+    let pin = Pin {
+        user: "qnib".into(),
+        machine_type: "type1".into(),
+        repository: "qnib/bench".into(),
+        digest: digest("cc"),
+    };
+    catalog.put_pin(&admin(), pin).await.unwrap();
+    catalog
+}
+
+fn counts(catalog: &Catalog) -> [usize; 4] {
+    let policy = catalog.policy();
+    [Kind::User, Kind::MachineType, Kind::Login, Kind::Pin].map(|kind| policy.count(kind))
+}
+
+#[tokio::test]
+async fn a_new_store_has_docker_hub_as_its_default_upstream() {
+    let catalog = Catalog::in_memory().await;
+
+    let policy = catalog.policy();
+    let upstreams: Vec<&Upstream> = policy.all().collect();
+    assert_eq!(upstreams.len(), 1);
+    assert_eq!(upstreams[0].name, "docker.io");
+    assert!(upstreams[0].is_default);
+}
+
+#[tokio::test]
+async fn a_login_is_named_after_its_user_and_type_and_its_secret_is_not_kept() {
+    let catalog = Catalog::in_memory().await;
+    catalog
+        .create_user(&admin(), "qnib".into(), None)
+        .await
+        .unwrap();
+
+    let wish = Some(LoginWish::default());
+    let created = catalog
+        .create_type(&admin(), machine_type("qnib", "type1"), wish)
+        .await;
+    let new = created.unwrap().login.unwrap();
+
+    assert_eq!(new.name, "qnib-type1");
+    let policy = catalog.policy();
+    let kept: &Login = policy.find(&Key::login("qnib-type1")).unwrap();
+    assert_eq!(kept.secret_sha256, crate::secrets::sha256_hex(&new.secret));
+    assert_eq!(kept.secret_sha256_bytes().len(), 32);
+}
+
+#[tokio::test]
+async fn a_type_needs_its_user() {
+    let catalog = Catalog::in_memory().await;
+
+    let refused = catalog
+        .create_type(&admin(), machine_type("qnib", "type1"), None)
+        .await;
+
+    assert!(matches!(refused, Err(Error::NotFound { kind: "user", .. })));
+}
+
+#[tokio::test]
+async fn a_second_type_of_the_same_name_is_refused() {
+    let catalog = catalog().await;
+
+    let refused = catalog
+        .create_type(&admin(), machine_type("qnib", "type1"), None)
+        .await;
+
+    assert!(matches!(refused, Err(Error::AlreadyExists { .. })));
+}
+
+#[tokio::test]
+async fn deleting_a_user_takes_all_that_is_its() {
+    let catalog = catalog().await;
+    catalog
+        .create_user(&admin(), "qnib.lab".into(), None)
+        .await
+        .unwrap();
+    let wish = Some(LoginWish::default());
+    catalog
+        .create_type(&admin(), machine_type("qnib.lab", "type1"), wish)
+        .await
+        .unwrap();
+
+    catalog.delete_user(&admin(), "qnib").await.unwrap();
+
+    assert_eq!(counts(&catalog), [1, 1, 1, 0]);
+}
+
+#[tokio::test]
+async fn deleting_a_type_takes_its_login_and_pins() {
+    let catalog = catalog().await;
+
+    catalog
+        .delete_type(&admin(), "qnib", "type1")
+        .await
+        .unwrap();
+
+    assert_eq!(counts(&catalog), [1, 0, 0, 0]);
+}
+
+#[tokio::test]
+async fn an_equal_update_makes_no_revision() {
+    let catalog = catalog().await;
+    let before = catalog.revision();
+
+    catalog
+        .update_type(&admin(), machine_type("qnib", "type1"))
+        .await
+        .unwrap();
+
+    assert_eq!(catalog.revision(), before);
+}
+
+#[tokio::test]
+async fn a_rotated_login_has_another_secret() {
+    let catalog = catalog().await;
+    let key = Key::login("qnib-type1");
+    let before = catalog.policy().find::<Login>(&key).cloned().unwrap();
+
+    catalog.rotate_login(&admin(), "qnib-type1").await.unwrap();
+
+    let after = catalog.policy().find::<Login>(&key).cloned().unwrap();
+    assert_ne!(after.secret_sha256, before.secret_sha256);
+}
+
+#[tokio::test]
+async fn making_an_upstream_the_default_takes_it_from_the_one_before() {
+    let catalog = Catalog::in_memory().await;
+    let ghcr = Upstream {
+        is_default: true,
+        ..upstream("ghcr.io")
+    };
+
+    catalog.put_upstream(&admin(), ghcr).await.unwrap();
+
+    let policy = catalog.policy();
+    let defaults = policy.all::<Upstream>().filter(|it| it.is_default);
+    let names: Vec<&str> = defaults.map(|it| it.name.as_str()).collect();
+    assert_eq!(names, ["ghcr.io"]);
+}
+
+#[tokio::test]
+async fn the_default_upstream_cannot_be_deleted() {
+    let catalog = Catalog::in_memory().await;
+
+    let refused = catalog.delete_upstream(&admin(), "docker.io").await;
+
+    assert!(matches!(refused, Err(Error::Blocked { .. })));
+}
+
+#[tokio::test]
+async fn an_upstreams_password_never_moves_to_another_address() {
+    let catalog = Catalog::in_memory().await;
+    let account = |password: &str| {
+        Some(Account {
+            username: "robot".into(),
+            password: Secret::from(password.to_owned()),
+        })
+    };
+    let with = |url: &str, password: &str| Upstream {
+        url: url.into(),
+        account: account(password),
+        ..upstream("ghcr.io")
+    };
+    catalog
+        .put_upstream(&admin(), with("https://ghcr.io", "hunter2"))
+        .await
+        .unwrap();
+
+    let same = catalog
+        .put_upstream(&admin(), with("https://ghcr.io", ""))
+        .await;
+    let moved = catalog
+        .put_upstream(&admin(), with("https://evil.example", ""))
+        .await;
+
+    assert!(same.is_ok());
+    assert!(matches!(moved, Err(Error::InvalidField { .. })));
+    let policy = catalog.policy();
+    let kept: &Upstream = policy.find(&Key::upstream("ghcr.io")).unwrap();
+    assert_eq!(kept.account, account("hunter2"));
+}
+
+#[tokio::test]
+async fn a_pin_needs_its_machine_type() {
+    let catalog = Catalog::in_memory().await;
+    let pin = Pin {
+        user: "qnib".into(),
+        machine_type: "type1".into(),
+        repository: "qnib/bench".into(),
+        digest: digest("cc"),
+    };
+
+    let refused = catalog.put_pin(&admin(), pin).await;
+
+    assert!(matches!(
+        refused,
+        Err(Error::NotFound {
+            kind: "machine type",
+            ..
+        })
+    ));
+}
+
+#[tokio::test]
+async fn a_rule_is_replaced_by_one_of_the_same_name() {
+    let catalog = Catalog::in_memory().await;
+    let rule = |requires: &str| Rule {
+        name: "almalinux-v3".into(),
+        repository: "almalinux/*".into(),
+        tag: String::new(),
+        matches: Default::default(),
+        requires: vec![requires.into()],
+    };
+    catalog
+        .put_rule(&admin(), rule("cpu:x86_64_v2"))
+        .await
+        .unwrap();
+
+    catalog
+        .put_rule(&admin(), rule("cpu:x86_64_v3"))
+        .await
+        .unwrap();
+
+    let policy = catalog.policy();
+    let rules: Vec<&Rule> = policy.all().collect();
+    assert_eq!(rules, [&rule("cpu:x86_64_v3")]);
+}
+
+#[tokio::test]
+async fn recording_a_known_recipe_again_makes_no_revision() {
+    let catalog = Catalog::in_memory().await;
+    catalog.record_recipe(&admin(), recipe("cc")).await.unwrap();
+    let before = catalog.revision();
+
+    let elsewhere = Recipe {
+        repository: "mirror/bench".into(),
+        ..recipe("cc")
+    };
+    catalog.record_recipe(&admin(), elsewhere).await.unwrap();
+
+    assert_eq!(catalog.revision(), before);
+}
+
+#[tokio::test]
+async fn a_recipe_that_is_used_survives_the_sweep_and_an_old_one_does_not() {
+    let catalog = Catalog::in_memory().await;
+    catalog.record_recipe(&admin(), recipe("cc")).await.unwrap();
+
+    let day = std::time::Duration::from_secs(24 * 60 * 60);
+    assert_eq!(catalog.sweep_recipes(day).await.unwrap(), 0);
+    let old = Recipe {
+        last_used_unix_secs: 1,
+        ..recipe("cc")
+    };
+    catalog
+        .edit(&admin(), "test.age", |edit| {
+            edit.put(old.clone());
+            Ok(())
+        })
+        .await
+        .unwrap();
+
+    assert_eq!(catalog.sweep_recipes(day).await.unwrap(), 1);
+    assert!(catalog.find_recipe(&admin(), &digest("aa")).await.is_err());
+}
+
+#[tokio::test]
+async fn finding_a_recipe_counts_as_a_use_once_a_day() {
+    let catalog = Catalog::in_memory().await;
+    catalog
+        .edit(&admin(), "test.age", |edit| {
+            edit.put(recipe("cc"));
+            Ok(())
+        })
+        .await
+        .unwrap();
+
+    catalog.find_recipe(&admin(), &digest("aa")).await.unwrap();
+    let after_first = catalog.revision();
+    let found = catalog.find_recipe(&admin(), &digest("aa")).await.unwrap();
+
+    assert!(found.last_used_unix_secs > 0);
+    assert_eq!(catalog.revision(), after_first);
+}
+
+#[tokio::test]
+async fn writers_at_once_all_get_their_turn() {
+    let catalog = Catalog::in_memory().await;
+    let before = catalog.revision().number;
+
+    let writers: Vec<_> = (0..50)
+        .map(|i| {
+            let catalog = catalog.clone();
+            let name = format!("user{i}");
+            tokio::spawn(async move { catalog.create_user(&admin(), name, None).await })
+        })
+        .collect();
+    for writer in writers {
+        writer.await.unwrap().unwrap();
+    }
+
+    assert_eq!(catalog.revision().number, before + 50);
+    assert_eq!(catalog.policy().count(Kind::User), 50);
+}
+
+#[tokio::test]
+async fn a_change_whose_caller_left_is_whole_or_not_at_all() {
+    let catalog = Catalog::in_memory().await;
+
+    for i in 0..20 {
+        let caller = catalog.clone();
+        let task = tokio::spawn(async move {
+            let name = format!("user{i}");
+            caller.create_user(&admin(), name, None).await
+        });
+        tokio::task::yield_now().await;
+        task.abort();
+    }
+    catalog
+        .create_user(&admin(), "last".into(), None)
+        .await
+        .unwrap();
+
+    let number = catalog.revision().number;
+    assert_eq!(catalog.policy().all::<User>().count() as u64, number - 1);
+}
