@@ -3,19 +3,29 @@
 //! Pure: no I/O, no async, no protobuf. Start at [`select`].
 
 mod cpu;
+mod feature;
+mod gfx;
 mod host;
 mod index;
 mod machine_type;
+mod nvcap;
+mod platform;
 mod rule;
 mod selection;
 mod trim;
+mod version;
 
 pub use self::cpu::{Cpu, CpuTable, InvalidCpu};
 pub use self::host::Host;
-pub use self::index::{Entry, Index, InvalidIndex, Platform, is_index_media_type};
+pub use self::index::{
+    Entry, Index, InvalidIndex, MAX_ENTRIES, MAX_INDEX_BYTES, MAX_NESTING, Platform, flatten,
+    is_index_media_type,
+};
 pub use self::machine_type::{
     GpuMatch, InvalidMachineType, MachineType, MatchMode, OnNoMatch, Present,
 };
 pub use self::rule::{InvalidRule, Rule, RuleMatch};
-pub use self::selection::{Facts, Selection, Verdict, select};
+pub use self::selection::{
+    Facts, Misfit, NotCandidate, PinOutcome, Selection, Step, Verdict, select,
+};
 pub use self::trim::trim;

@@ -7,6 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::CpuTable;
 
+mod check;
+
+pub(crate) use self::check::readable;
+
 /// A named description of a kind of host, without the name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -103,12 +107,32 @@ pub enum Present {
 #[non_exhaustive]
 pub enum InvalidMachineType {
     /// A feature is not written as the rules of its namespace ask.
-    #[error("feature `{feature}`: {reason}")]
+    #[error("feature `{feature}` {reason}")]
     Feature {
         /// As it was given.
         feature: String,
         /// What is wrong and what to write instead.
         reason: String,
+    },
+    /// Another field cannot be used.
+    #[error("{field} `{value}` {reason}")]
+    Field {
+        /// The field's name.
+        field: &'static str,
+        /// As it was given.
+        value: String,
+        /// What is wrong and what to write instead.
+        reason: String,
+    },
+    /// A list is too long.
+    #[error("{count} {field} are too many: {limit} at most")]
+    TooMany {
+        /// The field's name.
+        field: &'static str,
+        /// How many were given.
+        count: usize,
+        /// How many there may be.
+        limit: usize,
     },
 }
 
@@ -116,7 +140,144 @@ impl MachineType {
     /// Checks every field. Returns what may be a mistake but can be used, for
     /// people to read: for example a CPU name in no table, with its nearest
     /// known ones.
-    pub fn check(&self, _cpus: &CpuTable) -> Result<Vec<String>, InvalidMachineType> {
-        Ok(Vec::new())
+    pub fn check(&self, cpus: &CpuTable) -> Result<Vec<String>, InvalidMachineType> {
+        check::check(self, cpus)
+    }
+}
+
+impl Default for MachineType {
+    /// Any Linux host.
+    fn default() -> Self {
+        Self {
+            os: linux(),
+            architecture: None,
+            variant: None,
+            os_version: None,
+            features: Vec::new(),
+            also_runs: Vec::new(),
+            gpu: GpuMatch::default(),
+            mode: MatchMode::default(),
+            on_no_match: OnNoMatch::default(),
+            present: Present::default(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kind(features: &[&str]) -> MachineType {
+        MachineType {
+            features: features.iter().map(|text| text.to_string()).collect(),
+            ..MachineType::default()
+        }
+    }
+
+    fn warnings(kind: &MachineType) -> Vec<String> {
+        kind.check(&CpuTable::builtin()).unwrap()
+    }
+
+    fn refusal(kind: &MachineType) -> String {
+        kind.check(&CpuTable::builtin()).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn what_the_design_writes_is_fine() {
+        let fine = kind(&[
+            "cpu:milan",
+            "nvcap:8.0",
+            "nvcap:9.0",
+            "gfx:gfx90a:xnack+",
+            "avx2",
+            "instType:c5",
+        ]);
+
+        assert_eq!(warnings(&fine), Vec::<String>::new());
+    }
+
+    #[test]
+    fn an_unknown_cpu_warns_with_the_nearest_names() {
+        let warnings = warnings(&kind(&["cpu:skylak"]));
+
+        assert!(
+            warnings[0].contains("cpu `skylak` is not known"),
+            "{warnings:?}"
+        );
+        assert!(warnings[0].contains("near: skylake"), "{warnings:?}");
+    }
+
+    #[test]
+    fn values_that_their_namespace_cannot_read_are_refused_with_an_example() {
+        for (feature, instead) in [
+            ("nvcap:hopper", "nvcap:9.0"),
+            ("cuda:latest", "cuda:12.4"),
+            ("gfx:mi250", "gfx:gfx90a"),
+            ("cpu:", "cpu:skylake"),
+            ("cpu:a,cpu:b", "namespace:value"),
+            ("cpu: zen", "namespace:value"),
+        ] {
+            assert!(refusal(&kind(&[feature])).contains(instead), "{feature}");
+        }
+    }
+
+    #[test]
+    fn other_words_for_an_architecture_are_refused_with_gos() {
+        let wrong = MachineType {
+            architecture: Some("x86_64".into()),
+            ..kind(&[])
+        };
+
+        assert_eq!(
+            refusal(&wrong),
+            "architecture `x86_64` is not the word that images use: write `amd64`"
+        );
+    }
+
+    #[test]
+    fn a_variant_is_for_32_bit_arm() {
+        let with = |architecture: &str, variant: &str| MachineType {
+            architecture: Some(architecture.into()),
+            variant: Some(variant.into()),
+            ..kind(&[])
+        };
+
+        assert!(warnings(&with("arm", "v7")).is_empty());
+        assert!(warnings(&with("amd64", "v3"))[0].contains("cpu:x86_64_v3"));
+        assert!(refusal(&with("arm", "v99")).contains("`v7`"));
+        assert!(refusal(&with("s390x", "z15")).contains("as features"));
+    }
+
+    #[test]
+    fn an_architecture_that_the_cpu_is_not_of_warns() {
+        let with = |architecture: &str| MachineType {
+            architecture: Some(architecture.into()),
+            ..kind(&["cpu:zen3"])
+        };
+
+        assert!(warnings(&with("arm64"))[0].contains("x86_64"));
+        assert!(warnings(&with("386")).is_empty());
+    }
+
+    #[test]
+    fn lists_are_bounded() {
+        let many = vec!["avx2"; 257];
+
+        assert_eq!(
+            refusal(&kind(&many)),
+            "257 features are too many: 256 at most"
+        );
+    }
+
+    #[test]
+    fn the_serde_form_is_the_corpus_form() {
+        let text = r#"{"os":"windows","os.version":"10.0.20348.1","features":["cpu:zen3"],"match":"best-no-generic"}"#;
+        let kind: MachineType = serde_json::from_str(text).unwrap();
+
+        assert_eq!(kind.mode, MatchMode::BestNoGeneric);
+        assert_eq!(
+            serde_json::from_str::<MachineType>("{}").unwrap(),
+            MachineType::default()
+        );
     }
 }

@@ -1,6 +1,23 @@
 //! The selection: which entries of an index a host is given, and why.
 
-use crate::{Host, Index, Rule};
+use std::{cmp::Ordering, collections::BTreeMap, sync::Arc};
+
+use crate::{
+    Entry, Host, Index, MatchMode, Rule, feature, is_index_media_type, platform::ClientPlatform,
+};
+
+mod compatibility;
+mod rank;
+mod refusal;
+mod requirements;
+mod verdict;
+
+pub use self::verdict::{Misfit, NotCandidate, Step, Verdict};
+use self::{
+    compatibility::View,
+    rank::{Rank, Ranked},
+    requirements::Requirements,
+};
 
 /// What an admin states about the image at hand.
 #[derive(Clone, Copy, Debug, Default)]
@@ -19,14 +36,27 @@ pub struct Selection {
     pub kept: Vec<usize>,
     /// Why, for each entry of the index.
     pub verdicts: Vec<Verdict>,
+    /// What became of the pin.
+    pub pin: PinOutcome,
+    /// What the host has, for people. Empty unless nothing fits.
+    host: String,
+    /// What the host is, likewise.
+    platform: String,
 }
 
-/// Why an entry is kept or not.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Verdict {
-    /// It is the best of its platform.
-    Chosen,
+/// What became of a pin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PinOutcome {
+    /// There is none.
+    NoPin,
+    /// The pinned entry is kept.
+    Served,
+    /// The index lists the pinned entry, whose verdict says why it is not
+    /// kept. The best of the others is.
+    NotServed,
+    /// The index does not list the pinned entry. The best of the others is
+    /// kept.
+    Absent,
 }
 
 impl Selection {
@@ -37,21 +67,332 @@ impl Selection {
 
     /// The one kept image, when exactly one is kept besides its attestations.
     pub fn single_image(&self) -> Option<usize> {
-        None
+        let image = |verdict: &Verdict| matches!(verdict, Verdict::Chosen | Verdict::Pinned);
+        let mut images = (0..self.verdicts.len()).filter(|place| image(&self.verdicts[*place]));
+        let first = images.next()?;
+        images.next().is_none().then_some(first)
     }
 
-    /// What to tell a host that nothing fits: names `login`'s type, what the
-    /// variants need, and the first requirement that failed. One line.
-    pub fn refusal(&self, _image: &str, _type_name: &str, _index: &Index) -> String {
-        String::new()
+    /// The digests of the kept entries, in source order, each once: what a
+    /// recipe holds. [`Index::places_of`] leads back to [`Selection::kept`].
+    pub fn kept_digests<'a>(&self, index: &'a Index) -> Vec<&'a str> {
+        let mut digests = Vec::with_capacity(self.kept.len());
+        let entries = self
+            .kept
+            .iter()
+            .filter_map(|place| index.entries.get(*place));
+        for digest in entries.map(|entry| entry.digest.as_str()) {
+            if !digests.contains(&digest) {
+                digests.push(digest);
+            }
+        }
+        digests
+    }
+
+    /// What to tell a host that nothing fits: names its type, what the
+    /// variants need, and the first requirement that failed. One line of plain
+    /// characters, about 600 bytes at most.
+    pub fn refusal(&self, image: &str, type_name: &str, _index: &Index) -> String {
+        refusal::sentence(self, image, type_name)
     }
 }
 
 /// Selects the entries of `index` for `host`. Total and deterministic: the
 /// same input gives the same result in every process and release.
-pub fn select(_host: &Host, _index: &Index, _facts: Facts<'_>) -> Selection {
-    Selection {
-        kept: Vec::new(),
-        verdicts: Vec::new(),
+pub fn select(host: &Host, index: &Index, facts: Facts<'_>) -> Selection {
+    let mut round = Round {
+        host,
+        index,
+        facts,
+        verdicts: index.entries.iter().map(not_an_image).collect(),
+    };
+    let (placed, unplaced) = round.screen();
+    if round.choose(&placed) {
+        for entry in unplaced {
+            round.verdicts[entry.place] = Some(Verdict::NotCandidate(NotCandidate::NoPlatform));
+        }
+    } else {
+        round.choose(&unplaced);
+    }
+    round.keep_attestations();
+    round.keep_twins();
+    round.finish()
+}
+
+/// The digest of the entry that `entry` is about, where it is an attestation.
+pub(crate) fn refers_to(entry: &Entry) -> Option<&str> {
+    let annotated = entry.annotation("vnd.docker.reference.digest");
+    annotated.or(entry.subject.as_deref())
+}
+
+/// One selection under way.
+struct Round<'a> {
+    host: &'a Host,
+    index: &'a Index,
+    facts: Facts<'a>,
+    /// `None` while it is open.
+    verdicts: Vec<Option<Verdict>>,
+}
+
+/// An entry that is an image.
+struct Candidate<'a> {
+    place: usize,
+    platform: Option<ClientPlatform<'a>>,
+}
+
+/// A candidate that the host can be given.
+struct Fit<'a> {
+    candidate: &'a Candidate<'a>,
+    rank: Rank<'a>,
+}
+
+impl<'a> Round<'a> {
+    /// The open entries that are for the host's platforms, and those that name
+    /// no platform.
+    fn screen(&mut self) -> (Vec<Candidate<'a>>, Vec<Candidate<'a>>) {
+        let (mut placed, mut unplaced) = (Vec::new(), Vec::new());
+        for (place, entry) in self.index.entries.iter().enumerate() {
+            if self.verdicts[place].is_some() {
+                continue;
+            }
+            let platform = entry.platform.as_ref().map(ClientPlatform::of);
+            match &platform {
+                None => unplaced.push(Candidate { place, platform }),
+                Some(own) if self.host.platform().takes(own) => {
+                    placed.push(Candidate { place, platform });
+                }
+                Some(own) => {
+                    let platform = own.to_string();
+                    self.verdicts[place] = Some(Verdict::OtherPlatform { platform });
+                }
+            }
+        }
+        (placed, unplaced)
+    }
+
+    /// Chooses the best candidate of each platform. Says whether there is one.
+    fn choose(&mut self, candidates: &[Candidate<'a>]) -> bool {
+        let cpus = self.host.cpus();
+        let requirements = candidates.iter().map(|candidate| {
+            let entry = &self.index.entries[candidate.place];
+            Requirements::of(entry, self.facts.rules, cpus)
+        });
+        let requirements: Vec<_> = requirements.collect();
+        let mut platforms: BTreeMap<_, Vec<Fit<'_>>> = BTreeMap::new();
+        for (candidate, requirements) in candidates.iter().zip(&requirements) {
+            match self.judge(candidate, requirements) {
+                Ok(rank) => {
+                    let fits = platforms.entry(&candidate.platform).or_default();
+                    fits.push(Fit { candidate, rank });
+                }
+                Err(verdict) => self.verdicts[candidate.place] = Some(verdict),
+            }
+        }
+        let best: Vec<_> = platforms
+            .values()
+            .filter_map(|fits| self.rank(fits))
+            .collect();
+        self.narrow_arm(&best);
+        !best.is_empty()
+    }
+
+    /// The candidate's rank, or why it is not kept.
+    fn judge<'b>(
+        &self,
+        candidate: &'b Candidate<'a>,
+        requirements: &'b Requirements<'b>,
+    ) -> Result<Rank<'b>, Verdict>
+    where
+        'a: 'b,
+    {
+        let entry = &self.index.entries[candidate.place];
+        let view = View {
+            host: self.host,
+            architecture: self.architecture(candidate),
+        };
+        let pinned = self.facts.pin == Some(entry.digest.as_str());
+        if let Some(misfit) = view.misfit(requirements) {
+            return Err(Verdict::DoesNotFit(misfit));
+        }
+        let architecture = view.architecture;
+        match self.host.machine_type().mode {
+            _ if pinned => {}
+            MatchMode::Exact if !requirements.equal(self.host, architecture) => {
+                let requires = requirements.texts();
+                return Err(Verdict::NotExact { requires });
+            }
+            MatchMode::BestNoGeneric if requirements.is_generic(architecture) => {
+                return Err(Verdict::Generic);
+            }
+            _ => {}
+        }
+        let ranked = Ranked {
+            view,
+            place: candidate.place,
+            entry,
+            pinned,
+        };
+        Ok(Rank::of(&ranked, requirements))
+    }
+
+    /// The candidate's architecture; where it names none, the host's, if there
+    /// is one.
+    fn architecture<'b>(&self, candidate: &'b Candidate<'a>) -> &'b str
+    where
+        'a: 'b,
+    {
+        let host = self.host;
+        match &candidate.platform {
+            Some(platform) => &platform.architecture,
+            None => host.platform().only_architecture().unwrap_or_default(),
+        }
+    }
+
+    /// Writes the verdicts of one platform. Gives its best candidate.
+    fn rank<'b>(&mut self, fits: &'b [Fit<'b>]) -> Option<&'b Candidate<'b>> {
+        let best = fits.iter().max_by(|a, b| a.rank.compare(&b.rank).0)?;
+        let by: Arc<str> = self.index.entries[best.candidate.place]
+            .digest
+            .as_str()
+            .into();
+        for fit in fits {
+            let (ordering, step) = best.rank.compare(&fit.rank);
+            self.verdicts[fit.candidate.place] = Some(match ordering {
+                Ordering::Equal if best.rank.pinned => Verdict::Pinned,
+                Ordering::Equal => Verdict::Chosen,
+                _ => Verdict::OutRanked {
+                    by: Arc::clone(&by),
+                    step,
+                },
+            });
+        }
+        Some(best.candidate)
+    }
+
+    /// A 32-bit arm host that names its variant is given one image: that of
+    /// the variant nearest to its own.
+    fn narrow_arm(&mut self, best: &[&Candidate<'_>]) {
+        if self.host.platform().variant.is_none() {
+            return;
+        }
+        let arm = best
+            .iter()
+            .filter_map(|candidate| Some((candidate.place, candidate.platform.as_ref()?)));
+        let arm: Vec<_> = arm
+            .filter(|(_, platform)| platform.architecture == "arm")
+            .collect();
+        for (place, platform) in &arm {
+            let nearer = arm.iter().find(|(_, other)| {
+                other.os == platform.os
+                    && other.os_version == platform.os_version
+                    && other.os_features == platform.os_features
+                    && other.arm_generation() > platform.arm_generation()
+            });
+            if let Some((nearer, _)) = nearer {
+                self.verdicts[*place] = Some(Verdict::OutRanked {
+                    by: self.index.entries[*nearer].digest.as_str().into(),
+                    step: Step::ArmVariant,
+                });
+            }
+        }
+    }
+
+    /// Keeps the attestations of kept entries.
+    fn keep_attestations(&mut self) {
+        let kept = self.kept_digests();
+        for verdict in self.verdicts.iter_mut().flatten() {
+            if let Verdict::AttestationDropped { of: Some(of) } = verdict
+                && kept.contains_key(&**of)
+            {
+                *verdict = Verdict::Attestation { of: Arc::clone(of) };
+            }
+        }
+    }
+
+    /// Keeps what has the digest of a kept entry, so that the kept digests
+    /// alone say which entries are kept.
+    fn keep_twins(&mut self) {
+        let kept = self.kept_digests();
+        for (place, entry) in self.index.entries.iter().enumerate() {
+            if kept
+                .get(entry.digest.as_str())
+                .is_some_and(|first| *first != place)
+            {
+                self.verdicts[place] = Some(Verdict::SameImage);
+            }
+        }
+    }
+
+    /// The digests of the entries kept so far, and the first place of each.
+    fn kept_digests(&self) -> BTreeMap<&'a str, usize> {
+        let places = self.verdicts.iter().enumerate().rev();
+        let kept = places.filter(|(_, verdict)| verdict.as_ref().is_some_and(Verdict::is_kept));
+        kept.map(|(place, _)| (self.index.entries[place].digest.as_str(), place))
+            .collect()
+    }
+
+    fn finish(self) -> Selection {
+        let open = || Verdict::NotCandidate(NotCandidate::NoPlatform);
+        let verdicts: Vec<_> = self
+            .verdicts
+            .into_iter()
+            .map(|own| own.unwrap_or_else(open))
+            .collect();
+        let kept: Vec<_> = (0..verdicts.len())
+            .filter(|place| verdicts[*place].is_kept())
+            .collect();
+        let pinned = self.facts.pin.map(|pin| {
+            let listed = self.index.entries.iter().any(|entry| entry.digest == pin);
+            match verdicts.contains(&Verdict::Pinned) {
+                true => PinOutcome::Served,
+                false if listed => PinOutcome::NotServed,
+                false => PinOutcome::Absent,
+            }
+        });
+        let (mut host, mut platform) = (String::new(), String::new());
+        if kept.is_empty() {
+            let features = self
+                .host
+                .features()
+                .map(|(name, value)| feature::spell(name, value));
+            host = features.collect::<Vec<_>>().join(" ");
+            platform = self.host.platform().to_string();
+        }
+        Selection {
+            kept,
+            verdicts,
+            pin: pinned.unwrap_or(PinOutcome::NoPin),
+            host,
+            platform,
+        }
     }
 }
+
+/// Why `entry` is no image that a host could be given; `None` if it is one.
+fn not_an_image(entry: &Entry) -> Option<Verdict> {
+    if is_index_media_type(&entry.media_type) {
+        return Some(Verdict::NotCandidate(NotCandidate::NestedIndex));
+    }
+    let unknown = |name: &str| name.trim().eq_ignore_ascii_case("unknown");
+    let platform = entry.platform.as_ref();
+    let is_unknown = platform.is_some_and(|own| unknown(&own.os) || unknown(&own.architecture));
+    let of = refers_to(entry);
+    if of.is_some() || is_unknown {
+        let of = of.map(Arc::from);
+        return Some(Verdict::AttestationDropped { of });
+    }
+    if let Some(kind) = &entry.artifact_type {
+        return Some(Verdict::NotCandidate(NotCandidate::Artifact(kind.clone())));
+    }
+    let media_type = entry.media_type.as_str();
+    let image = media_type.is_empty() || IMAGES.contains(&media_type);
+    (!image).then(|| Verdict::NotCandidate(NotCandidate::MediaType(media_type.to_owned())))
+}
+
+/// The media types of image manifests that an index may list.
+const IMAGES: [&str; 4] = [
+    "application/vnd.oci.image.manifest.v1+json",
+    "application/vnd.docker.distribution.manifest.v2+json",
+    "application/vnd.docker.distribution.manifest.v1+json",
+    "application/vnd.docker.distribution.manifest.v1+prettyjws",
+];
