@@ -88,7 +88,7 @@ pub async fn run(cli: Cli, out: &mut dyn Write, notes: &mut dyn Write) -> anyhow
         Command::Pin(command) => pin::run(command, &settings, output).await,
         Command::Cpu(command) => cpu::run(command, &settings, output).await,
         Command::Recipe(command) => recipe::run(command, &settings, output).await,
-        Command::Image(command) => image::run(command, output),
+        Command::Image(command) => image::run(command, output).await,
         Command::Worker(command) => worker::run(command, &settings, output).await,
         Command::Status => status::run(&settings, output).await,
         Command::Up(arguments) => up::run(arguments, &settings, output).await,

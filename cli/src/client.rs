@@ -89,7 +89,7 @@ impl Interceptor for Bearer {
 }
 
 /// Whether a URL is on this host, so that no one else sees plain text.
-fn is_local(url: &Url) -> bool {
+pub(crate) fn is_local(url: &Url) -> bool {
     match url.host() {
         Some(Host::Domain(name)) => name == "localhost",
         Some(Host::Ipv4(address)) => address.is_loopback(),

@@ -1,5 +1,6 @@
 //! `metahubctl image`: images, and who gets what of them.
 
+mod assemble;
 mod explain;
 mod source;
 
@@ -10,10 +11,14 @@ pub(crate) enum Command {
     /// Says what a machine type gets of an index, and why. Works on files; needs
     /// no control plane.
     Explain(explain::Arguments),
+    /// Pushes an index that says what each of its images needs. Works on a
+    /// registry; needs no control plane.
+    Assemble(assemble::Arguments),
 }
 
-pub(crate) fn run(command: Command, output: &mut Output<'_>) -> anyhow::Result<()> {
+pub(crate) async fn run(command: Command, output: &mut Output<'_>) -> anyhow::Result<()> {
     match command {
         Command::Explain(arguments) => explain::run(&arguments, output),
+        Command::Assemble(arguments) => assemble::run(arguments, output).await,
     }
 }

@@ -9,8 +9,8 @@ use serde::Deserialize;
 
 use super::digest::sha256;
 
-/// What the client takes when it asks for a tag.
-const ACCEPT: &str = "application/vnd.docker.distribution.manifest.v2+json, \
+/// What clients take when they ask for a tag.
+pub(crate) const MANIFEST_TYPES: &str = "application/vnd.docker.distribution.manifest.v2+json, \
     application/vnd.docker.distribution.manifest.list.v2+json, \
     application/vnd.oci.image.manifest.v1+json, \
     application/vnd.oci.image.index.v1+json";
@@ -141,7 +141,7 @@ impl Client {
         self.http
             .request(method, format!("{}/v2/{path}", self.url))
             .basic_auth(&self.login, Some(&self.secret))
-            .header("accept", ACCEPT)
+            .header("accept", MANIFEST_TYPES)
             .send()
             .await
             .with_context(|| format!("cannot reach the registry at {}", self.url))
@@ -149,7 +149,7 @@ impl Client {
 }
 
 /// What the registry says, in its own words.
-async fn refusal(answer: Response) -> String {
+pub(crate) async fn refusal(answer: Response) -> String {
     let (status, url) = (answer.status(), answer.url().path().to_owned());
     let body: serde_json::Value = answer.json().await.unwrap_or_default();
     let message = body["errors"][0]["message"].as_str().unwrap_or("no reason");

@@ -1,13 +1,14 @@
-//! A small registry in memory, the pull side of the distribution spec.
+//! A small registry in memory: the pull side of the distribution spec, and as
+//! much of the push side as it takes to push an index.
 //!
 //! It is the demo's upstream, and that of tests: it keeps a log of what it was
-//! asked, and can refuse to work. Content is put in by calls, not by HTTP.
+//! asked, and can refuse to work. Blobs are put in by calls, not by HTTP.
 
 mod answer;
 mod contents;
+mod push;
 
 use std::{
-    convert::Infallible,
     io,
     net::{Ipv4Addr, SocketAddr},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -15,6 +16,7 @@ use std::{
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
+use http_body_util::BodyExt;
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo},
@@ -132,6 +134,13 @@ impl Registry {
         self.shared.state().contents.tag(repository, tag, digest);
     }
 
+    /// The bytes of the manifest or index that a tag or a digest names.
+    pub fn manifest(&self, repository: &str, reference: &str) -> Option<Bytes> {
+        let state = self.shared.state();
+        let repository = state.contents.repository(repository)?;
+        Some(repository.manifest(reference)?.bytes.clone())
+    }
+
     /// Puts an index with all its images in, under a tag.
     pub fn put_images(&self, repository: &str, tag: &str, set: &ImageSet) {
         for image in &set.images {
@@ -192,9 +201,9 @@ impl Shared {
         let _ = held.wait_for(|held| !held).await;
     }
 
-    fn answer(&self, request: &http::Request<Incoming>) -> answer::Answer {
+    fn answer(&self, request: &http::Request<Bytes>) -> answer::Answer {
         let mut state = self.state();
-        let answer = answer::answer(&state, request);
+        let answer = answer::answer(&mut state, request);
         state.requests.push(Request {
             method: request.method().clone(),
             path: request.uri().to_string(),
@@ -216,12 +225,14 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>, stop: CancellationTo
 }
 
 async fn serve(stream: TcpStream, shared: Arc<Shared>) {
-    let service = service_fn(|request| {
-        let answer = shared.answer(&request);
+    let service = service_fn(|request: http::Request<Incoming>| {
         let shared = shared.clone();
         async move {
+            let (head, body) = request.into_parts();
+            let body = body.collect().await?.to_bytes();
+            let answer = shared.answer(&http::Request::from_parts(head, body));
             shared.released().await;
-            Ok::<_, Infallible>(answer)
+            Ok::<_, hyper::Error>(answer)
         }
     });
     // A client that breaks off is its own affair.

@@ -16,11 +16,12 @@ use serde_json::json;
 use super::{
     State,
     contents::{Manifest, Repository},
+    push,
 };
 
 pub(super) type Answer = Response<Full<Bytes>>;
 
-pub(super) fn answer<B>(state: &State, request: &Request<B>) -> Answer {
+pub(super) fn answer(state: &mut State, request: &Request<Bytes>) -> Answer {
     let mut answer = if let Some(status) = state.failure {
         error(status, "UNAVAILABLE")
     } else if !may_enter(state, request.headers()) {
@@ -31,7 +32,7 @@ pub(super) fn answer<B>(state: &State, request: &Request<B>) -> Answer {
     } else if matches!(*request.method(), Method::GET | Method::HEAD) {
         look_up(state, request)
     } else {
-        error(StatusCode::METHOD_NOT_ALLOWED, "UNSUPPORTED")
+        push::answer(&mut state.contents, request)
     };
     if request.method() == Method::HEAD {
         *answer.body_mut() = Full::default();
@@ -54,7 +55,7 @@ fn may_enter(state: &State, headers: &HeaderMap) -> bool {
 
 /// Splits the path from the right: a repository's name may hold the words that
 /// separate it from what follows.
-fn look_up<B>(state: &State, request: &Request<B>) -> Answer {
+fn look_up(state: &State, request: &Request<Bytes>) -> Answer {
     let Some(path) = request.uri().path().strip_prefix("/v2/") else {
         return error(StatusCode::NOT_FOUND, "NAME_UNKNOWN");
     };
@@ -136,19 +137,19 @@ fn parse_range(range: &http::HeaderValue, length: usize) -> Option<(usize, usize
     (first < end).then_some((first, end))
 }
 
-fn ok(media_type: &str) -> Builder {
+pub(super) fn ok(media_type: &str) -> Builder {
     Response::builder()
         .header(CONTENT_TYPE, media_type)
         .header("docker-distribution-api-version", "registry/2.0")
 }
 
-fn error(status: StatusCode, code: &str) -> Answer {
+pub(super) fn error(status: StatusCode, code: &str) -> Answer {
     let body = json!({"errors": [{"code": code, "message": code.to_lowercase()}]}).to_string();
     with_body(ok("application/json").status(status), body.into())
 }
 
 /// All headers are the project's own words, so that building cannot fail.
-fn with_body(head: Builder, bytes: Bytes) -> Answer {
+pub(super) fn with_body(head: Builder, bytes: Bytes) -> Answer {
     head.header(CONTENT_LENGTH, bytes.len())
         .body(Full::new(bytes))
         .unwrap_or_default()
