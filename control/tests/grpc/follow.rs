@@ -1,0 +1,292 @@
+//! What a worker's stream promises.
+
+use metahub_control::Declaration;
+use metahub_proto::{
+    admin::v1::{DeleteLoginRequest, ListUpstreamsRequest, PutUpstreamRequest, RotateLoginRequest},
+    policy::v1::{
+        FindRecipeRequest, Heartbeat, Recipe, RecordRecipeRequest, Revision, Upstream,
+        control_message::Message as Told, record::Value, worker_message::Message as Said,
+    },
+};
+use tonic::Code;
+
+use crate::plane::{Plane, in_time};
+
+/// A state of about `mib` MiB: types with long features.
+fn declaration(types: usize, feature_bytes: usize) -> Declaration {
+    let types: Vec<_> = (0..types)
+        .map(|i| {
+            serde_json::json!({
+                "name": format!("type{i}"),
+                "secret": "s",
+                "features": [format!("site:{}", "x".repeat(feature_bytes))],
+            })
+        })
+        .collect();
+    let file = serde_json::json!({"users": [{"name": "qnib", "types": types}]});
+    serde_json::from_value(file).unwrap()
+}
+
+#[tokio::test]
+async fn a_type_created_later_reaches_a_connected_worker() {
+    let plane = Plane::start().await;
+    plane.create_user("qnib").await;
+    let mut follower = plane.follow("w1", None).await;
+    let snapshot = follower.snapshot().await;
+    assert_eq!(snapshot.keys(), ["upstream/docker.io"]);
+
+    let login = plane.create_type("qnib", "type1").await;
+
+    let (change, delta) = follower.change().await;
+    assert_eq!(change.base, Some(snapshot.revision));
+    let keys: Vec<&str> = delta.put.iter().map(|it| it.key.as_str()).collect();
+    assert_eq!(keys, ["type/qnib/type1", "login/qnib-type1"]);
+    let Some(Value::Login(pushed)) = &delta.put[1].value else {
+        panic!("a login was expected");
+    };
+    assert_eq!(pushed.name, login.name);
+    assert_eq!(pushed.secret_sha256.len(), 32);
+}
+
+#[tokio::test]
+async fn a_deleted_login_is_gone_from_the_worker_in_one_change() {
+    let plane = Plane::start().await;
+    plane.create_user("qnib").await;
+    let login = plane.create_type("qnib", "type1").await;
+    let mut follower = plane.follow("w1", None).await;
+    follower.snapshot().await;
+
+    let mut admin = plane.admin().await;
+    let request = DeleteLoginRequest { name: login.name };
+    admin.delete_login(request).await.unwrap();
+
+    let (_, delta) = follower.change().await;
+    assert_eq!(delta.deleted, ["login/qnib-type1"]);
+    assert_eq!(delta.put, []);
+}
+
+#[tokio::test]
+async fn a_worker_that_holds_the_revision_gets_only_what_changes_then() {
+    let plane = Plane::start().await;
+    plane.create_user("qnib").await;
+    let held = plane.follow("w1", None).await.snapshot().await.revision;
+
+    let mut again = plane.follow("w1", Some(held)).await;
+    plane.create_type("qnib", "type1").await;
+
+    let (change, _) = again.change().await;
+    assert_eq!(change.base, Some(held));
+}
+
+#[tokio::test]
+async fn a_worker_of_another_history_gets_everything() {
+    let plane = Plane::start().await;
+    let held = plane.follow("w1", None).await.snapshot().await.revision;
+
+    let other = Revision {
+        epoch: held.epoch ^ 1,
+        ..held
+    };
+    let snapshot = plane.follow("w1", Some(other)).await.snapshot().await;
+
+    assert_eq!(snapshot.revision, held);
+}
+
+#[tokio::test]
+async fn a_large_state_comes_whole_in_chunks_of_at_most_one_mib() {
+    let plane = Plane::start().await;
+    let applied = plane.catalog.apply(declaration(3_000, 1_000)).await;
+    applied.unwrap();
+
+    let snapshot = plane.follow("w1", None).await.snapshot().await;
+
+    assert!(snapshot.chunk_sizes.iter().sum::<usize>() > 3 << 20);
+    assert!(snapshot.chunk_sizes.iter().all(|size| *size <= 1 << 20));
+    assert_eq!(snapshot.state.records.len(), 2 * 3_000 + 1);
+}
+
+#[tokio::test]
+async fn a_change_larger_than_one_mib_comes_as_a_snapshot() {
+    let plane = Plane::start().await;
+    let mut follower = plane.follow("w1", None).await;
+    follower.snapshot().await;
+
+    let applied = plane.catalog.apply(declaration(2_000, 1_000)).await;
+    applied.unwrap();
+
+    let snapshot = follower.snapshot().await;
+    assert_eq!(snapshot.state.records.len(), 2 * 2_000 + 1);
+}
+
+#[tokio::test]
+async fn a_slow_worker_gets_the_newest_state_and_not_each_one_between() {
+    let plane = Plane::start().await;
+    let mut follower = plane.follow("w1", None).await;
+    follower.snapshot().await;
+
+    // Each is larger than what a connection buffers for one that does not read.
+    let commits = 20;
+    for i in 1..=commits {
+        let applied = plane.catalog.apply(declaration(i, 200_000)).await;
+        applied.unwrap();
+    }
+
+    let newest = plane.catalog.revision().number;
+    let mut seen = 0;
+    loop {
+        seen += 1;
+        let reached = match follower.next().await.unwrap().unwrap() {
+            Told::Change(change) => change.revision,
+            Told::SnapshotCommit(commit) => commit.revision,
+            _ => {
+                seen -= 1;
+                continue;
+            }
+        };
+        if reached.unwrap().number == newest {
+            break;
+        }
+    }
+    assert!(seen < commits, "{seen} steps for {commits} commits");
+}
+
+#[tokio::test]
+async fn the_first_word_must_be_a_hello_with_a_name() {
+    let plane = Plane::start().await;
+
+    let beat = Said::Heartbeat(Heartbeat { revision: None });
+    let mut no_hello = plane.follow_saying(beat).await;
+    let mut no_name = plane.follow("", None).await;
+
+    for follower in [&mut no_hello, &mut no_name] {
+        let status = follower.next().await.unwrap_err();
+        assert_eq!(status.code(), Code::InvalidArgument, "{status}");
+    }
+}
+
+#[tokio::test]
+async fn the_list_tells_what_each_worker_serves_and_when_it_is_lost() {
+    let plane = Plane::start().await;
+    let mut follower = plane.follow("w1", None).await;
+    let revision = follower.snapshot().await.revision;
+    plane
+        .until_worker(|it| it.connected && it.applied.is_none())
+        .await;
+
+    follower.applied(revision).await;
+    plane
+        .until_worker(|it| it.applied == Some(revision) && it.lag_ms == 0)
+        .await;
+    plane.create_user("qnib").await;
+    plane.until_worker(|it| it.lag_ms > 0).await;
+
+    drop(follower);
+    plane.until_worker(|it| !it.connected).await;
+}
+
+#[tokio::test]
+async fn after_a_rejection_the_next_change_starts_from_what_the_worker_serves() {
+    let plane = Plane::start().await;
+    plane.create_user("qnib").await;
+    let mut follower = plane.follow("w1", None).await;
+    let served = follower.snapshot().await.revision;
+    follower.applied(served).await;
+    plane.create_type("qnib", "type1").await;
+    let (bad, _) = follower.change().await;
+
+    follower
+        .rejected(bad.revision.unwrap(), "no such thing")
+        .await;
+    plane
+        .until_worker(|it| it.rejected_reason == "no such thing")
+        .await;
+    plane.create_type("qnib", "type2").await;
+
+    let (next, delta) = follower.change().await;
+    assert_eq!(next.base, Some(served));
+    assert_eq!(delta.put.len(), 4);
+}
+
+#[tokio::test]
+async fn workers_get_an_upstreams_password_and_admins_do_not() {
+    let plane = Plane::start().await;
+    let mut admin = plane.admin().await;
+    let upstream = Upstream {
+        name: "ghcr.io".into(),
+        url: "https://ghcr.io".into(),
+        is_default: false,
+        username: "robot".into(),
+        password: "hunter2".into(),
+    };
+    let request = PutUpstreamRequest {
+        upstream: Some(upstream.clone()),
+    };
+    admin.put_upstream(request).await.unwrap();
+
+    let listed = admin.list_upstreams(ListUpstreamsRequest {}).await;
+    let snapshot = plane.follow("w1", None).await.snapshot().await;
+
+    let listed = listed.unwrap().into_inner().upstreams;
+    assert_eq!(listed[1].username, "robot");
+    assert_eq!(listed[1].password, "");
+    assert_eq!(
+        snapshot.state.records[1].value,
+        Some(Value::Upstream(upstream))
+    );
+}
+
+#[tokio::test]
+async fn a_recipe_that_one_worker_records_reaches_another_and_can_be_found() {
+    let plane = Plane::start().await;
+    let mut other = plane.follow("w2", None).await;
+    other.snapshot().await;
+    let digest = |byte: &str| format!("sha256:{}", byte.repeat(32));
+    let recipe = Recipe {
+        digest: digest("aa"),
+        upstream: "docker.io".into(),
+        repository: "qnib/bench".into(),
+        source_digest: digest("bb"),
+        kept: vec![digest("cc")],
+        last_used_unix_secs: 0,
+    };
+
+    let mut worker = plane.worker().await;
+    let request = RecordRecipeRequest {
+        recipe: Some(recipe),
+    };
+    worker.record_recipe(request).await.unwrap();
+
+    let (_, delta) = other.change().await;
+    assert_eq!(delta.put[0].key, format!("recipe/{}", digest("aa")));
+    let known = FindRecipeRequest {
+        digest: digest("aa"),
+    };
+    assert!(worker.find_recipe(known).await.is_ok());
+    let unknown = FindRecipeRequest {
+        digest: digest("dd"),
+    };
+    let status = worker.find_recipe(unknown).await.unwrap_err();
+    assert_eq!(status.code(), Code::NotFound);
+}
+
+#[tokio::test]
+async fn a_stop_ends_open_streams_at_once() {
+    let plane = Plane::start().await;
+    plane.create_user("qnib").await;
+    let login = plane.create_type("qnib", "type1").await;
+    let mut admin = plane.admin().await;
+    let name = login.name;
+    admin
+        .rotate_login(RotateLoginRequest { name })
+        .await
+        .unwrap();
+    let mut follower = plane.follow("w1", None).await;
+    follower.snapshot().await;
+
+    let stopped = tokio::spawn(plane.stop());
+
+    let end = follower.next().await;
+    assert!(matches!(end, Ok(None)), "{end:?}");
+    drop((admin, follower));
+    in_time(stopped).await.unwrap();
+}
