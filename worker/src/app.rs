@@ -79,13 +79,10 @@ impl App {
     /// Serves until `shutdown` is cancelled, then drains. Health and metrics
     /// are served until the last request has ended.
     pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
-        info!(
-            worker = self.introduction.worker_id,
-            registry = %self.registry.1,
-            admin = %self.admin.1,
-            settings = ?self.config,
-            "started"
-        );
+        let id = &self.introduction.worker_id;
+        info!(worker.id = id, "starting {id} with {}", self.config);
+        let (registry_addr, admin_addr) = (self.registry.1, self.admin.1);
+        info!(%registry_addr, %admin_addr, "serving on {registry_addr}");
         let current = Arc::new(Current::default());
         let registry = Arc::new(registry(&self.config, &current)?);
         let admin = Arc::new(Admin {

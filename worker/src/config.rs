@@ -65,9 +65,9 @@ pub struct Config {
     #[arg(long, env = "METAHUB_LOG", default_value = "info")]
     pub log: String,
 
-    /// How to log.
-    #[arg(long, env = "METAHUB_LOG_FORMAT", value_enum, default_value_t)]
-    pub log_format: LogFormat,
+    /// Log one JSON object an event.
+    #[arg(long, env = "METAHUB_LOG_JSON")]
+    pub log_json: bool,
 
     /// Where to send OpenTelemetry spans by gRPC, for example
     /// `http://collector:4317`. Default: nowhere.
@@ -75,14 +75,40 @@ pub struct Config {
     pub otlp_endpoint: Option<Url>,
 }
 
-/// How to log.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub enum LogFormat {
-    /// One line an event, for people.
-    #[default]
-    Text,
-    /// One JSON object an event, for programs.
-    Json,
+/// Everything that is set, without secrets.
+impl fmt::Display for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            registry_addr,
+            admin_addr,
+            token_file,
+            cache_size,
+            max_connections,
+            log,
+            log_json,
+            ..
+        } = self;
+        let control = origin(&self.control);
+        let otlp_endpoint = self.otlp_endpoint.as_ref().map_or("none".into(), origin);
+        let duration = humantime::format_duration;
+        let tag_ttl = duration(self.tag_ttl);
+        let drain_timeout = duration(self.drain_timeout);
+        let header_timeout = duration(self.header_timeout);
+        write!(
+            f,
+            "registry_addr={registry_addr} admin_addr={admin_addr} control={control} \
+             token_file={} cache_size={cache_size} tag_ttl={tag_ttl} \
+             drain_timeout={drain_timeout} header_timeout={header_timeout} \
+             max_connections={max_connections} log={log} log_json={log_json} \
+             otlp_endpoint={otlp_endpoint}",
+            token_file.display()
+        )
+    }
+}
+
+/// An address without what may be secret in it.
+fn origin(url: &Url) -> String {
+    url.origin().ascii_serialization()
 }
 
 /// A number of bytes, written with an optional unit, for example `256MiB`.
@@ -135,6 +161,18 @@ mod tests {
     #[test]
     fn every_flag_has_a_default() {
         assert!(Config::try_parse_from(["metahub-worker"]).is_ok());
+    }
+
+    #[test]
+    fn settings_are_shown_without_secrets() {
+        let args = [
+            "metahub-worker",
+            "--control=http://user:hunter2@here:1/?hunter2",
+        ];
+        let shown = Config::try_parse_from(args).unwrap().to_string();
+
+        assert!(shown.contains("control=http://here:1 "), "{shown}");
+        assert!(!shown.contains("hunter2"), "{shown}");
     }
 
     #[test]

@@ -190,15 +190,15 @@ impl Collector for StateMetrics {
         let snapshot = self.current.load();
         let revision = snapshot.as_ref().map_or(0, |it| it.revision().number);
         for (name, help, value) in [
-            ("policy_revision", "The revision that is served", revision),
+            ("policy_revision", "The revision that is served.", revision),
             (
                 "policy_lag",
-                "How many revisions the served one is behind",
+                "How many revisions the served one is behind.",
                 self.current.lag(),
             ),
             (
                 "answers_bytes",
-                "The size of all remembered answers",
+                "The size of all remembered answers.",
                 self.registry.answers_weight(),
             ),
         ] {
@@ -207,11 +207,11 @@ impl Collector for StateMetrics {
         }
         let (name, help) = (
             "policy_age_seconds",
-            "Time since the control plane was last heard",
+            "Time since the control plane was last heard.",
         );
         let age = ConstGauge::new(self.current.silence().as_secs_f64());
         age.encode(encoder.encode_descriptor(name, help, None, age.metric_type())?)?;
-        let (name, help) = ("policy_rejected", "Revisions that were refused");
+        let (name, help) = ("policy_rejected", "Revisions that were refused.");
         let refused = ConstCounter::new(self.current.rejections());
         refused.encode(encoder.encode_descriptor(name, help, None, refused.metric_type())?)
     }

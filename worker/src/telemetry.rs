@@ -18,7 +18,7 @@ use tracing_subscriber::{
 };
 use url::Url;
 
-use crate::{Config, LogFormat, dns};
+use crate::{Config, dns};
 
 const SERVICE: &str = "metahub-worker";
 /// The target of all spans that are exported.
@@ -34,9 +34,10 @@ pub struct Telemetry(Option<SdkTracerProvider>);
 pub fn init(config: &Config) -> anyhow::Result<Telemetry> {
     let filter = EnvFilter::try_new(&config.log).context("--log is not a filter")?;
     let lines = fmt::layer().with_writer(std::io::stderr);
-    let lines = match config.log_format {
-        LogFormat::Text => lines.boxed(),
-        LogFormat::Json => lines.json().boxed(),
+    let lines = if config.log_json {
+        lines.json().boxed()
+    } else {
+        lines.boxed()
     };
     let spans = config.otlp_endpoint.as_ref().map(provider).transpose()?;
     let exported = spans.as_ref().map(|spans| {
@@ -104,13 +105,8 @@ pub(crate) fn answered(span: &Span, status: u16) {
     span.record("http.response.status_code", status);
 }
 
-/// Tells the receiver of `headers` which span it is called from.
-#[allow(
-    dead_code,
-    reason = "the way to the upstreams calls it, and is being built"
-)]
-pub(crate) fn inject(headers: &mut HeaderMap) {
-    let span = Span::current();
+/// Tells the receiver of `headers` that it is called from `span`.
+pub(crate) fn inject(span: &Span, headers: &mut HeaderMap) {
     if !span.is_disabled() {
         let context = span.context();
         TraceContextPropagator::new().inject_context(&context, &mut Carrier(headers));
@@ -156,7 +152,7 @@ mod tests {
         let (parts, ()) = request.body(()).unwrap().into_parts();
 
         let mut headers = HeaderMap::new();
-        request_span(&parts).in_scope(|| inject(&mut headers));
+        inject(&request_span(&parts), &mut headers);
 
         let told = headers["traceparent"].to_str().unwrap();
         assert_eq!(told[..35], PARENT[..35], "another trace");
@@ -167,7 +163,7 @@ mod tests {
     fn nobody_is_told_anything_where_nothing_is_traced() {
         let mut headers = HeaderMap::new();
 
-        inject(&mut headers);
+        inject(&Span::current(), &mut headers);
 
         assert!(headers.is_empty());
     }

@@ -21,6 +21,7 @@ use super::{
     trust::{is_same_origin, is_trusted_realm, is_trusted_redirect},
     weather::unavailable,
 };
+use crate::telemetry;
 
 /// The most redirects that are followed.
 const MAX_REDIRECTS: usize = 5;
@@ -153,12 +154,6 @@ impl Wire {
             .dialer
             .client(lane, url, reach)
             .map_err(|_| untrusted(upstream, url))?;
-        let mut request = client
-            .request(call.method.clone(), url.clone())
-            .headers(call.headers.clone());
-        if let Some(pass) = call.pass.as_ref().filter(|_| is_at_home) {
-            request = request.header(header::AUTHORIZATION, pass.clone());
-        }
         let span = tracing::info_span!(
             "upstream.request",
             otel.kind = "client",
@@ -167,6 +162,16 @@ impl Wire {
             http.request.method = %call.method,
             http.response.status_code = tracing::field::Empty,
         );
+        let mut headers = call.headers.clone();
+        if is_at_home {
+            telemetry::inject(&span, &mut headers);
+        }
+        let mut request = client
+            .request(call.method.clone(), url.clone())
+            .headers(headers);
+        if let Some(pass) = call.pass.as_ref().filter(|_| is_at_home) {
+            request = request.header(header::AUTHORIZATION, pass.clone());
+        }
         let sent = timeout(self.settings.header_timeout, request.send())
             .instrument(span.clone())
             .await
