@@ -1,15 +1,28 @@
 //! Blobs, passed through while they are verified.
+//!
+//! Nothing of a blob is kept. What a client sees of an upstream's answer is
+//! its status, its length and its bytes; the other headers are the worker's.
 
-use std::{
-    pin::Pin,
-    task::{Context, Poll},
+mod body;
+mod range;
+mod reopen;
+
+use std::sync::Arc;
+
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
+
+pub(crate) use self::body::{BlobBody, BlobError};
+use self::{
+    body::Transfer,
+    range::{ContentRange, is_single_range},
+    reopen::Reopen,
 };
-
-use bytes::Bytes;
-use http::{HeaderValue, Method};
-use http_body::{Body, Frame};
-
-use super::Error;
+use super::{
+    Error, Upstream, Why,
+    exchange::{Ask, Exchange},
+    metrics::Kind,
+    wire::Reply,
+};
 use crate::reference::{Digest, Repository};
 
 /// A client's request for a blob.
@@ -27,24 +40,182 @@ pub(crate) struct BlobRequest<'a> {
     pub(crate) if_range: Option<&'a HeaderValue>,
 }
 
-/// A blob on its way: ends cleanly only when all of it has come and hashes to
-/// its digest.
-#[derive(Debug, Default)]
-pub(crate) struct BlobBody {}
-
-/// Why a blob broke off.
-#[derive(Debug, thiserror::Error)]
-#[error("the blob broke off")]
-pub(crate) struct BlobError(#[from] pub(crate) Error);
-
-impl Body for BlobBody {
-    type Data = Bytes;
-    type Error = BlobError;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BlobError>>> {
-        Poll::Ready(None)
+/// Opens a blob, or the part of it that `request` is for.
+pub(crate) async fn open(
+    exchange: &Arc<Exchange>,
+    upstream: &Arc<Upstream>,
+    request: BlobRequest<'_>,
+) -> Result<Response<BlobBody>, Error> {
+    if request.method == Method::HEAD {
+        return head(exchange, upstream, request).await;
     }
+    let range = request.honoured_range();
+    let reply = exchange
+        .ask_patiently(&request.ask(upstream, range.clone()))
+        .await?;
+    let reopen = Reopen::new(exchange, upstream, request);
+    let answer = Answer::read(upstream, &reply, range.is_some())?;
+    let mut response = answer.response(request.digest)?;
+    if answer.status != StatusCode::RANGE_NOT_SATISFIABLE {
+        *response.body_mut() = answer.transfer(reply, reopen, request.digest).into();
+    }
+    Ok(response)
+}
+
+/// Some redirect a HEAD to an address that is signed for GET alone: then a GET
+/// tells, whose body nobody reads.
+async fn head(
+    exchange: &Exchange,
+    upstream: &Arc<Upstream>,
+    request: BlobRequest<'_>,
+) -> Result<Response<BlobBody>, Error> {
+    let head = request.ask(upstream, None);
+    let reply = match exchange.ask(&head).await {
+        Err(error) if refuses_head(&error) => {
+            let get = Ask {
+                method: Method::GET,
+                ..head
+            };
+            exchange.ask_patiently(&get).await?
+        }
+        Err(error) if error.is_weather() => exchange.ask_patiently(&head).await?,
+        reply => reply?,
+    };
+    Answer::read(upstream, &reply, false)?.response(request.digest)
+}
+
+fn refuses_head(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::BadAnswer { .. }
+            | Error::Unavailable {
+                why: Why::Status(StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN),
+                ..
+            }
+    )
+}
+
+impl BlobRequest<'_> {
+    fn ask<'a>(&'a self, upstream: &'a Arc<Upstream>, range: Option<HeaderValue>) -> Ask<'a> {
+        let range = range.map(|range| (header::RANGE, range));
+        Ask {
+            upstream,
+            repository: self.repository,
+            kind: Kind::Blob,
+            method: self.method.clone(),
+            path: format!("blobs/{}", self.digest),
+            query: None,
+            headers: HeaderMap::from_iter(range),
+        }
+    }
+
+    /// The `Range` to forward. Several ranges at once are not honoured, nor
+    /// one that is bound to other content: the client gets the whole blob.
+    fn honoured_range(&self) -> Option<HeaderValue> {
+        let is_current = self
+            .if_range
+            .is_none_or(|tag| tag.as_bytes() == entity_tag(self.digest).as_bytes());
+        self.range
+            .filter(|range| is_current && is_single_range(range))
+            .cloned()
+    }
+}
+
+/// What an upstream's headers promise about a blob.
+#[derive(Clone, Copy, Debug)]
+struct Answer {
+    status: StatusCode,
+    /// The length of this answer's body, in bytes.
+    length: Option<u64>,
+    /// Which part it is; of 416, how long the blob is.
+    range: Option<ContentRange>,
+}
+
+impl Answer {
+    fn read(upstream: &Upstream, reply: &Reply, is_ranged: bool) -> Result<Self, Error> {
+        let wrong = |what| Error::BadAnswer {
+            upstream: upstream.name.clone(),
+            what,
+        };
+        let headers = reply.response.headers();
+        if headers
+            .get(header::CONTENT_ENCODING)
+            .is_some_and(|encoding| encoding != "identity")
+        {
+            return Err(wrong("an encoded blob"));
+        }
+        let status = reply.response.status();
+        let range = ContentRange::read(headers);
+        let length = content_length(headers);
+        let is_good = match (status, range) {
+            (StatusCode::OK, _) => true,
+            (StatusCode::PARTIAL_CONTENT, Some(range)) => {
+                is_ranged
+                    && range
+                        .length()
+                        .is_some_and(|l| length.is_none_or(|h| h == l))
+            }
+            (StatusCode::RANGE_NOT_SATISFIABLE, _) => is_ranged,
+            _ => false,
+        };
+        if !is_good {
+            return Err(wrong("a status and a range that do not fit the request"));
+        }
+        let range = range.filter(|_| status != StatusCode::OK);
+        Ok(Self {
+            status,
+            length: range.and_then(ContentRange::length).or(length),
+            range,
+        })
+    }
+
+    /// The worker's own headers about it.
+    fn response(&self, digest: &Digest) -> Result<Response<BlobBody>, Error> {
+        let mut response = Response::new(BlobBody::default());
+        *response.status_mut() = self.status;
+        let headers = response.headers_mut();
+        let value = |text: &str| {
+            HeaderValue::from_str(text).expect("a digest or a number makes a header value")
+        };
+        if let Some(range) = self.range {
+            headers.insert(header::CONTENT_RANGE, value(&range.to_string()));
+        }
+        headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+        if self.status == StatusCode::RANGE_NOT_SATISFIABLE {
+            headers.insert(header::CONTENT_LENGTH, HeaderValue::from(0));
+            return Ok(response);
+        }
+        if let Some(length) = self.length {
+            headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+        }
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/octet-stream"),
+        );
+        headers.insert(header::ETAG, value(&entity_tag(digest)));
+        headers.insert("docker-content-digest", value(digest.as_str()));
+        Ok(response)
+    }
+
+    fn transfer(&self, reply: Reply, reopen: Reopen, digest: &Digest) -> Transfer {
+        let body = http::Response::from(reply.response).into_body();
+        match self.range {
+            Some(ContentRange::Part { first, last, total }) => {
+                let is_whole = first == 0 && total == Some(last + 1);
+                let promised = is_whole.then(|| digest.clone());
+                Transfer::new(body, reopen, first, Some(last + 1)).verified(promised)
+            }
+            _ => Transfer::new(body, reopen, 0, self.length).verified(Some(digest.clone())),
+        }
+    }
+}
+
+/// Of the header: a HEAD's answer has no body to measure.
+fn content_length(headers: &HeaderMap) -> Option<u64> {
+    let value = headers.get(header::CONTENT_LENGTH)?.to_str().ok()?;
+    value.parse().ok()
+}
+
+fn entity_tag(digest: &Digest) -> String {
+    format!("\"{digest}\"")
 }

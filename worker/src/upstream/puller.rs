@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::{
     BlobBody, BlobRequest, Error, Metrics, ReferrersPage, Settings, Source, TagsPage, Upstream,
-    clock::Clock, dialer::Dialer, exchange::Exchange, manifests::Manifests, wire::Wire,
+    blob, clock::Clock, dialer::Dialer, exchange::Exchange, listing, manifests::Manifests,
+    wire::Wire,
 };
 use crate::reference::{Digest, Reference, Repository};
 
@@ -79,35 +80,30 @@ impl Puller {
     pub(crate) async fn blob(
         &self,
         upstream: &Arc<Upstream>,
-        _request: BlobRequest<'_>,
+        request: BlobRequest<'_>,
     ) -> Result<http::Response<BlobBody>, Error> {
-        Err(not_found(upstream))
+        blob::open(&self.exchange, upstream, request).await
     }
 
     /// The page of tags that the client's `query` asks for (`n`, `last`).
     pub(crate) async fn tags(
         &self,
         upstream: &Arc<Upstream>,
-        _repository: &Repository,
-        _query: Option<&str>,
+        repository: &Repository,
+        query: Option<&str>,
     ) -> Result<TagsPage, Error> {
-        Err(not_found(upstream))
+        listing::tags(&self.exchange, upstream, repository, query).await
     }
 
     /// The page of referrers of `digest` that the client's `query` asks for.
     pub(crate) async fn referrers(
         &self,
         upstream: &Arc<Upstream>,
-        _repository: &Repository,
-        _digest: &Digest,
-        _query: Option<&str>,
+        repository: &Repository,
+        digest: &Digest,
+        query: Option<&str>,
     ) -> Result<ReferrersPage, Error> {
-        Err(not_found(upstream))
-    }
-}
-
-fn not_found(upstream: &Upstream) -> Error {
-    Error::NotFound {
-        upstream: upstream.name.clone(),
+        let way = (&*self.exchange, &self.manifests);
+        listing::referrers(way, upstream, repository, digest, query).await
     }
 }
