@@ -5,7 +5,6 @@ mod rows;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use humantime::format_rfc3339_seconds;
-use metahub_policy::{GpuMatch, MatchMode, OnNoMatch, Present};
 use serde::{Serialize, Serializer};
 
 /// An account: owns machine types and logins.
@@ -110,16 +109,8 @@ impl MachineType {
     /// A kind of linux host, with the defaults for all else.
     pub(crate) fn for_linux(user: String, name: String, features: Vec<String>) -> Self {
         let shape = metahub_policy::MachineType {
-            os: "linux".into(),
-            architecture: None,
-            variant: None,
-            os_version: None,
             features,
-            also_runs: Vec::new(),
-            gpu: GpuMatch::default(),
-            mode: MatchMode::default(),
-            on_no_match: OnNoMatch::default(),
-            present: Present::default(),
+            ..Default::default()
         };
         Self { user, name, shape }
     }

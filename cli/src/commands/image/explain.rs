@@ -1,9 +1,12 @@
 //! `metahubctl image explain`: what a machine type gets, and why.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use anyhow::{Context, ensure};
-use metahub_policy::{CpuTable, Entry, Facts, Host, Index, Platform, Rule, Selection, select};
+use metahub_policy::{CpuTable, Facts, Host, Index, Platform, Rule, select};
 use serde::Serialize;
 
 use super::source;
@@ -47,7 +50,8 @@ struct Reason {
 }
 
 pub(super) fn run(arguments: &Arguments, output: &mut Output<'_>) -> anyhow::Result<()> {
-    let explanation = arguments.explain()?;
+    let (explanation, warnings) = arguments.explain()?;
+    output.warn(&warnings)?;
     let text = table(&explanation.reasons);
     output.record(&explanation, &text)?;
     if explanation.kept.is_empty() {
@@ -57,7 +61,8 @@ pub(super) fn run(arguments: &Arguments, output: &mut Output<'_>) -> anyhow::Res
 }
 
 impl Arguments {
-    fn explain(&self) -> anyhow::Result<Explanation> {
+    /// The explanation, and what may be a mistake in the files.
+    fn explain(&self) -> anyhow::Result<(Explanation, Vec<String>)> {
         let files = [
             Some(&self.index),
             Some(&self.type_file),
@@ -73,31 +78,32 @@ impl Arguments {
         let machine_type = source::machine_type(&self.type_file)?;
         let rules = self.rules.as_deref().map(source::rules).transpose()?;
         let rules = rules.unwrap_or_default();
-        rules.iter().try_for_each(Rule::check)?;
-        let host = Host::new(machine_type, CpuTable::builtin())
+        let cpus = CpuTable::builtin();
+        // What a control plane would refuse is still explained.
+        let mut warnings = machine_type
+            .check(&cpus)
+            .unwrap_or_else(|error| vec![error.to_string()]);
+        let mistakes = rules.iter().filter_map(|rule| rule.check().err());
+        warnings.extend(mistakes.map(|error| error.to_string()));
+        let host = Host::new(machine_type, Arc::clone(&cpus))
             .with_context(|| format!("{} cannot be used", self.type_file.display()))?;
         let rules: Vec<_> = rules.iter().collect();
-        let facts = Facts {
-            rules: &rules,
-            pin: None,
-        };
-        Ok(Explanation::new(&index, &select(&host, &index, facts)))
+        Ok((Explanation::new(&host, &index, &rules), warnings))
     }
 }
 
 impl Explanation {
-    fn new(index: &Index, selection: &Selection) -> Self {
-        let reasons: Vec<_> = index
-            .entries
-            .iter()
-            .zip(&selection.verdicts)
-            .enumerate()
-            .map(|(place, (entry, verdict))| Reason {
+    fn new(host: &Host, index: &Index, rules: &[&Rule]) -> Self {
+        let cpus = CpuTable::builtin();
+        let selection = select(host, index, Facts { rules, pin: None });
+        let entries = index.entries.iter().zip(&selection.verdicts);
+        let reasons: Vec<_> = entries
+            .map(|(entry, verdict)| Reason {
                 digest: entry.digest.clone(),
                 platform: entry.platform.as_ref().map(platform).unwrap_or_default(),
-                requirements: requirements(entry),
-                kept: selection.kept.contains(&place),
-                reason: format!("{verdict:?}"),
+                requirements: entry.requirements(rules, &cpus),
+                kept: verdict.is_kept(),
+                reason: verdict.to_string(),
             })
             .collect();
         let kept = reasons.iter().filter(|reason| reason.kept);
@@ -106,11 +112,6 @@ impl Explanation {
             reasons,
         }
     }
-}
-
-fn requirements(entry: &Entry) -> Vec<String> {
-    let platform = entry.platform.as_ref();
-    platform.map_or_else(Vec::new, |platform| platform.features.clone())
 }
 
 /// For example `linux/arm/v7` or `windows/amd64 10.0.20348.1`.
@@ -141,5 +142,53 @@ impl Row for Reason {
             if self.kept { "yes" } else { "no" }.into(),
             self.reason.clone(),
         ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use serde_json::Value;
+
+    use super::*;
+    use crate::output::Format;
+
+    const CORPUS: &str = include_str!("../../../../policy/tests/corpus/cases.json");
+
+    /// What is printed for a case whose parts are written to files by `write`.
+    fn explained(case: &Value, write: fn(&Value) -> String) -> Value {
+        let dir = tempfile::tempdir().unwrap();
+        let file = |name: &str| {
+            let path = dir.path().join(name);
+            fs::write(&path, write(&case[name])).unwrap();
+            path
+        };
+        let arguments = Arguments {
+            index: file("index"),
+            type_file: file("machine_type"),
+            rules: case.get("rules").map(|_| file("rules")),
+        };
+        let (mut out, mut notes) = (Vec::new(), Vec::new());
+        run(
+            &arguments,
+            &mut Output::new(Format::Json, &mut out, &mut notes),
+        )
+        .unwrap();
+        serde_json::from_slice(&out).unwrap()
+    }
+
+    #[test]
+    fn every_case_of_the_corpus_is_explained_from_json_and_yaml() {
+        let corpus: Value = serde_json::from_str(CORPUS).unwrap();
+        for case in corpus["cases"].as_array().unwrap() {
+            let json = explained(case, Value::to_string);
+            let yaml = explained(case, |part| serde_saphyr::to_string(part).unwrap());
+
+            assert_eq!(json["kept"], case["expect"]["kept"], "{}", case["id"]);
+            assert_eq!(json, yaml, "{}", case["id"]);
+            let entries = case["index"]["manifests"].as_array().unwrap();
+            assert_eq!(json["reasons"].as_array().unwrap().len(), entries.len());
+        }
     }
 }
