@@ -1,4 +1,11 @@
 //! End-to-end tests: one binary, one module for each subject.
 
+mod logins;
+mod paths;
+mod policy_flow;
+mod selection;
+mod single_flight;
+mod weather;
+
 #[cfg(feature = "real-parts")]
 mod parts;

@@ -11,10 +11,7 @@ use clap::Parser as _;
 use metahub_control::{App, Config};
 use tempfile::TempDir;
 
-use crate::{
-    admin::Admin, port::free_addr, process::Process, program::ours, running::Running,
-    wait::eventually,
-};
+use crate::{admin::Admin, port::free_addr, process::Process, running::Running, wait::eventually};
 
 /// Where a control plane keeps its state, and where it serves: what stays when
 /// it is started again.
@@ -120,8 +117,7 @@ impl ControlProcess {
 
     /// Starts one where another has been, and waits until it answers.
     pub async fn start_at(place: Place) -> Self {
-        let program = ours("metahub-control");
-        let process = Process::start("metahub-control", &program, place.args(), place.dir.path());
+        let process = Process::start_ours("metahub-control", place.args(), place.dir.path());
         let mut control = Self { place, process };
         control.answers().await;
         control

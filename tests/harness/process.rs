@@ -14,6 +14,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::program::ours;
+
 /// How long a program may take to end after SIGTERM.
 const GRACE: Duration = Duration::from_secs(15);
 /// How many lines of a log are shown when a test fails.
@@ -27,6 +29,8 @@ pub struct Process {
     name: String,
     child: Child,
     log: PathBuf,
+    /// Whether it cleans up after itself when it is asked to end.
+    cleans_up: bool,
 }
 
 impl Process {
@@ -57,7 +61,19 @@ impl Process {
             name: name.into(),
             child,
             log,
+            cleans_up: true,
         }
+    }
+
+    /// Starts a program of this workspace: one that leaves nothing behind, so
+    /// that it can be killed when the test is over.
+    pub(crate) fn start_ours<I>(name: &str, args: I, dir: &Path) -> Self
+    where
+        I: IntoIterator<Item: AsRef<std::ffi::OsStr>>,
+    {
+        let mut process = Self::start(name, &ours(name), args, dir);
+        process.cleans_up = false;
+        process
     }
 
     /// The process id of the program, which leads its process group.
@@ -68,6 +84,26 @@ impl Process {
     /// Whether the program has not ended.
     pub fn is_running(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// Whether the program has a TCP connection from this port of its own, as
+    /// proc(5) tells.
+    pub fn has_port(&self, port: u16) -> bool {
+        let table = fs::read_to_string("/proc/net/tcp").unwrap_or_default();
+        let local = format!(":{port:04X}");
+        let mut rows = table
+            .lines()
+            .map(|row| row.split_whitespace().collect::<Vec<_>>());
+        let Some(row) = rows.find(|row| row.len() > 9 && row[1].ends_with(&local)) else {
+            return false;
+        };
+        let socket = PathBuf::from(format!("socket:[{}]", row[9]));
+        let files = fs::read_dir(format!("/proc/{}/fd", self.pid()));
+        files
+            .into_iter()
+            .flatten()
+            .flatten()
+            .any(|file| fs::read_link(file.path()).is_ok_and(|target| target == socket))
     }
 
     /// All that the program has written.
@@ -87,7 +123,7 @@ impl Process {
     }
 
     /// Sends SIGTERM and waits; kills what does not end by itself.
-    pub fn stop(&mut self) {
+    fn stop(&mut self) {
         if self.is_running() {
             self.terminate();
         }
@@ -125,7 +161,11 @@ impl Drop for Process {
         reason = "a failed test shows what its programs said"
     )]
     fn drop(&mut self) {
-        self.stop();
+        if self.cleans_up {
+            self.stop();
+        } else {
+            self.kill();
+        }
         if thread::panicking() {
             eprint!("{}", self.tail());
         }

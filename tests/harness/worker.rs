@@ -7,8 +7,7 @@ use metahub_worker::{App, Config};
 use tempfile::TempDir;
 
 use crate::{
-    control::Place, port::free_addr, process::Process, program::ours, running::Running,
-    wait::eventually,
+    control::Place, port::free_addr, process::Process, running::Running, wait::eventually,
 };
 
 /// A worker that serves inside the test until it is dropped.
@@ -116,6 +115,11 @@ impl WorkerProcess {
         self.registry
     }
 
+    /// Whether it has a connection from this port of its own.
+    pub fn has_port(&self, port: u16) -> bool {
+        self.process.has_port(port)
+    }
+
     /// Kills it.
     pub fn kill(&mut self) {
         self.process.kill();
@@ -142,9 +146,8 @@ impl WorkerProcess {
 }
 
 fn spawn(control: &Place, registry: SocketAddr, admin: SocketAddr, dir: &TempDir) -> Process {
-    let program = ours("metahub-worker");
     let args = args(control, registry, admin);
-    Process::start("metahub-worker", &program, args, dir.path())
+    Process::start_ours("metahub-worker", args, dir.path())
 }
 
 fn args(control: &Place, registry: SocketAddr, admin: SocketAddr) -> Vec<String> {

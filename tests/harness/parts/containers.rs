@@ -111,6 +111,12 @@ impl Containers {
         .await
     }
 
+    /// The digest that an image was pulled by, with podman.
+    pub async fn digest(&self, image: &str) -> String {
+        let args = ["image", "inspect", "--format={{.Digest}}", image];
+        self.run(&args).await.text().trim().to_owned()
+    }
+
     /// Copies an image over plain HTTP to the directory `name`, with skopeo.
     pub async fn copy(&self, image: &str, name: &str) -> Outcome {
         let from = format!("docker://{image}");

@@ -1,0 +1,36 @@
+//! Many pulls of an image that is not cached ask the upstream once.
+
+use http::Method;
+use metahub_cli::demo::image::REPOSITORY;
+use metahub_tests::{site::Site, wait::eventually};
+use tokio::task::JoinSet;
+
+const PULLS: usize = 200;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_hundred_parallel_pulls_ask_the_upstream_once_for_each_worker() {
+    let site = Site::start(2).await;
+    site.upstream.forget_requests();
+    site.upstream.hold(true);
+
+    let mut pulls = JoinSet::new();
+    for n in 0..PULLS {
+        let client = site.client(n % 2, &site.type1);
+        pulls.spawn(async move { client.digest(REPOSITORY, "latest").await });
+    }
+    eventually("both workers ask the upstream", async || {
+        site.upstream.requests().len() >= 2
+    })
+    .await;
+    site.upstream.hold(false);
+    let digests = pulls.join_all().await;
+
+    let broadwell = &site.bench.images[2].manifest.digest;
+    assert!(digests.iter().all(|digest| digest == broadwell));
+    let gets = |end: &str| site.upstream.count(&Method::GET, end);
+    assert_eq!(
+        gets("/manifests/latest") + gets(&site.bench.index.digest),
+        2
+    );
+    assert_eq!(gets(broadwell), 2);
+}
