@@ -149,7 +149,7 @@ impl Index {
     }
 
     /// The entries that are indexes themselves. They are not candidates: fetch
-    /// them, [`flatten`] them into the source, and parse the result, until
+    /// them, [`flatten()`] them into the source, and parse the result, until
     /// there are none or [`MAX_NESTING`] is reached.
     pub fn nested(&self) -> impl Iterator<Item = &Entry> {
         let entries = self.entries.iter();

@@ -396,3 +396,6 @@ const IMAGES: [&str; 4] = [
     "application/vnd.docker.distribution.manifest.v1+json",
     "application/vnd.docker.distribution.manifest.v1+prettyjws",
 ];
+
+#[cfg(test)]
+mod tests;

@@ -240,3 +240,6 @@ fn span(text: &str, part: &str) -> Range<usize> {
 fn offset(text: &str, part: &str) -> usize {
     crate::index::offset(text, part)
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::{Document, Entry, Index, InvalidIndex, entry, json};
+use super::{Document, Entry, Index, InvalidIndex, MAX_INDEX_BYTES, entry, json};
 
 /// The index `source` with each entry that is one of the indexes `children`
 /// (digest and bytes) replaced by that index's own entries, as they are
@@ -42,11 +42,14 @@ pub fn flatten(source: &[u8], children: &[(&str, &[u8])]) -> Result<Vec<u8>, Inv
         }
     }
     let text = document.top.text;
+    let size = text.len() + raw.iter().map(|entry| entry.len() + 1).sum::<usize>();
+    if size > 2 * MAX_INDEX_BYTES {
+        return Err(InvalidIndex::TooLarge { size });
+    }
     let start = json::offset(text, manifests);
     let end = start + manifests.len();
-    Ok([&text[..start], "[", &raw.join(","), "]", &text[end..]]
-        .concat()
-        .into_bytes())
+    let parts = [&text[..start], "[", &raw.join(","), "]", &text[end..]];
+    Ok(parts.concat().into_bytes())
 }
 
 struct Child<'a> {

@@ -3,7 +3,7 @@
 //! Everything borrows from one source text, so that what is kept of it can be
 //! copied byte by byte.
 
-use std::{collections::HashSet, fmt, marker::PhantomData, ops::Range};
+use std::{borrow::Cow, collections::HashSet, fmt, marker::PhantomData, ops::Range};
 
 use serde::{
     Deserialize, Deserializer,
@@ -60,7 +60,7 @@ impl<'a> Object<'a> {
             .map_err(InvalidIndex::Json)?;
         let text = text.trim();
         let object = Self { text, members };
-        object.refuse_twins(|key| key.to_owned())?;
+        object.refuse_twins(Cow::Borrowed)?;
         Ok(object)
     }
 
@@ -68,13 +68,16 @@ impl<'a> Object<'a> {
     /// most clients use, would take for one another or for a known one.
     pub(crate) fn read_strict(text: &'a str, known: &[&str]) -> Result<Self, InvalidIndex> {
         let object = Self::read(text)?;
-        object.refuse_twins(fold)?;
+        object.refuse_twins(|key| Cow::Owned(fold(key)))?;
         let strange = |key: &str| {
-            known
-                .iter()
-                .any(|known| *known != key && fold(known) == fold(key))
+            let folded = fold(key);
+            !known.contains(&key)
+                && known
+                    .iter()
+                    .any(|known| known.eq_ignore_ascii_case(&folded))
         };
-        match object.members.iter().find(|member| strange(&member.key)) {
+        let mut members = object.members.iter();
+        match members.find(|member| strange(&member.key)) {
             Some(member) => Err(InvalidIndex::AmbiguousKey {
                 key: shown(&member.key),
             }),
@@ -95,10 +98,13 @@ impl<'a> Object<'a> {
         start..value + member.value.len()
     }
 
-    fn refuse_twins(&self, spelling: impl Fn(&str) -> String) -> Result<(), InvalidIndex> {
+    fn refuse_twins<'k>(
+        &'k self,
+        spelling: impl Fn(&'k str) -> Cow<'k, str>,
+    ) -> Result<(), InvalidIndex> {
         let mut seen = HashSet::with_capacity(self.members.len());
-        let twin = |member: &&Member<'_>| !seen.insert(spelling(&member.key));
-        match self.members.iter().find(twin) {
+        let mut members = self.members.iter();
+        match members.find(|member| !seen.insert(spelling(&member.key))) {
             Some(member) => Err(InvalidIndex::AmbiguousKey {
                 key: shown(&member.key),
             }),

@@ -1,0 +1,224 @@
+//! Which platforms a type keeps entries of, and what is no candidate.
+
+use super::*;
+use crate::index::OCI_INDEX;
+
+fn windows(name: &str, os_version: &str) -> Entry {
+    let mut entry = entry(name, "windows/amd64", &[]);
+    entry.platform.as_mut().unwrap().os_version = os_version.into();
+    entry
+}
+
+fn arm(variant: Option<&str>) -> MachineType {
+    MachineType {
+        architecture: Some("arm".into()),
+        variant: variant.map(str::to_owned),
+        ..kind(&[])
+    }
+}
+
+#[test]
+fn clients_tell_windows_entries_apart_by_version() {
+    let entries = [
+        windows("2019", "10.0.17763.1"),
+        windows("2022", "10.0.20348.1"),
+    ];
+    let host = |os_version: Option<&str>| MachineType {
+        os: "windows".into(),
+        architecture: Some("amd64".into()),
+        os_version: os_version.map(str::to_owned),
+        ..kind(&[])
+    };
+    let kept = |os_version| kept_of(host(os_version), &entries, Facts::default());
+
+    assert_eq!(kept(None), ["2019", "2022"]);
+    assert_eq!(kept(Some("10.0.20348.2031")), ["2022"]);
+    assert_eq!(kept(Some("10.0.20348")), ["2022"]);
+    assert!(kept(Some("10.0.26100.1")).is_empty());
+}
+
+#[test]
+fn clients_tell_entries_apart_by_plain_os_features() {
+    let mut plain = amd64("plain", &["cpu:zen2"]);
+    plain.platform.as_mut().unwrap().os_features = vec!["x".into(), "net:efa".into()];
+    let entries = [amd64("none", &["cpu:zen3"]), plain];
+
+    assert_eq!(kept(&["cpu:zen3", "net:efa"], &entries), ["none", "plain"]);
+}
+
+#[test]
+fn a_32_bit_arm_type_keeps_the_nearest_variant_that_fits() {
+    let entries = ["v5", "v6", "v7"].map(|v| entry(v, &format!("linux/arm/{v}"), &[]));
+    let kept = |variant| kept_of(arm(variant), &entries, Facts::default());
+
+    assert_eq!(kept(Some("v7")), ["v7"]);
+    assert_eq!(kept(Some("v6")), ["v6"]);
+    assert_eq!(kept(Some("8")), ["v7"]);
+    assert_eq!(kept(None), ["v5", "v6", "v7"]);
+    assert_eq!(
+        kept_of(arm(Some("v7")), &entries[..2], Facts::default()),
+        ["v6"]
+    );
+    assert!(kept_of(arm(Some("v5")), &entries[1..], Facts::default()).is_empty());
+}
+
+#[test]
+fn a_32_bit_arm_type_passes_over_a_nearer_variant_that_does_not_fit() {
+    let entries = [
+        entry("v6", "linux/arm/v6", &[]),
+        entry("v7", "linux/arm/v7", &["net:efa"]),
+    ];
+
+    assert_eq!(kept_of(arm(Some("v7")), &entries, Facts::default()), ["v6"]);
+}
+
+#[test]
+fn an_arm_entry_without_variant_is_a_v7_one_as_clients_say() {
+    let entries = [entry("bare", "linux/arm", &[])];
+
+    assert_eq!(
+        kept_of(arm(Some("v7")), &entries, Facts::default()),
+        ["bare"]
+    );
+    assert!(kept_of(arm(Some("v6")), &entries, Facts::default()).is_empty());
+}
+
+#[test]
+fn a_given_architecture_counts_and_not_the_cpus() {
+    let zen3_386 = MachineType {
+        architecture: Some("386".into()),
+        ..kind(&["cpu:zen3"])
+    };
+    let entries = [amd64("amd64", &[]), entry("386", "linux/386", &["avx2"])];
+
+    assert_eq!(kept_of(zen3_386, &entries, Facts::default()), ["386"]);
+}
+
+#[test]
+fn a_type_with_cpus_of_two_architectures_keeps_the_best_of_each() {
+    let entries = [
+        amd64("zen2", &["cpu:zen2"]),
+        amd64("generic", &[]),
+        arm64("n1", &["cpu:neoverse_n1"]),
+        entry("s390x", "linux/s390x", &[]),
+    ];
+
+    assert_eq!(
+        kept(&["cpu:zen3", "cpu:graviton3"], &entries),
+        ["zen2", "n1"]
+    );
+}
+
+#[test]
+fn other_words_for_a_platform_mean_the_same() {
+    let entries = [entry("it", "Linux/x86_64", &[])];
+
+    assert_eq!(kept(&["cpu:zen3"], &entries), ["it"]);
+}
+
+#[test]
+fn an_entry_without_platform_is_kept_only_when_nothing_else_fits() {
+    let bare = entry("bare", "", &[]);
+
+    assert_eq!(
+        kept(&["cpu:zen3"], &[bare.clone(), amd64("amd64", &[])]),
+        ["amd64"]
+    );
+    assert_eq!(
+        kept(&["cpu:zen3"], &[bare.clone(), arm64("arm64", &[])]),
+        ["bare"]
+    );
+    assert_eq!(
+        kept(&["cpu:zen3"], &[bare, amd64("zen4", &["cpu:zen4"])]),
+        ["bare"]
+    );
+}
+
+#[test]
+fn entries_without_platform_are_chosen_among_by_their_annotations() {
+    let with = |name, features| annotated(entry(name, "", &[]), "io.metahub.features", features);
+    let entries = [
+        with("zen4", "cpu:zen4"),
+        with("zen2", "cpu:zen2"),
+        entry("bare", "", &[]),
+    ];
+
+    assert_eq!(kept(&["cpu:zen3"], &entries), ["zen2"]);
+    assert_eq!(kept(&["cpu:haswell"], &entries), ["bare"]);
+    assert!(kept(&["cpu:haswell"], &entries[..2]).is_empty());
+}
+
+#[test]
+fn artifacts_nested_indexes_and_other_media_are_no_candidates() {
+    let artifact = Entry {
+        artifact_type: Some("application/spdx+json".into()),
+        ..amd64("artifact", &[])
+    };
+    let typed = |name, media_type: &str| Entry {
+        media_type: media_type.into(),
+        ..amd64(name, &[])
+    };
+    let entries = [
+        artifact,
+        typed("nested", OCI_INDEX),
+        typed("other", "application/vnd.example+json"),
+        entry("unknown", "unknown/unknown", &[]),
+    ];
+
+    assert!(kept(&[], &entries).is_empty());
+    assert!(kept(&["cpu:zen3"], &entries).is_empty());
+}
+
+#[test]
+fn attestations_follow_the_entry_that_they_name() {
+    let attestation = |name, of| {
+        annotated(
+            entry(name, "unknown/unknown", &[]),
+            "vnd.docker.reference.digest",
+            of,
+        )
+    };
+    let by_subject = Entry {
+        subject: Some("zen3".into()),
+        artifact_type: Some("application/vnd.in-toto+json".into()),
+        ..entry("subject", "", &[])
+    };
+    let entries = [
+        attestation("of-zen3", "zen3"),
+        attestation("of-zen2", "zen2"),
+        amd64("zen2", &["cpu:zen2"]),
+        amd64("zen3", &["cpu:zen3"]),
+        by_subject,
+        attestation("orphan", "gone"),
+    ];
+
+    assert_eq!(
+        kept(&["cpu:zen3"], &entries),
+        ["of-zen3", "zen3", "subject"]
+    );
+}
+
+#[test]
+fn an_attestation_of_nothing_kept_does_not_make_an_answer() {
+    let attestation = entry("att", "unknown/unknown", &[]);
+    let entries = [
+        annotated(attestation, "vnd.docker.reference.digest", "zen4"),
+        amd64("zen4", &["cpu:zen4"]),
+    ];
+
+    assert!(kept(&["cpu:zen3"], &entries).is_empty());
+}
+
+#[test]
+fn an_image_that_is_listed_for_other_platforms_too_is_kept_whole() {
+    let entries = [
+        entry("it", "linux/arm/v6", &[]),
+        entry("it", "linux/arm/v7", &[]),
+    ];
+
+    let selection = selection(arm(Some("v7")), &entries, Facts::default());
+
+    assert_eq!(selection.kept, [0, 1]);
+    assert_eq!(selection.single_image(), Some(1));
+    assert_eq!(selection.kept_digests(&index(&entries)), ["it"]);
+}
