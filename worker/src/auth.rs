@@ -44,7 +44,7 @@ pub(crate) fn authenticate<'a>(
     headers: &HeaderMap,
 ) -> Result<Caller<'a>, Refused> {
     let mut given = headers.get_all(AUTHORIZATION).iter();
-    let credentials = match (given.next(), given.next()) {
+    let mut credentials = match (given.next(), given.next()) {
         (None, _) => return Err(Refused::NotLoggedIn),
         (Some(value), None) => basic(value).ok_or(Refused::Wrong)?,
         (Some(_), Some(_)) => return Err(Refused::Wrong),
@@ -53,7 +53,8 @@ pub(crate) fn authenticate<'a>(
     if credentials == ":" {
         return Err(Refused::NotLoggedIn);
     }
-    let (name, secret) = credentials.split_once(':').ok_or(Refused::Wrong)?;
+    let colon = credentials.find(':').ok_or(Refused::Wrong)?;
+    let (name, secret) = (&credentials[..colon], &credentials[colon + 1..]);
     // Selectors that a host adds after `+` belong here: cut them off `name`,
     // look the rest up, and make a host of the login's type and the selectors.
     let login = snapshot.login(name).ok_or(Refused::Wrong)?;
@@ -61,8 +62,11 @@ pub(crate) fn authenticate<'a>(
     if !bool::from(presented.as_ref().ct_eq(&login.secret_sha256)) {
         return Err(Refused::Wrong);
     }
-    let name = name.to_owned();
-    Ok(Caller { name, login })
+    credentials.truncate(colon);
+    Ok(Caller {
+        name: credentials,
+        login,
+    })
 }
 
 fn basic(value: &HeaderValue) -> Option<String> {

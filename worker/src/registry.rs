@@ -13,7 +13,7 @@ use std::{
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Response, header::CACHE_CONTROL, request::Parts,
 };
-use tracing::{Instrument as _, debug};
+use tracing::{Instrument as _, debug, field};
 
 use self::{answers::Answers, error::Error, names::Target, path::InvalidPath};
 use crate::{
@@ -21,7 +21,7 @@ use crate::{
     metrics::{Cached, Endpoint, Metrics},
     snapshot::{Current, Kind, Snapshot},
     telemetry,
-    upstream::Puller,
+    upstream::{Puller, Source},
 };
 
 mod accept;
@@ -76,7 +76,9 @@ struct Notes {
     /// The time spent waiting for upstreams.
     waited: Duration,
     login: Option<String>,
-    machine_type: Option<String>,
+    kind: Option<Arc<Kind>>,
+    /// The index that the answer was chosen from.
+    chosen_from: Option<Arc<Source>>,
 }
 
 impl Registry {
@@ -127,14 +129,12 @@ impl Registry {
         debug!(
             parent: &span,
             login = notes.login,
-            machine_type = notes.machine_type,
-            method = %request.method,
-            path = request.uri.path(),
-            status,
-            digest = ?response.headers().get(served::CONTENT_DIGEST),
+            machine_type = notes.kind.map(|kind| field::display(kind.name.clone())),
+            digest = response.headers().get(served::CONTENT_DIGEST).map(field::debug),
+            source_digest = notes.chosen_from.map(|it| field::display(it.digest.clone())),
             cached = ?notes.cached,
             added_us = added.as_micros(),
-            "answered",
+            "answered {status}",
         );
         response
     }
@@ -150,7 +150,7 @@ impl Registry {
         let caller = auth::authenticate(&snapshot, &request.headers);
         let caller = caller.map_err(Error::Unauthorized)?;
         notes.login = Some(caller.name);
-        notes.machine_type = Some(caller.login.kind.name.clone());
+        notes.kind = Some(caller.login.kind.clone());
         if !matches!(request.method, Method::GET | Method::HEAD) {
             return Err(Error::Write);
         }
@@ -221,3 +221,6 @@ fn namespace(query: Option<&str>) -> Option<Cow<'_, str>> {
         .find(|(key, _)| key == "ns")
         .map(|(_, host)| host)
 }
+
+#[cfg(test)]
+mod tests;

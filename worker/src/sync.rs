@@ -66,13 +66,13 @@ pub(crate) struct Sync {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 enum Lost {
-    #[error("cannot read the worker token: {0}")]
-    Token(#[source] std::io::Error),
+    #[error("cannot read the worker token {}: {}", .0.display(), .1)]
+    Token(PathBuf, #[source] std::io::Error),
     #[error("the worker token is not one line of text")]
     BadToken,
     #[error("cannot read the host's DNS settings: {0}")]
     Dns(#[from] hickory_resolver::net::NetError),
-    #[error("cannot connect: {0:?}")]
+    #[error("cannot connect{}", causes(.0))]
     Connect(#[from] tonic::transport::Error),
     #[error("{:?}: {}", .0.code(), .0.message())]
     Status(#[from] Status),
@@ -103,7 +103,7 @@ impl Sync {
             let delay = self.backoff.next_delay(fastrand::f64());
             match lost {
                 Lost::Closed => info!(?delay, "the control plane closed the stream"),
-                lost => warn!(reason = %lost, ?delay, "lost the control plane: {lost}"),
+                lost => warn!(?delay, "lost the control plane: {lost}"),
             }
             shutdown.run_until_cancelled(sleep(delay)).await;
         }
@@ -143,8 +143,10 @@ impl Sync {
         &self,
         said: mpsc::Receiver<WorkerMessage>,
     ) -> Result<Streaming<ControlMessage>, Lost> {
-        let token = tokio::fs::read_to_string(&self.introduction.token_file).await;
-        let bearer = format!("Bearer {}", token.map_err(Lost::Token)?.trim());
+        let file = &self.introduction.token_file;
+        let token = tokio::fs::read_to_string(file).await;
+        let token = token.map_err(|error| Lost::Token(file.clone(), error))?;
+        let bearer = format!("Bearer {}", token.trim());
         let mut bearer = MetadataValue::try_from(bearer).map_err(|_| Lost::BadToken)?;
         bearer.set_sensitive(true);
 
@@ -188,4 +190,15 @@ impl Sync {
             warn!("the control plane does not listen; left something unsaid");
         }
     }
+}
+
+/// What is behind an error whose own text says little.
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = String::new();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
 }

@@ -43,6 +43,7 @@ impl Registry {
             Reference::Digest(_) => source.clone(),
             Reference::Tag(tag) => match source.index()? {
                 Some(index) => {
+                    notes.chosen_from = Some(source.clone());
                     let choice = Choice {
                         asked,
                         target,

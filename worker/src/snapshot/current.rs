@@ -53,6 +53,12 @@ impl Current {
         self.snapshot.store(Some(snapshot));
     }
 
+    /// Takes the snapshot away, as if there had been none.
+    #[cfg(test)]
+    pub(crate) fn retract(&self) {
+        self.snapshot.store(None);
+    }
+
     /// Notes that the control plane is alive.
     pub(crate) fn heard(&self) {
         let now = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
