@@ -201,7 +201,8 @@ pub struct DeleteLoginResponse {}
 /// Asks to create or replace an upstream.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct PutUpstreamRequest {
-    /// The upstream.
+    /// The upstream. With a username and no password it keeps the password that
+    /// it has, as long as its username and URL stay.
     #[prost(message, optional, tag = "1")]
     pub upstream: ::core::option::Option<super::super::policy::v1::Upstream>,
 }
@@ -777,7 +778,8 @@ pub mod admin_service_client {
                 .insert(GrpcMethod::new("metahub.admin.v1.AdminService", "DeleteLogin"));
             self.inner.unary(req, path, codec).await
         }
-        /// Creates or replaces an upstream.
+        /// Creates or replaces an upstream. One that becomes the default takes that
+        /// from the one before.
         pub async fn put_upstream(
             &mut self,
             request: impl tonic::IntoRequest<super::PutUpstreamRequest>,
@@ -829,7 +831,7 @@ pub mod admin_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
-        /// Deletes an upstream.
+        /// Deletes an upstream. FAILED_PRECONDITION while it is the default.
         pub async fn delete_upstream(
             &mut self,
             request: impl tonic::IntoRequest<super::DeleteUpstreamRequest>,
@@ -1050,7 +1052,7 @@ pub mod admin_service_client {
                 .insert(GrpcMethod::new("metahub.admin.v1.AdminService", "ListCpus"));
             self.inner.unary(req, path, codec).await
         }
-        /// Deletes an added CPU name.
+        /// Deletes an added CPU name. FAILED_PRECONDITION while another builds on it.
         pub async fn delete_cpu(
             &mut self,
             request: impl tonic::IntoRequest<super::DeleteCpuRequest>,
@@ -1253,7 +1255,8 @@ pub mod admin_service_server {
             tonic::Response<super::DeleteLoginResponse>,
             tonic::Status,
         >;
-        /// Creates or replaces an upstream.
+        /// Creates or replaces an upstream. One that becomes the default takes that
+        /// from the one before.
         async fn put_upstream(
             &self,
             request: tonic::Request<super::PutUpstreamRequest>,
@@ -1269,7 +1272,7 @@ pub mod admin_service_server {
             tonic::Response<super::ListUpstreamsResponse>,
             tonic::Status,
         >;
-        /// Deletes an upstream.
+        /// Deletes an upstream. FAILED_PRECONDITION while it is the default.
         async fn delete_upstream(
             &self,
             request: tonic::Request<super::DeleteUpstreamRequest>,
@@ -1332,7 +1335,7 @@ pub mod admin_service_server {
             tonic::Response<super::ListCpusResponse>,
             tonic::Status,
         >;
-        /// Deletes an added CPU name.
+        /// Deletes an added CPU name. FAILED_PRECONDITION while another builds on it.
         async fn delete_cpu(
             &self,
             request: tonic::Request<super::DeleteCpuRequest>,

@@ -654,7 +654,8 @@ pub mod policy_service_client {
             self.inner.streaming(req, path, codec).await
         }
         /// Stores how to make a trimmed index again, and pushes it to all workers.
-        /// Returns once it is durable.
+        /// Returns once it is durable. Recording a known one again counts as a use
+        /// and is cheap.
         pub async fn record_recipe(
             &mut self,
             request: impl tonic::IntoRequest<super::RecordRecipeRequest>,
@@ -737,7 +738,8 @@ pub mod policy_service_server {
             request: tonic::Request<tonic::Streaming<super::WorkerMessage>>,
         ) -> std::result::Result<tonic::Response<Self::FollowStream>, tonic::Status>;
         /// Stores how to make a trimmed index again, and pushes it to all workers.
-        /// Returns once it is durable.
+        /// Returns once it is durable. Recording a known one again counts as a use
+        /// and is cheap.
         async fn record_recipe(
             &self,
             request: tonic::Request<super::RecordRecipeRequest>,
