@@ -68,12 +68,12 @@ impl fmt::Display for Config {
         let token = |brought: bool| if brought { "*** (own)" } else { "***" };
         write!(
             f,
-            "grpc_addr={} store={} insecure={} recipe_retention={} drain_timeout={} admin_token={} worker_token={}",
+            "grpc_addr={} store={} insecure={} recipe_retention={:?} drain_timeout={:?} admin_token={} worker_token={}",
             self.grpc_addr,
             self.store_location(),
             self.insecure,
-            humantime::format_duration(self.recipe_retention),
-            humantime::format_duration(self.drain_timeout),
+            self.recipe_retention,
+            self.drain_timeout,
             token(self.admin_token_file.is_some()),
             token(self.worker_token_file.is_some()),
         )

@@ -11,6 +11,7 @@ mod error;
 mod feed;
 mod fleet;
 mod grpc;
+mod logs;
 mod names;
 mod policy;
 mod records;
@@ -24,5 +25,6 @@ pub use self::catalog::{
 };
 pub use self::config::Config;
 pub use self::error::{Error, Result};
+pub use self::logs::start_logs;
 pub use self::records::Secret;
 pub use self::store::{Revision, StoreError, StoreLocation};

@@ -11,13 +11,7 @@ use tracing::info;
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let config = Config::parse();
-    let logs = tracing_subscriber::fmt()
-        .with_env_filter(&config.log)
-        .with_writer(std::io::stderr);
-    match config.log_json {
-        true => logs.json().init(),
-        false => logs.init(),
-    }
+    metahub_control::start_logs(&config)?;
     info!("starting with {config}");
     let app = App::bind(config).await?;
     if let Some(token) = app.new_admin_token() {

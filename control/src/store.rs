@@ -182,18 +182,16 @@ impl Store {
     ///
     /// Runs to its end also when the caller no longer waits.
     pub(crate) async fn commit(&self, expected: u64, batch: Batch) -> Result<Revision, StoreError> {
-        self.blocking(move |engine| {
-            let revision = engine.sqlite.commit(expected, &batch)?;
-            if let Some(watcher) = &engine.watcher {
-                // A watcher that is gone misses nothing.
-                let _ = watcher.blocking_send(Commit {
-                    revision,
-                    changes: batch.changes.into(),
-                });
-            }
-            Ok(revision)
-        })
-        .await
+        self.blocking(move |engine| engine.commit(expected, batch))
+            .await
+    }
+
+    /// What another control plane would do between two steps of this one.
+    #[cfg(test)]
+    pub(crate) fn commit_on_another_thread(&self, expected: u64, batch: Batch) {
+        let engine = self.engine.clone();
+        let other = std::thread::spawn(move || lock(&engine).commit(expected, batch));
+        other.join().unwrap().unwrap();
     }
 
     async fn blocking<T: Send + 'static>(
@@ -204,6 +202,20 @@ impl Store {
         spawn_blocking(move || work(&mut lock(&engine)))
             .await
             .map_err(|_| StoreError::Closed)?
+    }
+}
+
+impl Engine {
+    fn commit(&mut self, expected: u64, batch: Batch) -> Result<Revision, StoreError> {
+        let revision = self.sqlite.commit(expected, &batch)?;
+        if let Some(watcher) = &self.watcher {
+            // A watcher that is gone misses nothing.
+            let _ = watcher.blocking_send(Commit {
+                revision,
+                changes: batch.changes.into(),
+            });
+        }
+        Ok(revision)
     }
 }
 

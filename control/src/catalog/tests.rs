@@ -1,6 +1,6 @@
 //! What changes of the policy promise. No network.
 
-use metahub_policy::Rule;
+use metahub_policy::{Cpu, Rule};
 
 use super::*;
 use crate::{
@@ -359,6 +359,69 @@ async fn writers_at_once_all_get_their_turn() {
 
     assert_eq!(catalog.revision().number, before + 50);
     assert_eq!(catalog.policy().count(Kind::User), 50);
+}
+
+#[tokio::test]
+async fn a_change_is_planned_again_when_another_control_plane_was_faster() {
+    let catalog = Catalog::in_memory().await;
+    let other = |name: &str| User {
+        name: name.into(),
+        password_hash: None,
+    };
+    let mut plans = 0;
+
+    let actor = admin();
+    let planned = catalog.edit(&actor, "test.race", |edit| {
+        plans += 1;
+        if plans == 1 {
+            let mut faster = Edit::new(catalog.policy());
+            faster.put(other("faster"));
+            let batch = Batch {
+                actor: "other".into(),
+                action: "test.race",
+                changes: faster.into_changes(),
+            };
+            let expected = catalog.revision().number;
+            catalog.store.commit_on_another_thread(expected, batch);
+        }
+        edit.put(other("slower"));
+        Ok(edit.find::<User>(&Key::user("faster")).is_some())
+    });
+    let saw_the_faster = planned.await.unwrap();
+
+    assert!(saw_the_faster);
+    assert_eq!(plans, 2);
+    assert_eq!(catalog.policy().count(Kind::User), 2);
+}
+
+#[tokio::test]
+async fn a_cpu_name_is_known_to_types_and_stays_while_another_builds_on_it() {
+    let catalog = catalog().await;
+    let cpu = |name: &str, parent: &str| Cpu {
+        name: name.into(),
+        parents: vec![parent.into()],
+        features: vec![],
+        aliases: vec![],
+    };
+    let orphan = catalog.put_cpu(&admin(), cpu("lake2", "lake1")).await;
+    assert!(matches!(orphan, Err(Error::InvalidField { .. })));
+    for (name, parent) in [("lake1", "skylake"), ("lake2", "lake1")] {
+        catalog.put_cpu(&admin(), cpu(name, parent)).await.unwrap();
+    }
+
+    let mut known = machine_type("qnib", "type1");
+    known.spec.features = vec!["cpu:lake2".into()];
+    let mut unknown = machine_type("qnib", "type1");
+    unknown.spec.features = vec!["cpu:lake3".into()];
+    let known = catalog.update_type(&admin(), known).await.unwrap();
+    let unknown = catalog.update_type(&admin(), unknown).await.unwrap();
+    let needed = catalog.delete_cpu(&admin(), "lake1").await;
+    let free = catalog.delete_cpu(&admin(), "lake2").await;
+
+    assert_eq!(known.warnings, [""; 0]);
+    assert_eq!(unknown.warnings.len(), 1);
+    assert!(matches!(needed, Err(Error::Blocked { .. })));
+    assert!(free.is_ok());
 }
 
 #[tokio::test]

@@ -12,14 +12,15 @@ use tonic::Code;
 
 use crate::plane::{Plane, in_time};
 
-/// A state of about `mib` MiB: types with long features.
-fn declaration(types: usize, feature_bytes: usize) -> Declaration {
+/// So many types, each with so many features of 100 bytes.
+fn declaration(types: usize, features: usize) -> Declaration {
+    let feature = |i| format!("site:{i:0>95}");
     let types: Vec<_> = (0..types)
         .map(|i| {
             serde_json::json!({
                 "name": format!("type{i}"),
                 "secret": "s",
-                "features": [format!("site:{}", "x".repeat(feature_bytes))],
+                "features": (0..features).map(feature).collect::<Vec<_>>(),
             })
         })
         .collect();
@@ -95,7 +96,7 @@ async fn a_worker_of_another_history_gets_everything() {
 #[tokio::test]
 async fn a_large_state_comes_whole_in_chunks_of_at_most_one_mib() {
     let plane = Plane::start().await;
-    let applied = plane.catalog.apply(declaration(3_000, 1_000)).await;
+    let applied = plane.catalog.apply(declaration(3_000, 10)).await;
     applied.unwrap();
 
     let snapshot = plane.follow("w1", None).await.snapshot().await;
@@ -111,7 +112,7 @@ async fn a_change_larger_than_one_mib_comes_as_a_snapshot() {
     let mut follower = plane.follow("w1", None).await;
     follower.snapshot().await;
 
-    let applied = plane.catalog.apply(declaration(2_000, 1_000)).await;
+    let applied = plane.catalog.apply(declaration(2_000, 10)).await;
     applied.unwrap();
 
     let snapshot = follower.snapshot().await;
@@ -124,10 +125,10 @@ async fn a_slow_worker_gets_the_newest_state_and_not_each_one_between() {
     let mut follower = plane.follow("w1", None).await;
     follower.snapshot().await;
 
-    // Each is larger than what a connection buffers for one that does not read.
-    let commits = 20;
+    // Each is as large as what a stream buffers for one that does not read.
+    let commits = 40;
     for i in 1..=commits {
-        let applied = plane.catalog.apply(declaration(i, 200_000)).await;
+        let applied = plane.catalog.apply(declaration(20, 100 + i)).await;
         applied.unwrap();
     }
 
