@@ -27,6 +27,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long it may take to answer.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// What an answer may weigh: the control plane sends no larger list.
+const LARGEST_ANSWER: usize = 64 << 20;
+
 /// A connection with an admin token.
 #[derive(Clone)]
 pub(crate) struct Client {
@@ -66,7 +69,8 @@ impl Client {
                 source: error.into(),
             })?;
         Ok(Self {
-            rpc: AdminServiceClient::with_interceptor(channel, Bearer(bearer)),
+            rpc: AdminServiceClient::with_interceptor(channel, Bearer(bearer))
+                .max_decoding_message_size(LARGEST_ANSWER),
             url: url.clone(),
         })
     }
