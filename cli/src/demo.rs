@@ -117,7 +117,8 @@ impl Demo {
     pub(crate) async fn pull_all(&self) -> anyhow::Result<Vec<Pull>> {
         let mut pulls = Vec::new();
         for (turn, host) in self.turns() {
-            let worker = (turn + turn / self.hosts.len()) % self.workers.len();
+            let (place, round) = (turn % self.hosts.len(), turn / self.hosts.len());
+            let worker = (place + round) % self.workers.len();
             let url = format!("http://{}", self.workers[worker]);
             let client = Client::new(url, &host.login.name, &host.login.secret)?;
             let pulled = client
@@ -161,7 +162,7 @@ impl Demo {
 /// Creates the upstream, the user and the machine types.
 async fn set_up(admin: &Admin, upstream: &Registry) -> anyhow::Result<Vec<Host>> {
     let upstream = Upstream {
-        name: "demo".into(),
+        name: "demo.example".into(),
         url: upstream.url(),
         default: true,
         username: String::new(),
@@ -212,7 +213,24 @@ impl Row for Pull {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
+
+    #[tokio::test]
+    async fn every_host_gets_its_variant_from_every_worker() {
+        let demo = Demo::start(CancellationToken::new()).await.unwrap();
+
+        let pulls = demo.pull_all().await.unwrap();
+
+        verify(&pulls).unwrap();
+        let pairs: BTreeSet<_> = pulls
+            .iter()
+            .map(|pull| (pull.machine_type, &pull.worker))
+            .collect();
+        assert_eq!(pairs.len(), HOSTS.len() * WORKERS);
+        demo.stop().await.unwrap();
+    }
 
     fn pull(variant: &str) -> Pull {
         Pull {

@@ -1,0 +1,6 @@
+//! metahubctl as a program: what it prints, and what it exits with.
+
+mod demo;
+mod exit_codes;
+mod process;
+mod up;
