@@ -40,6 +40,9 @@ const ACCEPT_AGAIN: Duration = Duration::from_millis(50);
 const MAX_STREAMS: u32 = 128;
 /// How many bytes of headers an HTTP/2 request may have.
 const MAX_HEADERS: u32 = 32 << 10;
+/// How many bytes an HTTP/1.1 request's head may have, and how many bytes of
+/// an answer wait to be written.
+const MAX_BUFFER: usize = 128 << 10;
 /// How often an HTTP/2 client is asked whether it is there.
 const PING: Duration = Duration::from_secs(20);
 
@@ -164,6 +167,7 @@ fn builder(limits: Limits) -> Builder<TokioExecutor> {
     builder
         .http1()
         .timer(TokioTimer::new())
+        .max_buf_size(MAX_BUFFER)
         .header_read_timeout(limits.header_timeout);
     builder
         .http2()

@@ -137,9 +137,15 @@ impl Injector for Carrier<&mut HeaderMap> {
 
 #[cfg(test)]
 mod tests {
-    use http::Request;
+    use bytes::Bytes;
+    use http::{Request, Response};
+    use http_body_util::{BodyExt as _, Empty};
+    use hyper::body::Incoming;
+    use tokio::{net::TcpListener, sync::mpsc};
+    use tokio_util::sync::CancellationToken;
 
     use super::*;
+    use crate::server::{Limits, serve};
 
     const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
@@ -157,6 +163,58 @@ mod tests {
         let told = headers["traceparent"].to_str().unwrap();
         assert_eq!(told[..35], PARENT[..35], "another trace");
         assert_ne!(told[36..52], PARENT[36..52], "the client's own span");
+    }
+
+    /// A collector that answers as gRPC does, and passes on what it is sent.
+    async fn collector(
+        sent: mpsc::Sender<(String, Bytes)>,
+        shutdown: CancellationToken,
+    ) -> anyhow::Result<Url> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let url = format!("http://{}", listener.local_addr()?).parse()?;
+        let answer = move |request: Request<Incoming>| {
+            let sent = sent.clone();
+            async move {
+                let path = request.uri().path().to_owned();
+                let body = request.into_body().collect().await.expect("a whole body");
+                sent.send((path, body.to_bytes())).await.ok();
+                let mut response = Response::new(Empty::<Bytes>::new());
+                let headers = response.headers_mut();
+                headers.insert("grpc-status", HeaderValue::from_static("0"));
+                headers.insert("content-type", HeaderValue::from_static("application/grpc"));
+                response
+            }
+        };
+        let limits = Limits {
+            connections: 1,
+            header_timeout: crate::CONNECT_TIMEOUT,
+            drain_timeout: std::time::Duration::ZERO,
+        };
+        tokio::spawn(serve(listener, limits, answer, shutdown));
+        Ok(url)
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_collector_is_sent_the_spans_of_requests() {
+        let shutdown = CancellationToken::new();
+        let _guard = shutdown.clone().drop_guard();
+        let (send, mut sent) = mpsc::channel(1);
+        let spans = provider(&collector(send, shutdown).await.unwrap()).unwrap();
+        let (parts, ()) = Request::get("/v2/").body(()).unwrap().into_parts();
+
+        let layer = tracing_opentelemetry::layer().with_tracer(spans.tracer(SERVICE));
+        let subscriber = Registry::default().with(layer);
+        tracing::subscriber::with_default(subscriber, || drop(request_span(&parts)));
+        tokio::task::block_in_place(|| Telemetry(Some(spans)).flush()).unwrap();
+
+        let (path, body) = sent.recv().await.unwrap();
+        assert_eq!(
+            path,
+            "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
+        );
+        for part in [SERVICE.as_bytes(), b"http.request.method"] {
+            assert!(body.windows(part.len()).any(|at| at == part));
+        }
     }
 
     #[test]
