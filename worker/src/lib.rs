@@ -21,10 +21,6 @@ mod config;
 mod convert;
 mod dns;
 mod metrics;
-#[allow(
-    dead_code,
-    reason = "used by the way to the upstreams, which is being built"
-)]
 mod reference;
 mod registry;
 mod server;
