@@ -25,6 +25,10 @@ mod reach;
 mod settings;
 mod shelf;
 mod source;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
 mod tokens;
 mod trust;
 mod weather;
@@ -135,43 +139,4 @@ fn canonical(mut url: Url) -> Url {
         let _ = url.set_host(Some("registry-1.docker.io"));
     }
     url
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn upstream(url: &str, password: Option<&str>) -> Upstream {
-        let credential = password.map(|password| Credential {
-            username: "robot".into(),
-            password: password.into(),
-        });
-        Upstream::new("hub", url.parse().unwrap(), credential, true)
-    }
-
-    #[test]
-    fn another_credential_or_address_is_another_site() {
-        let one = upstream("https://a.example", Some("one")).site();
-
-        assert!(one == upstream("https://a.example", Some("one")).site());
-        assert!(one != upstream("https://a.example", Some("two")).site());
-        assert!(one != upstream("https://b.example", Some("one")).site());
-        assert!(one != upstream("https://a.example", None).site());
-    }
-
-    #[test]
-    fn debug_output_holds_no_secret() {
-        let text = format!("{:?}", upstream("https://a.example", Some("hunter2")));
-
-        assert!(!text.contains("hunter2"), "{text}");
-    }
-
-    #[test]
-    fn docker_hubs_web_addresses_mean_its_registry() {
-        for url in ["https://docker.io", "https://index.docker.io/"] {
-            let hub = upstream(url, None);
-
-            assert_eq!(hub.url.as_str(), "https://registry-1.docker.io/");
-        }
-    }
 }

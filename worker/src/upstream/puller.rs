@@ -34,7 +34,8 @@ impl Puller {
         Self::with_clock(settings, Clock::default())
     }
 
-    fn with_clock(settings: Settings, clock: Clock) -> Result<Self, BuildError> {
+    /// The same, by another clock.
+    pub(super) fn with_clock(settings: Settings, clock: Clock) -> Result<Self, BuildError> {
         let wire = Wire {
             dialer: Dialer::new(&settings)?,
             metrics: Metrics::default(),
