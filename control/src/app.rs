@@ -46,6 +46,7 @@ impl App {
              bind to 127.0.0.1, or add --insecure where the network is trusted",
             config.grpc_addr
         );
+        // Sets SO_REUSEADDR, so a restart has its port at once.
         let listener = TcpListener::bind(config.grpc_addr)
             .await
             .with_context(|| format!("cannot bind gRPC to {}", config.grpc_addr))?;

@@ -89,11 +89,13 @@ pub(crate) fn upstream_url(field: &str, text: &str) -> Result<String> {
     ))
 }
 
-/// `sha256:` and 64 lower-case hex digits.
+/// `sha256:` or `sha512:` and lower-case hex digits.
 pub(crate) fn check_digest(field: &str, digest: &str) -> Result<()> {
-    let fits = digest
-        .strip_prefix("sha256:")
-        .is_some_and(|hex| is_lower_hex(hex, 64));
+    let fits = match digest.split_once(':') {
+        Some(("sha256", hex)) => is_lower_hex(hex, 64),
+        Some(("sha512", hex)) => is_lower_hex(hex, 128),
+        _ => false,
+    };
     if fits {
         return Ok(());
     }
@@ -106,6 +108,28 @@ pub(crate) fn check_digest(field: &str, digest: &str) -> Result<()> {
     ))
 }
 
+/// A repository's name at its upstream, in the distribution spec's grammar.
+pub(crate) fn check_repository(field: &str, name: &str) -> Result<()> {
+    if name.len() <= 255 && name.split('/').all(is_component) {
+        return Ok(());
+    }
+    Err(Error::invalid(
+        field,
+        format!("`{}` is not a repository's name", shortened(name)),
+    ))
+}
+
+/// `[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*`.
+fn is_component(component: &str) -> bool {
+    let is_word = |byte: &u8| is_lower_alphanumeric(*byte);
+    let ends_fit =
+        |bytes: &[u8]| bytes.first().is_some_and(is_word) && bytes.last().is_some_and(is_word);
+    let separators = component.split(|c: char| c.is_ascii() && is_lower_alphanumeric(c as u8));
+    let mut between = separators.filter(|it| !it.is_empty());
+    ends_fit(component.as_bytes())
+        && between.all(|it| matches!(it, "." | "_" | "__") || it.bytes().all(|b| b == b'-'))
+}
+
 /// Whether `text` is `length` lower-case hex digits.
 pub(crate) fn is_lower_hex(text: &str, length: usize) -> bool {
     text.len() == length
@@ -114,15 +138,15 @@ pub(crate) fn is_lower_hex(text: &str, length: usize) -> bool {
             .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
 }
 
-/// A text that is neither empty, nor long, nor holds control characters: a
-/// repository pattern, or a worker's id.
+/// A text that is neither empty, nor long, nor holds blanks or control
+/// characters: a repository pattern, or a worker's id.
 pub(crate) fn check_text(field: &str, text: &str) -> Result<()> {
     let reason = if text.is_empty() {
         "is empty"
     } else if text.len() > LONGEST_PATTERN {
         "is longer than 512 bytes"
-    } else if text.chars().any(char::is_control) {
-        "holds a control character"
+    } else if text.contains(|c: char| c.is_control() || c.is_whitespace()) {
+        "holds blanks or control characters"
     } else {
         return Ok(());
     };
@@ -184,6 +208,19 @@ mod tests {
 
         assert!(check_digest("digest", &digest).is_ok());
         assert!(check_digest("digest", &digest.to_uppercase()).is_err());
+        assert!(check_digest("digest", &digest.replace("256", "512")).is_err());
         assert!(check_digest("digest", "sha256:00").is_err());
+    }
+
+    #[test]
+    fn a_repository_follows_the_grammar_of_the_distribution_spec() {
+        for name in ["library/nginx", "a", "a--b/c__d/e.f/manifests", "0_1"] {
+            assert!(check_repository("repository", name).is_ok(), "{name}");
+        }
+        for name in [
+            "", "/a", "a/", "a//b", "A", "a..b", "a___b", "-a", "a_", "a._b", "\u{e4}",
+        ] {
+            assert!(check_repository("repository", name).is_err(), "{name}");
+        }
     }
 }

@@ -95,8 +95,8 @@ fn makes_the_same(one: &Recipe, other: &Recipe) -> bool {
 
 fn check_recipe(recipe: &Recipe) -> Result<()> {
     names::check_digest("digest", &recipe.digest)?;
-    names::check_text("upstream", &recipe.upstream)?;
-    names::check_text("repository", &recipe.repository)?;
+    names::check_upstream("upstream", &recipe.upstream)?;
+    names::check_repository("repository", &recipe.repository)?;
     names::check_digest("source_digest", &recipe.source_digest)?;
     if recipe.kept.is_empty() || recipe.kept.len() > MOST_KEPT {
         return Err(Error::invalid("kept", "has none or more than 1000 digests"));

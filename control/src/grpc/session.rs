@@ -61,9 +61,10 @@ async fn run(
     mut incoming: Incoming,
     outgoing: Outgoing,
 ) -> Result<()> {
-    let hello = hello(&mut incoming).await?;
+    let hello = hello(&mut incoming)
+        .await
+        .inspect_err(|error| warn!(?peer, "refused a stream: {error}"))?;
     let mut identity = convert::identity_from(&hello);
-    names::check_text("worker_id", &identity.id)?;
     identity.peer = peer;
     let span = info_span!("follow", worker.id = %identity.id);
     let held = hello.held.map(convert::revision_from);
@@ -95,7 +96,10 @@ async fn hello(incoming: &mut Incoming) -> Result<proto::Hello> {
         Err(_) => Err(Error::Silent { peer: "the worker" }),
         Ok(Ok(Some(proto::WorkerMessage {
             message: Some(Heard::Hello(hello)),
-        }))) => Ok(hello),
+        }))) => {
+            names::check_text("worker_id", &hello.worker_id)?;
+            Ok(hello)
+        }
         Ok(_) => Err(Error::Protocol {
             reason: "the first message must be a hello",
         }),
@@ -224,8 +228,8 @@ impl Speaker<'_> {
         };
         match timeout(SILENCE, self.outgoing.send(Ok(message))).await {
             Ok(Ok(())) => Ok(()),
-            // The stream is gone; `listen` sees the same.
-            Ok(Err(_)) => Err(Error::Stopping),
+            // The stream is gone. `listen` sees that too, and says so.
+            Ok(Err(_)) => std::future::pending().await,
             Err(_) => Err(Error::Silent { peer: "the worker" }),
         }
     }
