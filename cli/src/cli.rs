@@ -1,17 +1,21 @@
 //! The command line, and which command runs what.
 
-use std::io::Write;
+use std::{io::Write, time::Duration};
 
 use clap::{Parser, Subcommand};
 
 use crate::{
+    client::Client,
     commands::{
         completions, cpu, demo, image, login, machine_type, pin, recipe, rule, status, up,
         upstream, user, worker,
     },
-    config::Config,
+    config::{Config, Settings},
     output::Output,
 };
+
+/// How long `--wait` waits.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Administers a MetaHub, and runs one in a single process.
 #[derive(Debug, Parser)]
@@ -67,6 +71,21 @@ enum Command {
     Completions(completions::Arguments),
 }
 
+impl Command {
+    fn can_change_the_policy(&self) -> bool {
+        matches!(
+            self,
+            Self::User(_)
+                | Self::Type(_)
+                | Self::Login(_)
+                | Self::Upstream(_)
+                | Self::Rule(_)
+                | Self::Pin(_)
+                | Self::Cpu(_)
+        )
+    }
+}
+
 /// Runs one command: results go to `out`, all else to `notes`.
 ///
 /// # Errors
@@ -78,20 +97,33 @@ pub async fn run(cli: Cli, out: &mut dyn Write, notes: &mut dyn Write) -> anyhow
     }
     let settings = cli.config.resolve()?;
     let mut output = Output::new(settings.format, out, notes);
-    let output = &mut output;
-    match cli.command {
-        Command::User(command) => user::run(command, &settings, output).await,
-        Command::Type(command) => machine_type::run(command, &settings, output).await,
-        Command::Login(command) => login::run(command, &settings, output).await,
-        Command::Upstream(command) => upstream::run(command, &settings, output).await,
-        Command::Rule(command) => rule::run(command, &settings, output).await,
-        Command::Pin(command) => pin::run(command, &settings, output).await,
-        Command::Cpu(command) => cpu::run(command, &settings, output).await,
-        Command::Recipe(command) => recipe::run(command, &settings, output).await,
+    let waits = settings.wait && cli.command.can_change_the_policy();
+    run_with(cli.command, &settings, &mut output).await?;
+    if waits {
+        let client = Client::connect(&settings).await?;
+        client.settled(0, PATIENCE).await?;
+    }
+    Ok(())
+}
+
+async fn run_with(
+    command: Command,
+    settings: &Settings,
+    output: &mut Output<'_>,
+) -> anyhow::Result<()> {
+    match command {
+        Command::User(command) => user::run(command, settings, output).await,
+        Command::Type(command) => machine_type::run(command, settings, output).await,
+        Command::Login(command) => login::run(command, settings, output).await,
+        Command::Upstream(command) => upstream::run(command, settings, output).await,
+        Command::Rule(command) => rule::run(command, settings, output).await,
+        Command::Pin(command) => pin::run(command, settings, output).await,
+        Command::Cpu(command) => cpu::run(command, settings, output).await,
+        Command::Recipe(command) => recipe::run(command, settings, output).await,
         Command::Image(command) => image::run(command, output).await,
-        Command::Worker(command) => worker::run(command, &settings, output).await,
-        Command::Status => status::run(&settings, output).await,
-        Command::Up(arguments) => up::run(arguments, &settings, output).await,
+        Command::Worker(command) => worker::run(command, settings, output).await,
+        Command::Status => status::run(settings, output).await,
+        Command::Up(arguments) => up::run(arguments, settings, output).await,
         Command::Demo(arguments) => demo::run(arguments, output).await,
         Command::Completions(_) => Ok(()),
     }

@@ -5,6 +5,7 @@
 
 mod calls;
 mod convert;
+mod settle;
 
 use std::time::Duration;
 
@@ -49,7 +50,7 @@ impl Client {
             let url = settings.control.clone();
             return Err(Failure::PlainText { url }.into());
         }
-        Self::connect_to(&settings.control, &settings.token()?).await
+        Self::connect_to(&settings.control, settings.token()?).await
     }
 
     /// Connects to the control plane at `url`.

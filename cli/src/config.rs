@@ -5,6 +5,7 @@ use std::{
     fs,
     io::ErrorKind,
     path::{Path, PathBuf},
+    sync::OnceLock,
 };
 
 use anyhow::Context;
@@ -48,6 +49,10 @@ pub(crate) struct Config {
     #[arg(long, global = true, env = "METAHUB_INSECURE")]
     insecure: bool,
 
+    /// After a change, wait until every connected worker serves it.
+    #[arg(long, global = true)]
+    wait: bool,
+
     /// The settings file [default: ~/.config/metahub/config.toml].
     #[arg(long, global = true, env = "METAHUB_SETTINGS", value_name = "FILE")]
     settings: Option<PathBuf>,
@@ -80,7 +85,11 @@ pub(crate) struct Settings {
     pub(crate) format: Format,
     /// Whether plain text may leave this host.
     pub(crate) insecure: bool,
+    /// Whether to wait for the workers after a change.
+    pub(crate) wait: bool,
     token_file: Option<PathBuf>,
+    /// The token once it was read: stdin can be read only once.
+    token: OnceLock<SecretString>,
 }
 
 impl Config {
@@ -93,7 +102,9 @@ impl Config {
             registry: self.registry.or(file.registry),
             format: self.output.or(file.output).unwrap_or_default(),
             insecure: self.insecure || file.insecure,
+            wait: self.wait,
             token_file: self.token_file.or(file.token_file),
+            token: OnceLock::new(),
         })
     }
 
@@ -125,8 +136,18 @@ impl SettingsFile {
 }
 
 impl Settings {
-    /// The admin token. Read anew at each call, for it may be stdin.
-    pub(crate) fn token(&self) -> anyhow::Result<SecretString> {
+    /// The admin token, read at the first call.
+    pub(crate) fn token(&self) -> anyhow::Result<&SecretString> {
+        match self.token.get() {
+            Some(token) => Ok(token),
+            None => {
+                let token = self.read_token()?;
+                Ok(self.token.get_or_init(|| token))
+            }
+        }
+    }
+
+    fn read_token(&self) -> anyhow::Result<SecretString> {
         match &self.token_file {
             Some(path) => secret::read(path),
             None => match fs::metadata(LOCAL_TOKEN) {

@@ -91,6 +91,9 @@ impl Failure {
                 "give the control plane's own token with --token-file FILE: it is the file \
                  `admin-token` in its data directory",
             ),
+            Self::AlreadyExists(_) => {
+                Some("choose another name, or `update`, `rotate` or `delete` what is there")
+            }
             Self::Unknown => Some("upgrade the control plane, or use its own metahubctl"),
             _ => None,
         }

@@ -9,10 +9,7 @@ use std::{
 use anyhow::{Context, bail};
 use clap::Parser;
 use metahub_control::Catalog;
-use tokio::{
-    task::JoinSet,
-    time::{sleep, timeout},
-};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
@@ -23,8 +20,6 @@ pub(crate) const ANY_PORT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOC
 
 /// How long workers may take to hear of a change.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// How often the control plane is asked whether they have.
-const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Where a control plane keeps its state and serves.
 #[derive(Clone, Debug)]
@@ -130,9 +125,7 @@ impl Planes {
                 ended??;
                 bail!("stopped while starting")
             }
-            current = timeout(PATIENCE, all_current(&admin, workers)) => {
-                current.context("the workers did not take the policy in time")?
-            }
+            settled = admin.settled(workers, PATIENCE) => settled,
         }
     }
 
@@ -179,19 +172,6 @@ impl WorkerPlace {
             token_file.as_os_str().to_owned(),
         ])
         .context("the worker does not take its settings")
-    }
-}
-
-async fn all_current(admin: &Client, wanted: usize) -> anyhow::Result<()> {
-    loop {
-        let (workers, newest) = admin.workers().await?;
-        let current = workers
-            .iter()
-            .filter(|worker| worker.connected && worker.applied == newest);
-        if current.count() == wanted {
-            return Ok(());
-        }
-        sleep(POLL_INTERVAL).await;
     }
 }
 

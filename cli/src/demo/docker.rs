@@ -41,6 +41,13 @@ pub(crate) fn lines(demo: &Demo, stays: bool) -> String {
             login.secret, login.name,
         );
     }
+    if stays {
+        text += &format!(
+            "\nTo look inside:\n\n  metahubctl --control {} --token-file {} status\n",
+            demo.planes.control(),
+            demo.planes.admin_token_file().display(),
+        );
+    }
     text
 }
 

@@ -48,6 +48,7 @@ fn a_second_terminal_needs_no_settings_but_the_address() {
         "type",
         "create",
         "type1",
+        "--wait",
         "--user=qnib",
         "--feature=cpu:broadwel",
     ]);
