@@ -27,7 +27,7 @@ pub(crate) use self::logins::{LoginWish, NewLogin};
 use crate::{
     Error, Result, Revision,
     policy::Policy,
-    store::{Batch, Commit, Store, StoreError},
+    store::{Batch, Change, Commit, Store, StoreError},
 };
 
 /// Who makes a change, for the audit.
@@ -113,6 +113,7 @@ impl Catalog {
             if changes.is_empty() {
                 return Ok(outcome);
             }
+            let subject = subject(&changes);
             let batch = Batch {
                 actor: actor.0.clone(),
                 action,
@@ -121,7 +122,7 @@ impl Catalog {
             match self.store.commit(expected, batch).await {
                 Ok(revision) => {
                     self.published(revision.number).await?;
-                    info!(policy.revision = %revision, actor = %actor.0, "{action}: committed {revision}");
+                    info!(policy.revision = %revision, actor = %actor.0, "{action} {subject}");
                     return Ok(outcome);
                 }
                 Err(StoreError::Conflict { expected }) => self.published(expected + 1).await?,
@@ -134,6 +135,15 @@ impl Catalog {
         let mut current = self.current.clone();
         let reached = current.wait_for(|policy| policy.revision.number >= number);
         reached.await.map(|_| ()).map_err(|_| Error::Stopping)
+    }
+}
+
+/// What the changes are about, in a few words.
+fn subject(changes: &[Change]) -> String {
+    let first = changes.first().map_or("", |change| change.key.as_str());
+    match changes.len() {
+        0 | 1 => first.to_owned(),
+        count => format!("{first} and {} more", count - 1),
     }
 }
 
