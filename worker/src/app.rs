@@ -1,11 +1,11 @@
 //! Puts the worker together, and runs it.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{future::ready, net::SocketAddr, sync::Arc};
 
 use anyhow::{Context as _, ensure};
 use hyper::body::Incoming;
 use prometheus_client::registry::Registry as Counters;
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, time::sleep};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Endpoint;
 use tracing::info;
@@ -76,48 +76,59 @@ impl App {
         self.admin.1
     }
 
-    /// Serves until `shutdown` is cancelled, then drains. Health and metrics
-    /// are served until the last request has ended.
+    /// Serves until `shutdown` is cancelled, then drains. The policy is
+    /// followed, and health and metrics are served, until the last request has
+    /// ended.
     pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
         let id = &self.introduction.worker_id;
         info!(worker.id = id, "starting {id} with {}", self.config);
         let (registry_addr, admin_addr) = (self.registry.1, self.admin.1);
         info!(%registry_addr, %admin_addr, "serving on {registry_addr}");
-        let current = Arc::new(Current::default());
+
+        let (limits, current) = (limits(&self.config), Arc::new(Current::default()));
         let registry = Arc::new(registry(&self.config, &current)?);
         let admin = Arc::new(Admin {
             counters: counters(&registry, current.clone()),
             shutdown: shutdown.clone(),
             current: current.clone(),
         });
-        let limits = limits(&self.config);
-        let drained = CancellationToken::new();
+        let (stop, drained) = (CancellationToken::new(), CancellationToken::new());
         // Nothing outlives this call, even if it is dropped.
-        let (_sync_guard, _admin_guard) =
-            (shutdown.clone().drop_guard(), drained.clone().drop_guard());
-
-        let sync = Sync::new(self.introduction, current);
-        let sync = tokio::spawn(sync.run(shutdown.clone()));
-        let admin = tokio::spawn(server::serve(
-            self.admin.0,
-            Limits {
-                connections: ADMIN_CONNECTIONS,
-                ..limits
-            },
-            move |request| std::future::ready(admin.answer(&request)),
-            drained.clone(),
-        ));
+        let _guard = drained.clone().drop_guard();
+        let sync = Sync::new(self.introduction, current).run(drained.clone());
+        let sync = tokio::spawn(sync);
+        let admin = tokio::spawn(serve_admin(self.admin.0, limits, admin, drained.clone()));
         let answer = move |request: http::Request<Incoming>| {
             let registry = registry.clone();
             async move { registry.answer(request.into_parts().0).await }
         };
-        server::serve(self.registry.0, limits, answer, shutdown).await;
+        let told = async {
+            shutdown.cancelled().await;
+            sleep(self.config.drain_delay).await;
+            stop.cancel();
+        };
+        let served = server::serve(self.registry.0, limits, answer, stop.clone());
+        tokio::join!(told, served);
         drained.cancel();
         sync.await.context("following the policy failed")?;
         admin.await.context("serving health and metrics failed")?;
         info!("stopped");
         Ok(())
     }
+}
+
+async fn serve_admin(
+    listener: TcpListener,
+    limits: Limits,
+    admin: Arc<Admin>,
+    shutdown: CancellationToken,
+) {
+    let limits = Limits {
+        connections: ADMIN_CONNECTIONS,
+        ..limits
+    };
+    let answer = move |request: http::Request<Incoming>| ready(admin.answer(&request));
+    server::serve(listener, limits, answer, shutdown).await;
 }
 
 async fn listen(addr: SocketAddr) -> anyhow::Result<(TcpListener, SocketAddr)> {

@@ -48,6 +48,12 @@ pub struct Config {
     #[arg(long, env = "METAHUB_TAG_TTL", default_value = "15s", value_parser = humantime::parse_duration)]
     pub tag_ttl: Duration,
 
+    /// How long to accept connections still once the worker is told to stop
+    /// and `/readyz` says so: what a load balancer without retries needs to
+    /// notice.
+    #[arg(long, env = "METAHUB_DRAIN_DELAY", default_value = "0s", value_parser = humantime::parse_duration)]
+    pub drain_delay: Duration,
+
     /// How long open requests may take once the worker is told to stop.
     #[arg(long, env = "METAHUB_DRAIN_TIMEOUT", default_value = "30s", value_parser = humantime::parse_duration)]
     pub drain_timeout: Duration,
@@ -92,13 +98,14 @@ impl fmt::Display for Config {
         let otlp_endpoint = self.otlp_endpoint.as_ref().map_or("none".into(), origin);
         let duration = humantime::format_duration;
         let tag_ttl = duration(self.tag_ttl);
+        let drain_delay = duration(self.drain_delay);
         let drain_timeout = duration(self.drain_timeout);
         let header_timeout = duration(self.header_timeout);
         write!(
             f,
             "registry_addr={registry_addr} admin_addr={admin_addr} control={control} \
              token_file={} cache_size={cache_size} tag_ttl={tag_ttl} \
-             drain_timeout={drain_timeout} header_timeout={header_timeout} \
+             drain_delay={drain_delay} drain_timeout={drain_timeout} header_timeout={header_timeout} \
              max_connections={max_connections} log={log} log_json={log_json} \
              otlp_endpoint={otlp_endpoint}",
             token_file.display()

@@ -72,9 +72,8 @@ pub(crate) fn event(message: proto::ControlMessage) -> Result<Event, Unreadable>
 
 /// Reads a whole encoded `State`.
 pub(crate) fn state(encoded: &[u8]) -> Result<Records, Unreadable> {
-    let put = records(proto::State::decode(encoded)?.records)?;
-    let deleted = Vec::new();
-    Ok(Records::default().with(Delta { put, deleted }))
+    let records = records(proto::State::decode(encoded)?.records)?;
+    Ok(records.into_iter().collect())
 }
 
 /// Reads an encoded `Delta`.

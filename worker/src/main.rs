@@ -16,9 +16,10 @@ async fn main() -> anyhow::Result<()> {
     let shutdown = CancellationToken::new();
     let app = App::bind(config).await?;
     let stopped = stop_on_signal(shutdown.clone())?;
-    app.run(shutdown).await?;
+    let ended = app.run(shutdown).await;
     stopped.abort();
-    telemetry.flush()
+    telemetry.flush();
+    ended
 }
 
 /// Cancels `shutdown` at SIGTERM and SIGINT.

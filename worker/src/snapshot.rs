@@ -35,6 +35,8 @@ pub(crate) struct Revision {
 pub(crate) struct Snapshot {
     revision: Revision,
     logins: HashMap<Box<str>, Login, ahash::RandomState>,
+    /// By the user that owns them and their name.
+    kinds: HashMap<(Box<str>, Box<str>), Arc<Kind>, ahash::RandomState>,
     upstreams: HashMap<Box<str>, Arc<Upstream>, ahash::RandomState>,
     default_upstream: Option<Arc<Upstream>>,
     /// In order of their names.
@@ -60,10 +62,12 @@ pub(crate) struct Kind {
     /// What selection needs of it.
     pub(crate) host: Arc<Host>,
     /// Its pins, in order of their keys.
-    pub(crate) pins: Vec<PinRecord>,
+    pins: Vec<PinRecord>,
     /// Equal for two machine types only if every selection for them is equal:
     /// made of the type, its pins, all rules and all CPU names.
     pub(crate) fingerprint: Fingerprint,
+    /// The part of it that all machine types share.
+    shared: Fingerprint,
 }
 
 /// Stands for all the policy that a selection depends on.

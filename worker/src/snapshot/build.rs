@@ -58,6 +58,7 @@ pub(crate) fn build(
     let mut snapshot = Snapshot {
         revision,
         logins: HashMap::default(),
+        kinds: HashMap::default(),
         upstreams: HashMap::default(),
         default_upstream: None,
         rules: Vec::new(),
@@ -73,8 +74,13 @@ pub(crate) fn build(
     snapshot.rules = sorted.rules;
 
     let shared = shared_fingerprint(&snapshot.rules, &snapshot.cpus.site);
-    let kinds = kinds(&sorted.types, sorted.pins, shared, &snapshot.cpus)?;
-    snapshot.logins = logins(&sorted.logins, &kinds);
+    let workshop = Workshop {
+        previous,
+        shared,
+        cpus: &snapshot.cpus,
+    };
+    snapshot.kinds = workshop.kinds(&sorted.types, sorted.pins)?;
+    snapshot.logins = logins(&sorted.logins, &snapshot.kinds);
     Ok(snapshot)
 }
 
@@ -103,57 +109,77 @@ fn sort<'a>(record: &'a Record, sorted: &mut Sorted<'a>, snapshot: &mut Snapshot
     }
 }
 
-type Kinds<'a> = HashMap<(&'a str, &'a str), Arc<Kind>>;
+type Key = (Box<str>, Box<str>);
+type Kinds = HashMap<Key, Arc<Kind>, ahash::RandomState>;
 
-fn kinds<'a>(
-    types: &[&'a TypeRecord],
-    mut pins: HashMap<(&'a str, &'a str), Vec<PinRecord>>,
+/// What it takes to make kinds.
+struct Workshop<'a> {
+    previous: Option<&'a Snapshot>,
     shared: Fingerprint,
-    cpus: &Cpus,
-) -> Result<Kinds<'a>, InvalidPolicy> {
-    let mut kinds = HashMap::with_capacity(types.len());
-    for record in types {
-        let key = (record.user.as_str(), record.name.as_str());
-        let pins = pins.remove(&key).unwrap_or_default();
-        kinds.insert(key, Arc::new(kind(record, pins, shared, cpus)?));
-    }
-    Ok(kinds)
+    cpus: &'a Cpus,
 }
 
-fn kind(
-    record: &TypeRecord,
-    pins: Vec<PinRecord>,
-    shared: Fingerprint,
-    cpus: &Cpus,
-) -> Result<Kind, InvalidPolicy> {
-    let name = format!("{}-{}", record.user, record.name);
-    let host = match Host::new(record.machine_type.clone(), cpus.table.clone()) {
-        Ok(host) => Arc::new(host),
-        Err(source) => return Err(InvalidPolicy::MachineType { name, source }),
-    };
-    let mut sum = Context::new(&SHA256);
-    sum.update(&shared);
-    add(&mut sum, &format!("{:?}", record.machine_type));
-    for pin in &pins {
-        add(&mut sum, &pin.scope.repository);
-        add(&mut sum, &pin.digest);
+impl Workshop<'_> {
+    fn kinds<'a>(
+        &self,
+        types: &[&'a TypeRecord],
+        mut pins: HashMap<(&'a str, &'a str), Vec<PinRecord>>,
+    ) -> Result<Kinds, InvalidPolicy> {
+        let mut kinds = Kinds::with_capacity_and_hasher(types.len(), ahash::RandomState::new());
+        for record in types {
+            let pins = pins.remove(&(record.user.as_str(), record.name.as_str()));
+            let key = key(&record.user, &record.name);
+            let pins = pins.unwrap_or_default();
+            let kind = match self.known(&key, record, &pins) {
+                Some(kind) => kind,
+                None => Arc::new(self.kind(record, pins)?),
+            };
+            kinds.insert(key, kind);
+        }
+        Ok(kinds)
     }
-    Ok(Kind {
-        name,
-        host,
-        pins,
-        fingerprint: finish(sum),
-    })
+
+    /// The kind as it was, if nothing that it depends on has changed.
+    fn known(&self, key: &Key, record: &TypeRecord, pins: &[PinRecord]) -> Option<Arc<Kind>> {
+        let kind = self.previous?.kinds.get(key)?;
+        let same = kind.shared == self.shared
+            && kind.pins == pins
+            && *kind.host.machine_type() == record.machine_type;
+        same.then(|| kind.clone())
+    }
+
+    fn kind(&self, record: &TypeRecord, pins: Vec<PinRecord>) -> Result<Kind, InvalidPolicy> {
+        let name = format!("{}-{}", record.user, record.name);
+        let host = match Host::new(record.machine_type.clone(), self.cpus.table.clone()) {
+            Ok(host) => Arc::new(host),
+            Err(source) => return Err(InvalidPolicy::MachineType { name, source }),
+        };
+        let mut sum = Context::new(&SHA256);
+        sum.update(&self.shared);
+        add(&mut sum, &format!("{:?}", record.machine_type));
+        for pin in &pins {
+            add(&mut sum, &pin.scope.repository);
+            add(&mut sum, &pin.digest);
+        }
+        Ok(Kind {
+            name,
+            host,
+            pins,
+            fingerprint: finish(sum),
+            shared: self.shared,
+        })
+    }
+}
+
+fn key(user: &str, name: &str) -> Key {
+    (user.into(), name.into())
 }
 
 /// A login whose type is gone is no login: it is left out.
-fn logins(
-    records: &[&LoginRecord],
-    kinds: &Kinds<'_>,
-) -> HashMap<Box<str>, Login, ahash::RandomState> {
+fn logins(records: &[&LoginRecord], kinds: &Kinds) -> HashMap<Box<str>, Login, ahash::RandomState> {
     let mut logins = HashMap::with_capacity_and_hasher(records.len(), ahash::RandomState::new());
     for record in records {
-        let Some(kind) = kinds.get(&(record.user.as_str(), record.machine_type.as_str())) else {
+        let Some(kind) = kinds.get(&key(&record.user, &record.machine_type)) else {
             debug!(login = record.name, "left out a login without machine type");
             continue;
         };

@@ -53,7 +53,7 @@ pub(crate) struct LoginRecord {
 }
 
 /// A variant that an admin has chosen for a type and repository.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct PinRecord {
     /// The user that owns the type.
     pub(crate) user: String,
@@ -91,24 +91,84 @@ pub(crate) struct Delta {
 }
 
 /// All records, by key.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Records(BTreeMap<String, Arc<Record>>);
+#[derive(Debug, Default)]
+pub(crate) struct Records(BTreeMap<String, Record>);
+
+/// What takes a change back: each key with what it held before.
+#[derive(Debug)]
+pub(crate) struct Undo(Vec<(String, Option<Record>)>);
 
 impl Records {
-    /// The same records with `delta` applied.
-    pub(crate) fn with(&self, delta: Delta) -> Self {
-        let mut records = self.clone();
+    /// Applies a change.
+    pub(crate) fn apply(&mut self, delta: Delta) -> Undo {
+        let mut undo = Vec::with_capacity(delta.deleted.len() + delta.put.len());
         for key in delta.deleted {
-            records.0.remove(&key);
+            let before = self.0.remove(&key);
+            undo.push((key, before));
         }
         for (key, record) in delta.put {
-            records.0.insert(key, Arc::new(record));
+            let before = self.0.insert(key.clone(), record);
+            undo.push((key, before));
         }
-        records
+        Undo(undo)
+    }
+
+    /// Takes the last change back.
+    pub(crate) fn undo(&mut self, undo: Undo) {
+        for (key, before) in undo.0.into_iter().rev() {
+            match before {
+                Some(record) => self.0.insert(key, record),
+                None => self.0.remove(&key),
+            };
+        }
     }
 
     /// The records, in order of their keys.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Record> {
-        self.0.values().map(AsRef::as_ref)
+        self.0.values()
+    }
+}
+
+impl FromIterator<(String, Record)> for Records {
+    fn from_iter<I: IntoIterator<Item = (String, Record)>>(records: I) -> Self {
+        Self(records.into_iter().collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cpu(name: &str) -> Record {
+        Record::Cpu(Cpu {
+            name: name.into(),
+            parents: Vec::new(),
+            features: Vec::new(),
+            aliases: Vec::new(),
+        })
+    }
+
+    #[test]
+    fn a_change_that_is_taken_back_leaves_no_trace() {
+        let before = [("a", "old"), ("b", "old")];
+        let mut records: Records = before
+            .map(|(key, name)| (key.to_owned(), cpu(name)))
+            .into_iter()
+            .collect();
+        let untouched = format!("{records:?}");
+
+        let undo = records.apply(Delta {
+            deleted: vec!["a".into(), "missing".into()],
+            put: vec![
+                ("a".into(), cpu("new")),
+                ("b".into(), cpu("new")),
+                ("c".into(), cpu("new")),
+                ("c".into(), cpu("newer")),
+            ],
+        });
+        assert_ne!(format!("{records:?}"), untouched);
+        records.undo(undo);
+
+        assert_eq!(format!("{records:?}"), untouched);
     }
 }

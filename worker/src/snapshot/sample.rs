@@ -5,7 +5,7 @@ use std::sync::Arc;
 use aws_lc_rs::digest::{SHA256, digest};
 use metahub_policy::MachineType;
 
-use super::{Delta, LoginRecord, Record, Records, Revision, Snapshot, TypeRecord, build};
+use super::{LoginRecord, Record, Revision, Snapshot, TypeRecord, build};
 use crate::upstream::Upstream;
 
 /// Puts a snapshot together.
@@ -54,14 +54,10 @@ impl Sample {
     }
 
     pub(crate) fn build(self) -> Snapshot {
-        let delta = Delta {
-            put: self.0,
-            deleted: Vec::new(),
-        };
         let revision = Revision {
             epoch: 1,
             number: 1,
         };
-        build(revision, &Records::default().with(delta), None).expect("a good policy")
+        build(revision, &self.0.into_iter().collect(), None).expect("a good policy")
     }
 }

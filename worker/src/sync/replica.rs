@@ -141,10 +141,12 @@ impl Replica {
         if transfer.revision != revision || transfer.bytes.len() as u64 != transfer.size {
             return Err(OutOfStep::NotAsAnnounced);
         }
-        Ok(match convert::state(&transfer.bytes) {
-            Ok(records) => self.publish(revision, records),
-            Err(error) => self.refuse(revision, error.to_string()),
-        })
+        let records = match convert::state(&transfer.bytes) {
+            Ok(records) => records,
+            Err(error) => return Ok(self.refuse(revision, error.to_string())),
+        };
+        let before = std::mem::replace(&mut self.records, records);
+        Ok(self.publish(revision, |records| *records = before))
     }
 
     fn change(
@@ -156,24 +158,29 @@ impl Replica {
         if self.held != Some(base) {
             return Err(OutOfStep::WrongBase { base });
         }
-        Ok(match convert::delta(delta) {
-            Ok(delta) => self.publish(revision, self.records.with(delta)),
-            Err(error) => self.refuse(revision, error.to_string()),
-        })
+        let delta = match convert::delta(delta) {
+            Ok(delta) => delta,
+            Err(error) => return Ok(self.refuse(revision, error.to_string())),
+        };
+        let undo = self.records.apply(delta);
+        Ok(self.publish(revision, |records| records.undo(undo)))
     }
 
-    fn publish(&mut self, revision: Revision, records: Records) -> Outcome {
+    /// Serves the records as `revision`, or takes them back.
+    fn publish(&mut self, revision: Revision, undo: impl FnOnce(&mut Records)) -> Outcome {
         let previous = self.current.load();
-        match snapshot::build(revision, &records, previous.as_deref()) {
+        match snapshot::build(revision, &self.records, previous.as_deref()) {
             Ok(snapshot) => {
                 self.current.publish(Arc::new(snapshot));
                 self.current.named(revision);
-                self.records = records;
                 self.held = Some(revision);
                 info!(policy.revision = %revision, "took policy {revision}");
                 Outcome::Applied(revision)
             }
-            Err(error) => self.refuse(revision, error.to_string()),
+            Err(error) => {
+                undo(&mut self.records);
+                self.refuse(revision, error.to_string())
+            }
         }
     }
 

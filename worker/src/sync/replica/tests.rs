@@ -216,7 +216,28 @@ fn a_revision_that_never_comes_is_noticed_by_the_second_heartbeat() {
 }
 
 #[test]
-fn a_fingerprint_does_not_depend_on_other_logins() {
+fn a_machine_type_that_did_not_change_is_not_made_again() {
+    let (current, mut replica) = replica();
+    let records = vec![machine_type(), login("qnib-type1", &[1; 32])];
+    send(&mut replica, 1, records).unwrap();
+    let kind = |current: &Current| {
+        let snapshot = current.load_full().expect("a snapshot");
+        snapshot.login("qnib-type1").unwrap().kind.clone()
+    };
+    let before = kind(&current);
+
+    let change = Event::Change {
+        base: at(1),
+        revision: at(2),
+        delta: put(vec![login("other-type1", &[2; 32])]),
+    };
+    replica.take(change).unwrap();
+
+    assert!(Arc::ptr_eq(&kind(&current), &before));
+}
+
+#[test]
+fn a_rule_changes_what_every_machine_type_depends_on() {
     let (current, mut replica) = replica();
     let records = vec![machine_type(), login("qnib-type1", &[1; 32])];
     send(&mut replica, 1, records).unwrap();
@@ -226,12 +247,50 @@ fn a_fingerprint_does_not_depend_on_other_logins() {
     };
     let before = fingerprint(&current);
 
+    let rule = proto::Rule {
+        name: "all".into(),
+        requires: vec!["cpu:x86_64_v3".into()],
+        ..Default::default()
+    };
+    let rule = proto::Record {
+        key: "rule/all".into(),
+        value: Some(Value::Rule(rule)),
+    };
     let change = Event::Change {
         base: at(1),
         revision: at(2),
-        delta: put(vec![login("other-type1", &[2; 32])]),
+        delta: put(vec![rule]),
     };
-    replica.take(change).unwrap();
+    let outcome = replica.take(change);
 
-    assert_eq!(fingerprint(&current), before);
+    assert_eq!(outcome, Ok(Outcome::Applied(at(2))));
+    assert_ne!(fingerprint(&current), before);
+}
+
+#[test]
+fn a_change_that_makes_no_policy_is_taken_back() {
+    let (current, mut replica) = replica();
+    let records = vec![machine_type(), login("qnib-type1", &[1; 32])];
+    send(&mut replica, 1, records).unwrap();
+    let bad = proto::Cpu {
+        name: "mycpu".into(),
+        parents: vec!["no-such-cpu".into()],
+        ..Default::default()
+    };
+    let bad = proto::Record {
+        key: "cpu/mycpu".into(),
+        value: Some(Value::Cpu(bad)),
+    };
+
+    let change = |base, revision, records| Event::Change {
+        base,
+        revision,
+        delta: put(records),
+    };
+    let outcome = replica.take(change(at(1), at(2), vec![bad]));
+    let next = replica.take(change(at(1), at(3), vec![login("b-type1", &[1; 32])]));
+
+    assert!(matches!(outcome, Ok(Outcome::Rejected(..))), "{outcome:?}");
+    assert_eq!(next, Ok(Outcome::Applied(at(3))));
+    assert!(knows(&current, "qnib-type1"));
 }
