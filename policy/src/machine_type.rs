@@ -56,7 +56,7 @@ fn linux() -> String {
     "linux".into()
 }
 
-/// How a host with several GPUs matches a variant's `nvcap`.
+/// How a host with several GPUs matches a variant's `nvcap`, or its `gfx`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum GpuMatch {

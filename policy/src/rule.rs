@@ -136,12 +136,13 @@ impl Rule {
     }
 
     fn mistake(&self) -> Option<String> {
-        for (field, text) in [
+        let texts = [
             ("name", &self.name),
             ("repository", &self.repository),
             ("tag", &self.tag),
-        ] {
-            let unfit = |c: char| c.is_whitespace() || c.is_control();
+        ];
+        for (field, text) in texts {
+            let unfit = |c: char| c.is_control() || field != "name" && c.is_whitespace();
             if text.len() > MAX_TEXT || text.contains(unfit) {
                 return Some(format!(
                     "`{field}` holds blanks or control characters or is longer than {MAX_TEXT} bytes"
@@ -151,10 +152,10 @@ impl Rule {
         if self.tag.contains(['/', ':']) {
             return Some("`tag` holds `/` or `:`; write the tag alone, for example `1.2-*`".into());
         }
-        if self.repository.contains([':', '@']) && !self.repository.contains('/') {
-            return Some(
-                "`repository` holds a tag or digest; write those in `tag` or `match.digest`".into(),
-            );
+        let last = self.repository.rsplit('/').next().unwrap_or_default();
+        if last.contains([':', '@']) {
+            let instead = "write those in `tag` or `match.digest`";
+            return Some(format!("`repository` holds a tag or digest; {instead}"));
         }
         let digest = self.matches.digest.as_deref();
         if digest.is_some_and(|digest| !is_digest(digest)) {
@@ -302,5 +303,7 @@ mod tests {
         );
         assert!(refusal(&rule("a b", "")).contains("`repository`"));
         assert!(refusal(&rule("", "repo:1.2")).contains("tag alone"));
+        assert!(refusal(&rule("almalinux/9:latest", "")).contains("`tag`"));
+        assert!(rule("localhost:5000/almalinux/*", "").check().is_ok());
     }
 }

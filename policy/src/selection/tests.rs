@@ -7,6 +7,7 @@ mod platforms;
 mod ranking;
 mod refusal;
 mod verdicts;
+mod worked_examples;
 
 /// An entry for a platform such as `linux/amd64/v3`, whose digest is its name.
 fn entry(name: &str, platform: &str, features: &[&str]) -> Entry {
