@@ -36,7 +36,7 @@ pub(crate) enum Endpoint {
     Blob,
     /// A list of tags or referrers.
     List,
-    /// Nothing there is, or not known since the client was not let in.
+    /// None that is served.
     #[default]
     Other,
 }

@@ -142,6 +142,9 @@ impl Registry {
     async fn serve(&self, request: &Parts, notes: &mut Notes) -> Result<Response<Body>, Error> {
         let path = request.uri.path();
         let route = Route::parse(path);
+        notes.endpoint = route
+            .as_ref()
+            .map_or_else(|_| Endpoint::Other, Endpoint::of);
         // Only the API asks for a login.
         if path != "/v2" && !path.starts_with("/v2/") {
             return Err(Error::Path(InvalidPath::NoEndpoint));
@@ -178,7 +181,6 @@ impl Registry {
         route: &Route,
         notes: &mut Notes,
     ) -> Result<Response<Body>, Error> {
-        notes.endpoint = Endpoint::of(route);
         // A restriction of a repository to some users belongs into `target`:
         // everything beyond it has been allowed.
         let target = |name| Target::find(asked.snapshot, name, asked.namespace.as_deref());

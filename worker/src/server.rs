@@ -73,7 +73,8 @@ pub(crate) async fn serve<S, F, B>(
     F: Future<Output = Response<B>> + Send + 'static,
     B: Body<Data = Bytes, Error: std::error::Error + Send + Sync> + Send + 'static,
 {
-    let places = Arc::new(Semaphore::new(limits.connections));
+    let connections = limits.connections.clamp(1, Semaphore::MAX_PERMITS);
+    let places = Arc::new(Semaphore::new(connections));
     let (graceful, tasks) = (GracefulShutdown::new(), TaskTracker::new());
     let cut = CancellationToken::new();
     let builder = Arc::new(builder(limits));
