@@ -121,6 +121,9 @@ impl Registry {
         let headers = response.headers_mut();
         headers.insert(API_VERSION, VERSION_2);
         headers.insert(CACHE_CONTROL, PRIVATE);
+        if let Some(source) = &notes.chosen_from {
+            headers.insert(served::SOURCE_DIGEST, served::value(source.digest.as_str()));
+        }
         let added = began.elapsed().saturating_sub(notes.waited);
         let status = response.status().as_u16();
         self.metrics

@@ -16,6 +16,10 @@ use crate::{
 /// Names what an answer holds.
 pub(crate) const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
 
+/// Names the index that an answer to a tag was chosen from, also where nothing
+/// in it fits: by this digest, any worker serves it whole.
+pub(crate) const SOURCE_DIGEST: HeaderName = HeaderName::from_static("metahub-source-digest");
+
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// A manifest. `stale` says why it may be an old one.

@@ -53,6 +53,42 @@ async fn a_head_is_a_get_without_its_body() {
 }
 
 #[tokio::test]
+async fn an_answer_chosen_from_an_index_names_the_index() {
+    let stage = Stage::new().await;
+    let known = format!("\"{}\"", stage.images["skylake"]);
+    for (status, request) in [
+        (200, by("skylake", "GET", LATEST)),
+        (200, by("skylake", "HEAD", LATEST)),
+        (
+            304,
+            by("skylake", "GET", LATEST).header(header::IF_NONE_MATCH, known),
+        ),
+    ] {
+        let heard = stage.ask(request).await;
+
+        assert_eq!(heard.status, status);
+        assert_eq!(heard.header("metahub-source-digest"), stage.index);
+    }
+    let refused = stage.get("skylake", GPU_ONLY).await;
+    let source = refused.header("metahub-source-digest");
+    let by_digest = format!("/v2/qnib/app/manifests/{source}");
+    let source = stage.get("skylake", &by_digest).await;
+    assert_eq!(refused.status, 403);
+    assert!(String::from_utf8_lossy(&source.body).contains("nvcap:5.2"));
+}
+
+#[tokio::test]
+async fn an_answer_that_is_not_chosen_names_no_index() {
+    let stage = Stage::new().await;
+    let by_digest = format!("/v2/qnib/app/manifests/{}", stage.index);
+    for path in ["/v2/qnib/app/manifests/broadwell", &by_digest] {
+        let heard = stage.get("skylake", path).await;
+
+        assert!(!heard.headers.contains_key("metahub-source-digest"));
+    }
+}
+
+#[tokio::test]
 async fn by_digest_the_index_comes_as_it_is() {
     let stage = Stage::new().await;
 
