@@ -111,11 +111,6 @@ where
         self.weight.load(Relaxed).try_into().unwrap_or(0)
     }
 
-    /// How many entries there are.
-    pub(crate) fn len(&self) -> usize {
-        self.entries.len()
-    }
-
     /// Makes room for a tenth of the capacity. One writer at a time does it;
     /// the others go on.
     fn sweep(&self) {
@@ -181,7 +176,11 @@ mod tests {
             assert!(cache.weight() <= 10_000, "{} bytes", cache.weight());
         }
 
-        assert!(cache.len() >= 80, "only {} entries are left", cache.len());
+        assert!(
+            cache.entries.len() >= 80,
+            "only {} entries are left",
+            cache.entries.len()
+        );
     }
 
     #[test]
@@ -205,7 +204,7 @@ mod tests {
             cache.insert(1, bytes(length));
         }
 
-        assert_eq!((cache.weight(), cache.len()), (500, 1));
+        assert_eq!((cache.weight(), cache.entries.len()), (500, 1));
     }
 
     #[test]

@@ -11,11 +11,6 @@ mod admin;
 mod app;
 mod auth;
 mod backoff;
-#[allow(
-    dead_code,
-    unused_imports,
-    reason = "used by the way to the upstreams, which is being built"
-)]
 mod cache;
 mod config;
 mod convert;
@@ -27,11 +22,6 @@ mod server;
 mod snapshot;
 mod sync;
 pub mod telemetry;
-#[allow(
-    dead_code,
-    unused_imports,
-    reason = "used by the way to the upstreams, which is being built"
-)]
 mod upstream;
 
 pub use self::app::App;

@@ -20,6 +20,7 @@ mod listing;
 mod manifest;
 mod manifests;
 mod metrics;
+mod patience;
 mod puller;
 mod reach;
 mod settings;

@@ -50,11 +50,6 @@ impl Offers {
         offers
     }
 
-    /// Whether there is nothing to answer with.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.bearer.is_none() && !self.basic
-    }
-
     fn add(&mut self, challenge: &ChallengeRef<'_>, repository: &Repository) {
         if challenge.scheme.eq_ignore_ascii_case("basic") {
             self.basic = true;
@@ -154,7 +149,7 @@ mod tests {
             r#"Bearer realm="https://r.example"#,
             "Digest realm=x",
         ] {
-            assert!(read(&[line]).is_empty(), "{line}");
+            assert_eq!(read(&[line]), Offers::default(), "{line}");
         }
     }
 }

@@ -1,15 +1,15 @@
 //! Asking an upstream until it answers, refuses or is given up.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
-use tokio::time::{Instant, sleep};
 use url::Url;
 
 use super::{
     Error, Upstream, Why,
     access::{Access, Refusal},
     metrics::Kind,
+    patience::Patience,
     reach::Reach,
     weather::{Weather, rate_limited, remaining_quota, unavailable},
     wire::{Call, Reply, Wire},
@@ -19,8 +19,6 @@ use crate::reference::Repository;
 /// Times that an upstream may refuse one request: for want of a token, since
 /// the token is no longer good, and since it is for the wrong scope.
 const MAX_REFUSALS: usize = 3;
-/// The first pause before an upstream that is unwell is asked again.
-const FIRST_PAUSE: Duration = Duration::from_millis(250);
 
 /// The way to all upstreams.
 #[derive(Debug)]
@@ -70,20 +68,18 @@ impl Exchange {
     /// Asks, and asks again while the upstream is unwell and there is patience
     /// left. For those who have nothing in the cache.
     pub(crate) async fn ask_patiently(&self, ask: &Ask<'_>) -> Result<Reply, Error> {
-        let deadline = Instant::now() + self.wire.settings.patience;
-        let mut pause = FIRST_PAUSE;
+        let mut patience = self.patience();
         loop {
-            let error = match self.ask(ask).await {
-                Err(error) if error.is_weather() => error,
-                other => return other,
-            };
-            let wait = wait_before_retry(&error, pause);
-            if Instant::now() + wait > deadline {
-                return Err(error);
+            match self.ask(ask).await {
+                Err(error) if patience.outlasts(&error).await => {}
+                outcome => return outcome,
             }
-            sleep(wait).await;
-            pause *= 2;
         }
+    }
+
+    /// The patience that is due to a client.
+    pub(crate) fn patience(&self) -> Patience {
+        Patience::new(self.wire.settings.patience)
     }
 
     async fn admitted(&self, ask: &Ask<'_>) -> Result<Reply, Error> {
@@ -178,20 +174,5 @@ fn judged(upstream: &Upstream, reply: Reply) -> Result<Reply, Error> {
             upstream: name(),
             what: "an unexpected status",
         }),
-    }
-}
-
-/// How long to wait before an upstream is asked again: what it says, or a
-/// pause that differs from client to client.
-fn wait_before_retry(error: &Error, pause: Duration) -> Duration {
-    let jittered = pause.mul_f64(0.75 + fastrand::f64() / 2.0);
-    match error {
-        Error::RateLimited { retry_after, .. }
-        | Error::Unavailable {
-            why: Why::Resting,
-            retry_after,
-            ..
-        } => jittered.max(*retry_after),
-        _ => jittered,
     }
 }

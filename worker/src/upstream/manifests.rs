@@ -13,7 +13,7 @@ use super::{
     metrics::{Kind, Metrics, Revalidation},
     shelf::{Kept, Key, KeyRef, Shelf},
     weather::unavailable,
-    wire::{Reply, timed_out},
+    wire::timed_out,
 };
 use crate::{
     cache::{Flights, Ticket},
@@ -116,11 +116,8 @@ impl Manifests {
                 self.revalidate(upstream, key, old, source).await
             }
             _ => {
-                let reply = self
-                    .exchange
-                    .ask_patiently(&ask(upstream, key, Method::GET))
-                    .await;
-                self.take(upstream, key, reply).await
+                let fetched = self.fetch_patiently(upstream, key).await;
+                self.take(key, fetched)
             }
         }
     }
@@ -159,14 +156,11 @@ impl Manifests {
             Ok(Some(digest)) => self.shelf.by_digest(key, digest),
             // No digest, or no HEAD: the GET will tell.
             Ok(None) | Err(Error::BadAnswer { .. }) => None,
-            Err(error) => return self.failed(key, error),
+            Err(error) => return self.take(key, Err(error)),
         };
         match known {
             Some(known) => Ok(self.shelf.keep_tag(key.clone(), known)),
-            None => {
-                let reply = self.exchange.ask(&ask(upstream, key, Method::GET)).await;
-                self.take(upstream, key, reply).await
-            }
+            None => self.take(key, self.fetch(upstream, key).await),
         }
     }
 
@@ -185,24 +179,19 @@ impl Manifests {
         Ok(announced_digest(reply.response.headers()))
     }
 
-    /// Reads, checks and keeps what a GET has brought.
-    async fn take(
-        &self,
-        upstream: &Upstream,
-        key: &Key,
-        reply: Result<Reply, Error>,
-    ) -> Result<Arc<Source>, Error> {
-        let source = match reply {
-            Ok(reply) => self.read(upstream, key, reply).await,
-            Err(error) => Err(error),
-        };
-        match source {
-            Ok(source) => Ok(self.shelf.keep(key, Arc::new(source))),
-            Err(error) => self.failed(key, error),
+    async fn fetch_patiently(&self, upstream: &Arc<Upstream>, key: &Key) -> Result<Source, Error> {
+        let mut patience = self.exchange.patience();
+        loop {
+            match self.fetch(upstream, key).await {
+                Err(error) if patience.outlasts(&error).await => {}
+                outcome => return outcome,
+            }
         }
     }
 
-    async fn read(&self, upstream: &Upstream, key: &Key, reply: Reply) -> Result<Source, Error> {
+    /// Gets a manifest and checks it.
+    async fn fetch(&self, upstream: &Arc<Upstream>, key: &Key) -> Result<Source, Error> {
+        let reply = self.exchange.ask(&ask(upstream, key, Method::GET)).await?;
         if reply.response.status() != StatusCode::OK {
             return Err(Error::BadAnswer {
                 upstream: upstream.name.clone(),
@@ -210,11 +199,8 @@ impl Manifests {
             });
         }
         let headers = reply.response.headers().clone();
-        let bytes = self
-            .exchange
-            .wire
-            .read(upstream, reply.response, MAX_MANIFEST)
-            .await?;
+        let wire = &self.exchange.wire;
+        let bytes = wire.read(upstream, reply.response, MAX_MANIFEST).await?;
         let checked = check(upstream, &key.reference, &headers, bytes);
         if matches!(checked, Err(Error::DigestMismatch { .. })) {
             self.metrics().digest_mismatches.inc();
@@ -222,11 +208,17 @@ impl Manifests {
         checked
     }
 
-    fn failed(&self, key: &Key, error: Error) -> Result<Arc<Source>, Error> {
-        if matches!(error, Error::NotFound { .. } | Error::Denied { .. }) {
-            self.shelf.keep_failure(key.clone(), error.clone());
+    /// Keeps what has come, or for a moment that there is nothing to be had.
+    fn take(&self, key: &Key, fetched: Result<Source, Error>) -> Result<Arc<Source>, Error> {
+        match fetched {
+            Ok(source) => Ok(self.shelf.keep(key, Arc::new(source))),
+            Err(error) => {
+                if matches!(error, Error::NotFound { .. } | Error::Denied { .. }) {
+                    self.shelf.keep_failure(key.clone(), error.clone());
+                }
+                Err(error)
+            }
         }
-        Err(error)
     }
 
     fn metrics(&self) -> &Metrics {

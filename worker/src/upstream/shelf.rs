@@ -206,8 +206,6 @@ fn weigh(key: &Key, kept: &Kept) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use std::hash::BuildHasher;
-
     use super::*;
 
     #[test]

@@ -131,6 +131,20 @@ async fn an_uncached_tag_is_waited_for_when_the_upstream_recovers_soon() {
 }
 
 #[tokio::test]
+async fn a_manifest_that_breaks_off_is_asked_for_again() {
+    let bench = Bench::new().await;
+    bench.registry.put_manifest("app", "latest", EMPTY_INDEX);
+    let asked = AtomicUsize::new(0);
+    bench.registry.intercept(move |_| {
+        let is_first = asked.fetch_add(1, Ordering::Relaxed) == 0;
+        let half = Answer::ok(&EMPTY_INDEX.as_bytes()[..9]).with("content-length", "34");
+        is_first.then(|| half.ending(Ending::Cut))
+    });
+
+    assert_eq!(bench.pull("latest").await.unwrap().bytes, EMPTY_INDEX);
+}
+
+#[tokio::test]
 async fn an_uncached_tag_of_an_upstream_that_stays_down_is_unavailable() {
     let bench = Bench::new().await;
     bench
