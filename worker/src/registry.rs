@@ -43,6 +43,8 @@ const NAMESPACE: HeaderName = HeaderName::from_static("oci-namespace");
 /// What one host is given is not for another.
 const PRIVATE: HeaderValue = HeaderValue::from_static("private");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
+/// How long a request waits for the first policy.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Answers the requests of container clients.
 #[derive(Debug)]
@@ -152,7 +154,11 @@ impl Registry {
         if path != "/v2" && !path.starts_with("/v2/") {
             return Err(Error::Path(InvalidPath::NoEndpoint));
         }
-        let snapshot = self.current.load_full().ok_or(Error::NotReady)?;
+        let snapshot = match self.current.load_full() {
+            Some(snapshot) => snapshot,
+            // A load balancer may find a worker before the policy does.
+            None => self.current.first(PATIENCE).await.ok_or(Error::NotReady)?,
+        };
         let caller = auth::authenticate(&snapshot, &request.headers);
         let caller = caller.map_err(Error::Unauthorized)?;
         notes.login = Some(caller.name);

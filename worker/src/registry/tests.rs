@@ -298,8 +298,21 @@ async fn tags_are_listed_under_the_name_that_the_client_used() {
 async fn a_worker_without_policy_asks_its_clients_to_come_back() {
     let stage = Stage::new().await;
     stage.current.retract();
+    tokio::time::pause();
 
     let heard = stage.get("skylake", LATEST).await;
 
     assert_eq!((heard.status, heard.header("retry-after")), (503, "2"));
+}
+
+#[tokio::test]
+async fn a_request_that_is_there_before_the_first_policy_waits_for_it() {
+    let stage = Stage::new().await;
+    let policy = stage.current.load_full().unwrap();
+    stage.current.retract();
+
+    let arrives = async { stage.current.publish(policy) };
+    let (heard, ()) = tokio::join!(stage.get("skylake", LATEST), arrives);
+
+    assert_eq!(heard.status, 200);
 }

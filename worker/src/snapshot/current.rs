@@ -9,6 +9,7 @@ use std::{
 };
 
 use arc_swap::{ArcSwapOption, Guard};
+use tokio::{sync::Notify, time::timeout};
 
 use super::{Revision, Snapshot};
 
@@ -17,6 +18,7 @@ use super::{Revision, Snapshot};
 #[derive(Debug)]
 pub(crate) struct Current {
     snapshot: ArcSwapOption<Snapshot>,
+    published: Notify,
     /// The newest revision that the control plane has named.
     newest: ArcSwapOption<Revision>,
     started: Instant,
@@ -29,6 +31,7 @@ impl Default for Current {
     fn default() -> Self {
         Self {
             snapshot: ArcSwapOption::empty(),
+            published: Notify::new(),
             newest: ArcSwapOption::empty(),
             started: Instant::now(),
             heard: AtomicU64::new(0),
@@ -48,9 +51,20 @@ impl Current {
         self.snapshot.load_full()
     }
 
+    /// The same; waits for the first one when there is none yet.
+    pub(crate) async fn first(&self, patience: Duration) -> Option<Arc<Snapshot>> {
+        let published = self.published.notified();
+        let held = self.load_full();
+        if held.is_some() || timeout(patience, published).await.is_err() {
+            return held;
+        }
+        self.load_full()
+    }
+
     /// Serves `snapshot` from now on.
     pub(crate) fn publish(&self, snapshot: Arc<Snapshot>) {
         self.snapshot.store(Some(snapshot));
+        self.published.notify_waiters();
     }
 
     /// Takes the snapshot away, as if there had been none.
