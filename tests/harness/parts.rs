@@ -9,6 +9,7 @@ mod containerd;
 mod containers;
 mod docker_registry;
 mod dockerd;
+mod network;
 mod traefik;
 
 use std::path::{Path, PathBuf};

@@ -25,6 +25,11 @@ impl Program {
             .unwrap_or_else(|| panic!("this test needs `{}`: {}", self.name, self.install))
     }
 
+    /// Whether it is on this machine.
+    pub fn is_installed(&self) -> bool {
+        self.look().is_some()
+    }
+
     fn look(&self) -> Option<PathBuf> {
         let mut path = env::var_os("PATH").unwrap_or_default();
         path.push(":");

@@ -33,7 +33,7 @@ pub struct Site {
 }
 
 /// The policy that most tests start from, on a control plane that runs.
-pub(crate) async fn policy(admin: &mut Admin, upstream: &str) -> (Login, Login) {
+pub async fn policy(admin: &mut Admin, upstream: &str) -> (Login, Login) {
     admin.put_default_upstream("upstream.test", upstream).await;
     admin.create_user("qnib").await;
     let type1 = admin.create_type("qnib", "type1", &["cpu:broadwell"]).await;

@@ -120,6 +120,11 @@ impl WorkerProcess {
         self.process.has_port(port)
     }
 
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
     /// Kills it.
     pub fn kill(&mut self) {
         self.process.kill();

@@ -31,12 +31,22 @@ impl DockerRegistry {
 
     /// The same, at another address of this machine.
     pub async fn start_at(ip: Ipv4Addr) -> Self {
+        Self::start_with(ip, "").await
+    }
+
+    /// Starts one that pulls through from another and keeps what it got.
+    pub async fn start_mirror_of(other: &Self) -> Self {
+        let remote = format!("proxy: {{remoteurl: '{}'}}\n", other.url());
+        Self::start_with(Ipv4Addr::LOCALHOST, &remote).await
+    }
+
+    async fn start_with(ip: Ipv4Addr, more: &str) -> Self {
         let dir = TempDir::new().expect("a temporary directory");
         let addr = free_addr_at(ip);
         let file = dir.path().join("config.yml");
         let root = dir.path().join("data");
         let config = format!(
-            "version: 0.1\nlog: {{level: warn}}\nstorage: {{filesystem: {{rootdirectory: '{}'}}}}\nhttp: {{addr: '{addr}'}}\n",
+            "version: 0.1\nlog: {{level: warn}}\nstorage: {{filesystem: {{rootdirectory: '{}'}}}}\nhttp: {{addr: '{addr}'}}\n{more}",
             root.display()
         );
         fs::write(&file, config).expect("the configuration can be written");
@@ -53,6 +63,11 @@ impl DockerRegistry {
     /// Where it serves.
     pub fn addr(&self) -> SocketAddr {
         self.addr
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
     }
 
     /// Where it serves, as a URL.

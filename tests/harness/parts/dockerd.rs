@@ -1,17 +1,12 @@
 //! A docker daemon of the test's own, and the docker program that talks to it.
 
-use std::{
-    net::Ipv4Addr,
-    path::{Path, PathBuf},
-    process::Command,
-    sync::atomic::{AtomicU8, Ordering},
-};
+use std::{net::Ipv4Addr, path::PathBuf};
 
 use tempfile::TempDir;
 
 use crate::{
     invocation::{Outcome, run, run_with_input},
-    parts::{answers, own_namespaces},
+    parts::{answers, network::Network, own_namespaces},
     process::Process,
     program::Program,
 };
@@ -24,30 +19,36 @@ const CLIENT: Program = Program {
     name: "docker",
     install: "install the Debian package docker.io (or docker-cli)",
 };
-const IP: Program = Program {
-    name: "ip",
-    install: "install the Debian package iproute2",
-};
-
-/// A daemon with its own state, sockets and bridge.
+/// A daemon with its own state, sockets and network.
 ///
 /// It trusts registries on 127.0.0.0/8 without TLS, as docker does everywhere.
 #[derive(Debug)]
 pub struct Dockerd {
     process: Process,
-    bridge: Bridge,
+    network: Network,
     client: PathBuf,
     socket: String,
     dir: TempDir,
 }
 
 impl Dockerd {
-    /// Starts one, and waits until it answers.
+    /// Starts one in this machine's network, and waits until it answers.
     pub async fn start() -> Self {
+        Self::start_in(Network::shared()).await
+    }
+
+    /// Starts one in a network of its own, as on another machine. It finds
+    /// this machine at [`Self::gateway`].
+    pub async fn start_apart() -> Self {
+        Self::start_in(Network::apart()).await
+    }
+
+    async fn start_in(network: Network) -> Self {
         let dir = TempDir::new().expect("a temporary directory");
-        let bridge = Bridge::create();
         let socket = format!("unix://{}/docker.sock", dir.path().display());
-        let (program, args) = own_namespaces(&DAEMON.path(), daemon_args(&dir, &bridge, &socket));
+        let args = daemon_args(&dir, &network, &socket);
+        let (program, args) = own_namespaces(&DAEMON.path(), args);
+        let (program, args) = network.enter(program, args);
         let mut process = Process::start("dockerd", &program, args, dir.path());
         let client = CLIENT.path();
         answers(&mut process, async || {
@@ -59,7 +60,7 @@ impl Dockerd {
         .await;
         Self {
             process,
-            bridge,
+            network,
             client,
             socket,
             dir,
@@ -102,7 +103,7 @@ impl Dockerd {
 
     /// Where its containers find what listens on this machine.
     pub fn gateway(&self) -> Ipv4Addr {
-        self.bridge.addr
+        self.network.addr()
     }
 
     /// The daemon's log.
@@ -120,69 +121,14 @@ impl Dockerd {
     }
 }
 
-fn daemon_args(dir: &TempDir, bridge: &Bridge, socket: &str) -> Vec<String> {
+fn daemon_args(dir: &TempDir, network: &Network, socket: &str) -> Vec<String> {
     let path = |name: &str| dir.path().join(name).display().to_string();
-    vec![
+    let mut args = vec![
         format!("--data-root={}", path("data")),
         format!("--exec-root={}", path("exec")),
         format!("--pidfile={}", path("dockerd.pid")),
         format!("--host={socket}"),
-        format!("--bridge={}", bridge.name),
-        "--iptables=false".into(),
-        "--ip-forward=false".into(),
-        "--ip-masq=false".into(),
-        format!("--default-address-pool={}", bridge.pool),
-    ]
-}
-
-/// A network bridge, so that the daemon leaves those of others alone.
-#[derive(Debug)]
-struct Bridge {
-    name: String,
-    addr: Ipv4Addr,
-    /// The subnet of the one further network that the daemon can make.
-    pool: String,
-}
-
-impl Bridge {
-    fn create() -> Self {
-        static NEXT: AtomicU8 = AtomicU8::new(0);
-        let n = NEXT.fetch_add(1, Ordering::Relaxed);
-        let pid = std::process::id();
-        let [_, _, high, low] = pid.to_be_bytes();
-        let bridge = Self {
-            name: format!("mh{pid}x{n}"),
-            addr: Ipv4Addr::new(10, 64 + high % 128, low, n % 16 * 16 + 1),
-            pool: format!(
-                "base=10.{}.{low}.{}/28,size=28",
-                192 + high % 64,
-                n % 16 * 16
-            ),
-        };
-        let subnet = format!("{}/28", bridge.addr);
-        bridge.ip(&["link", "add", "name", &bridge.name, "type", "bridge"]);
-        bridge.ip(&["addr", "add", &subnet, "dev", &bridge.name]);
-        bridge.ip(&["link", "set", &bridge.name, "up"]);
-        bridge
-    }
-
-    fn ip(&self, args: &[&str]) {
-        let done = Command::new(IP.path())
-            .args(args)
-            .output()
-            .expect("ip starts");
-        assert!(
-            done.status.success(),
-            "this test must run as root; ip {args:?}: {}",
-            String::from_utf8_lossy(&done.stderr)
-        );
-    }
-}
-
-impl Drop for Bridge {
-    fn drop(&mut self) {
-        let _ = Command::new(Path::new("ip"))
-            .args(["link", "delete", &self.name])
-            .status();
-    }
+    ];
+    args.extend(network.daemon_flags());
+    args
 }

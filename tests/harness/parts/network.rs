@@ -1,0 +1,132 @@
+//! The networks that docker daemons of tests are in.
+
+use std::{
+    net::Ipv4Addr,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::atomic::{AtomicU8, Ordering},
+};
+
+use crate::program::Program;
+
+const IP: Program = Program {
+    name: "ip",
+    install: "install the Debian package iproute2",
+};
+
+/// A daemon's network. Gone when it is dropped.
+#[derive(Debug)]
+pub(super) struct Network {
+    /// Its name, which is also that of this machine's end of it.
+    name: String,
+    /// This machine's address in it, the first of four.
+    addr: Ipv4Addr,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    /// A bridge, so that the daemon leaves those of others alone.
+    Bridge,
+    /// A namespace, joined to this machine by a cable.
+    Namespace,
+}
+
+impl Network {
+    /// This machine's own network: the daemon reaches loopback, but what its
+    /// containers reach is up to this machine.
+    pub(super) fn shared() -> Self {
+        let network = Self::fresh(Kind::Bridge);
+        let Self { name, addr, .. } = &network;
+        ip(&["link", "add", "name", name, "type", "bridge"]);
+        ip(&["addr", "add", &format!("{addr}/28"), "dev", name]);
+        ip(&["link", "set", name, "up"]);
+        network
+    }
+
+    /// A network as on another machine: its own loopback, its own firewall.
+    pub(super) fn apart() -> Self {
+        let network = Self::fresh(Kind::Namespace);
+        let Self { name, addr, .. } = &network;
+        let [a, b, c, d] = addr.octets();
+        let far = format!("{a}.{b}.{c}.{}/28", d + 1);
+        ip(&["netns", "add", name]);
+        ip(&[
+            "link", "add", name, "type", "veth", "peer", "cable", "netns", name,
+        ]);
+        ip(&["addr", "add", &format!("{addr}/28"), "dev", name]);
+        ip(&["link", "set", name, "up"]);
+        ip(&["-netns", name, "addr", "add", &far, "dev", "cable"]);
+        ip(&["-netns", name, "link", "set", "cable", "up"]);
+        ip(&["-netns", name, "link", "set", "lo", "up"]);
+        network
+    }
+
+    fn fresh(kind: Kind) -> Self {
+        static NEXT: AtomicU8 = AtomicU8::new(0);
+        let n = NEXT.fetch_add(1, Ordering::Relaxed);
+        let pid = std::process::id();
+        let [_, _, high, low] = pid.to_be_bytes();
+        Self {
+            name: format!("mh{pid}x{n}"),
+            addr: Ipv4Addr::new(10, 64 + high % 128, low, n % 16 * 16 + 1),
+            kind,
+        }
+    }
+
+    /// This machine's address, as the daemon's containers see it.
+    pub(super) fn addr(&self) -> Ipv4Addr {
+        self.addr
+    }
+
+    /// What dockerd must be told to stay in it.
+    pub(super) fn daemon_flags(&self) -> Vec<String> {
+        match self.kind {
+            Kind::Bridge => vec![
+                format!("--bridge={}", self.name),
+                "--iptables=false".into(),
+                "--ip-forward=false".into(),
+                "--ip-masq=false".into(),
+                "--userland-proxy=false".into(),
+            ],
+            Kind::Namespace => Vec::new(),
+        }
+    }
+
+    /// The program that runs another in it, with the arguments for that.
+    pub(super) fn enter(&self, program: PathBuf, args: Vec<String>) -> (PathBuf, Vec<String>) {
+        match self.kind {
+            Kind::Bridge => (program, args),
+            Kind::Namespace => {
+                let mut all = vec![format!("--net=/run/netns/{}", self.name)];
+                all.push(program.display().to_string());
+                all.extend(args);
+                ("nsenter".into(), all)
+            }
+        }
+    }
+}
+
+impl Drop for Network {
+    fn drop(&mut self) {
+        let noun = match self.kind {
+            Kind::Bridge => "link",
+            Kind::Namespace => "netns",
+        };
+        let _ = Command::new(Path::new(IP.name))
+            .args([noun, "delete", &self.name])
+            .status();
+    }
+}
+
+fn ip(args: &[&str]) {
+    let done = Command::new(IP.path())
+        .args(args)
+        .output()
+        .expect("ip starts");
+    assert!(
+        done.status.success(),
+        "this test must run as root; ip {args:?}: {}",
+        String::from_utf8_lossy(&done.stderr)
+    );
+}
