@@ -8,4 +8,6 @@ mod single_flight;
 mod weather;
 
 #[cfg(feature = "real-parts")]
+mod deploy;
+#[cfg(feature = "real-parts")]
 mod parts;
