@@ -159,10 +159,9 @@ pub(crate) fn shown(text: &str) -> String {
     text.escape_debug().take(80).collect()
 }
 
-/// The spelling that Go's JSON reader compares keys by.
+/// The spelling that Go's JSON reader compares keys by: `ſ` is an `s` to it.
 fn fold(key: &str) -> String {
-    let upper = key.chars().flat_map(char::to_uppercase);
-    upper.flat_map(char::to_lowercase).collect()
+    key.chars().flat_map(char::to_uppercase).collect()
 }
 
 /// Members, and whether there were more than may be.

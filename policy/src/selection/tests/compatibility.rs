@@ -273,6 +273,7 @@ fn an_exact_type_takes_a_level_for_the_cpu_that_it_stands_for() {
         &["cpu:x86_64_v3"],
         entry("it", "linux/amd64/v3", &[])
     ));
+    assert!(exact(&[], entry("it", "linux/arm64/v8", &[])));
     assert!(exact(
         &["cpu:graviton2"],
         entry("it", "linux/arm64/v8", &["cpu:neoverse-n1"])

@@ -185,6 +185,20 @@ fn more_requirements_met_are_better() {
 }
 
 #[test]
+fn a_level_that_is_met_counts_unless_a_cpu_says_the_same() {
+    let haswell = amd64("haswell", &["cpu:haswell"]);
+    let with_level = entry("level", "linux/amd64/v3", &["cpu:haswell"]);
+    assert_eq!(
+        kept(&["cpu:zen3", "cpu:haswell"], &[haswell, with_level]),
+        ["level"]
+    );
+
+    let v3 = amd64("v3", &["cpu:x86_64_v3"]);
+    let twice = entry("twice", "linux/amd64/v3", &["cpu:x86_64_v3"]);
+    assert_eq!(kept(&["cpu:zen3"], &[v3, twice]), ["v3"]);
+}
+
+#[test]
 fn a_repeated_requirement_counts_once() {
     let entries = [
         amd64("first", &["net:efa"]),
