@@ -42,6 +42,7 @@ pub struct Catalog {
     /// Writers of this control plane take turns, so that only those of another
     /// can make one plan again.
     turns: Arc<Semaphore>,
+    recipes: Arc<recipes::WaitingRoom>,
 }
 
 impl Catalog {
@@ -55,6 +56,7 @@ impl Catalog {
             store,
             current,
             turns: Arc::new(Semaphore::new(1)),
+            recipes: Arc::default(),
         };
         catalog.seed().await?;
         Ok(catalog)

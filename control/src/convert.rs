@@ -341,6 +341,10 @@ pub(crate) fn recipe(it: &Recipe) -> proto::Recipe {
     }
 }
 
+pub(crate) fn recipe_key_from(message: &proto::FindRecipeRequest) -> Key {
+    Key::recipe(&message.digest, &message.upstream, &message.repository)
+}
+
 pub(crate) fn recipe_from(message: Option<proto::Recipe>) -> Result<Recipe> {
     let message = message.ok_or_else(|| missing("recipe"))?;
     Ok(Recipe {

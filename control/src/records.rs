@@ -143,7 +143,7 @@ impl Record {
             Self::Rule(rule) => Key::rule(&rule.name),
             Self::Pin(pin) => Key::pin(&pin.user, &pin.machine_type, &pin.repository),
             Self::Cpu(cpu) => Key::cpu(&cpu.name),
-            Self::Recipe(recipe) => Key::recipe(&recipe.digest),
+            Self::Recipe(it) => Key::recipe(&it.digest, &it.upstream, &it.repository),
         }
     }
 

@@ -4,49 +4,66 @@
 //! The time of last use is coarse: written once a day at most, so that a
 //! recipe in use causes next to no writes.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use super::{Actor, Catalog};
 use crate::{
     Error, Result, names,
-    records::{Key, Kind, Recipe},
+    records::{Kept as _, Key, Kind, Recipe},
 };
 
 /// A use is written down when the one before is older than this.
 const USE_IS_NOTED_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 const MOST_KEPT: usize = 1_000;
+/// How many waiting recipes are recorded in one go.
+const MOST_AT_ONCE: usize = 256;
+
+/// Recipes that wait to be recorded. Whoever gets the turn records those of
+/// the others, too: after a new release, many workers come with many of them.
+#[derive(Debug, Default)]
+pub(super) struct WaitingRoom(Mutex<Vec<Recipe>>);
+
+/// A place in the waiting room. It is free again when this is dropped.
+struct Seat<'a> {
+    room: &'a WaitingRoom,
+    own: Recipe,
+}
 
 impl Catalog {
     /// Makes a recipe durable and pushes it to all workers. Recording a known
     /// one again counts as a use.
     pub(crate) async fn record_recipe(&self, actor: &Actor, recipe: Recipe) -> Result<()> {
         check_recipe(&recipe)?;
-        let now = unix_secs();
-        let key = Key::recipe(&recipe.digest);
+        let recipe = Recipe {
+            last_used_unix_secs: unix_secs(),
+            ..recipe
+        };
+        let known = Key::recipe(&recipe.digest, &recipe.upstream, &recipe.repository);
+        if news(self.policy().find(&known), &recipe).is_none() {
+            return Ok(());
+        }
+        let seat = self.recipes.sit_down(recipe);
         self.edit(actor, "recipe.record", |edit| {
-            let known = edit.find::<Recipe>(&key);
-            if let Some(known) = known.filter(|known| makes_the_same(known, &recipe)) {
-                if let Some(used) = used_again(known, now) {
-                    edit.put(used);
+            for recipe in seat.all() {
+                let key = Key::recipe(&recipe.digest, &recipe.upstream, &recipe.repository);
+                if let Some(news) = news(edit.find(&key), &recipe) {
+                    edit.put(news);
                 }
-                return Ok(());
             }
-            edit.put(Recipe {
-                last_used_unix_secs: now,
-                ..recipe.clone()
-            });
             Ok(())
         })
         .await
     }
 
-    /// Looks a recipe up by the digest of what it makes, which counts as a use.
-    pub(crate) async fn find_recipe(&self, actor: &Actor, digest: &str) -> Result<Recipe> {
-        let key = Key::recipe(digest);
+    /// Looks up the recipe under `key`, which counts as a use.
+    pub(crate) async fn find_recipe(&self, actor: &Actor, key: Key) -> Result<Recipe> {
         let policy = self.policy();
         let found: &Recipe = policy
             .find(&key)
-            .ok_or_else(|| Error::not_found(Kind::Recipe, digest))?;
+            .ok_or_else(|| Error::not_found(Kind::Recipe, key.name()))?;
         let now = unix_secs();
         if used_again(found, now).is_none() {
             return Ok(found.clone());
@@ -67,16 +84,58 @@ impl Catalog {
         let oldest = unix_secs().saturating_sub(retention.as_secs());
         let actor = Actor("retention".into());
         self.edit(&actor, "recipe.sweep", |edit| {
-            let unused = edit.base().all::<Recipe>();
-            let unused: Vec<Key> = unused
-                .filter(|recipe| recipe.last_used_unix_secs < oldest)
-                .map(|recipe| Key::recipe(&recipe.digest))
+            let recipes = edit.base().of_kind(Kind::Recipe);
+            let unused: Vec<Key> = recipes
+                .filter(|(_, record)| {
+                    Recipe::of(record).is_some_and(|it| it.last_used_unix_secs < oldest)
+                })
+                .map(|(key, _)| key.clone())
                 .collect();
             let count = unused.len();
             unused.into_iter().for_each(|key| edit.remove(key));
             Ok(count)
         })
         .await
+    }
+}
+
+impl WaitingRoom {
+    fn sit_down(&self, own: Recipe) -> Seat<'_> {
+        self.waiting().push(own.clone());
+        Seat { room: self, own }
+    }
+
+    /// Whole even after a panic: each change is one call.
+    fn waiting(&self) -> MutexGuard<'_, Vec<Recipe>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Seat<'_> {
+    /// The own recipe, and others that wait.
+    fn all(&self) -> Vec<Recipe> {
+        let mut all = vec![self.own.clone()];
+        all.extend(self.room.waiting().iter().take(MOST_AT_ONCE).cloned());
+        all
+    }
+}
+
+impl Drop for Seat<'_> {
+    fn drop(&mut self) {
+        let mut waiting = self.room.waiting();
+        if let Some(place) = waiting.iter().position(|recipe| *recipe == self.own) {
+            waiting.swap_remove(place);
+        }
+    }
+}
+
+/// What recording `recipe` changes. `None`: nothing.
+fn news(known: Option<&Recipe>, recipe: &Recipe) -> Option<Recipe> {
+    match known {
+        Some(known) if makes_the_same(known, recipe) => {
+            used_again(known, recipe.last_used_unix_secs)
+        }
+        _ => Some(recipe.clone()),
     }
 }
 
@@ -88,7 +147,8 @@ fn used_again(recipe: &Recipe, now: u64) -> Option<Recipe> {
     })
 }
 
-/// One index may be in several repositories. The first to be recorded stays.
+/// Two sources may leave the same trimmed index. The newer one is the likelier
+/// to be still there.
 fn makes_the_same(one: &Recipe, other: &Recipe) -> bool {
     one.source_digest == other.source_digest && one.kept == other.kept
 }
@@ -109,3 +169,6 @@ fn unix_secs() -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     now.unwrap_or_default().as_secs()
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,7 @@ use metahub_policy::{Cpu, Rule};
 use super::*;
 use crate::{
     Secret,
-    records::{Account, Key, Kind, Login, MachineType, Pin, Recipe, Upstream, User},
+    records::{Account, Key, Kind, Login, MachineType, Pin, Upstream, User},
 };
 
 fn admin() -> Actor {
@@ -31,17 +31,6 @@ fn upstream(name: &str) -> Upstream {
 
 fn digest(byte: &str) -> String {
     format!("sha256:{}", byte.repeat(32))
-}
-
-fn recipe(kept: &str) -> Recipe {
-    Recipe {
-        digest: digest("aa"),
-        upstream: "docker.io".into(),
-        repository: "qnib/bench".into(),
-        source_digest: digest("bb"),
-        kept: vec![digest(kept)],
-        last_used_unix_secs: 0,
-    }
 }
 
 /// With the user `qnib`, its type `type1` and login, and a pin for them.
@@ -282,63 +271,6 @@ async fn a_rule_is_replaced_by_one_of_the_same_name() {
     let policy = catalog.policy();
     let rules: Vec<&Rule> = policy.all().collect();
     assert_eq!(rules, [&rule("cpu:x86_64_v3")]);
-}
-
-#[tokio::test]
-async fn recording_a_known_recipe_again_makes_no_revision() {
-    let catalog = Catalog::in_memory().await;
-    catalog.record_recipe(&admin(), recipe("cc")).await.unwrap();
-    let before = catalog.revision();
-
-    let elsewhere = Recipe {
-        repository: "mirror/bench".into(),
-        ..recipe("cc")
-    };
-    catalog.record_recipe(&admin(), elsewhere).await.unwrap();
-
-    assert_eq!(catalog.revision(), before);
-}
-
-#[tokio::test]
-async fn a_recipe_that_is_used_survives_the_sweep_and_an_old_one_does_not() {
-    let catalog = Catalog::in_memory().await;
-    catalog.record_recipe(&admin(), recipe("cc")).await.unwrap();
-
-    let day = std::time::Duration::from_secs(24 * 60 * 60);
-    assert_eq!(catalog.sweep_recipes(day).await.unwrap(), 0);
-    let old = Recipe {
-        last_used_unix_secs: 1,
-        ..recipe("cc")
-    };
-    catalog
-        .edit(&admin(), "test.age", |edit| {
-            edit.put(old.clone());
-            Ok(())
-        })
-        .await
-        .unwrap();
-
-    assert_eq!(catalog.sweep_recipes(day).await.unwrap(), 1);
-    assert!(catalog.find_recipe(&admin(), &digest("aa")).await.is_err());
-}
-
-#[tokio::test]
-async fn finding_a_recipe_counts_as_a_use_once_a_day() {
-    let catalog = Catalog::in_memory().await;
-    catalog
-        .edit(&admin(), "test.age", |edit| {
-            edit.put(recipe("cc"));
-            Ok(())
-        })
-        .await
-        .unwrap();
-
-    catalog.find_recipe(&admin(), &digest("aa")).await.unwrap();
-    let after_first = catalog.revision();
-    let found = catalog.find_recipe(&admin(), &digest("aa")).await.unwrap();
-
-    assert!(found.last_used_unix_secs > 0);
-    assert_eq!(catalog.revision(), after_first);
 }
 
 #[tokio::test]

@@ -49,8 +49,8 @@ impl PolicyServiceTrait for PolicyApi {
         request: Request<proto::FindRecipeRequest>,
     ) -> Result<Response<proto::FindRecipeResponse>, Status> {
         let actor = actor(&request)?;
-        let digest = request.into_inner().digest;
-        let recipe = self.parts.catalog.find_recipe(&actor, &digest).await?;
+        let key = convert::recipe_key_from(&request.into_inner());
+        let recipe = self.parts.catalog.find_recipe(&actor, key).await?;
         Ok(Response::new(proto::FindRecipeResponse {
             recipe: Some(convert::recipe(&recipe)),
         }))

@@ -109,8 +109,10 @@ impl Key {
         Self::new(Kind::Cpu, name)
     }
 
-    pub(crate) fn recipe(digest: &str) -> Self {
-        Self::new(Kind::Recipe, digest)
+    /// Two repositories may hold the same bytes, and knowing a digest is no
+    /// permission: each has a recipe of its own.
+    pub(crate) fn recipe(digest: &str, upstream: &str, repository: &str) -> Self {
+        Self::new(Kind::Recipe, &format!("{digest}/{upstream}/{repository}"))
     }
 
     /// The kind of the record under this key.

@@ -258,15 +258,19 @@ async fn a_recipe_that_one_worker_records_reaches_another_and_can_be_found() {
     worker.record_recipe(request).await.unwrap();
 
     let (_, delta) = other.change().await;
-    assert_eq!(delta.put[0].key, format!("recipe/{}", digest("aa")));
+    let key = format!("recipe/{}/docker.io/qnib/bench", digest("aa"));
+    assert_eq!(delta.put[0].key, key);
     let known = FindRecipeRequest {
         digest: digest("aa"),
+        upstream: "docker.io".into(),
+        repository: "qnib/bench".into(),
     };
-    assert!(worker.find_recipe(known).await.is_ok());
-    let unknown = FindRecipeRequest {
-        digest: digest("dd"),
+    assert!(worker.find_recipe(known.clone()).await.is_ok());
+    let elsewhere = FindRecipeRequest {
+        repository: "qnib/other".into(),
+        ..known
     };
-    let status = worker.find_recipe(unknown).await.unwrap_err();
+    let status = worker.find_recipe(elsewhere).await.unwrap_err();
     assert_eq!(status.code(), Code::NotFound);
 }
 

@@ -201,7 +201,8 @@ pub struct Cpu {
     #[prost(string, repeated, tag = "4")]
     pub aliases: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
-/// How to make a trimmed index again.
+/// How to make a trimmed index again. Named by its digest, upstream and
+/// repository: the same bytes in two repositories have two recipes.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Recipe {
     /// The digest of the trimmed index.
@@ -525,6 +526,12 @@ pub struct FindRecipeRequest {
     /// The digest of the trimmed index.
     #[prost(string, tag = "1")]
     pub digest: ::prost::alloc::string::String,
+    /// The upstream's name.
+    #[prost(string, tag = "2")]
+    pub upstream: ::prost::alloc::string::String,
+    /// The repository at the upstream.
+    #[prost(string, tag = "3")]
+    pub repository: ::prost::alloc::string::String,
 }
 /// The recipe.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -682,7 +689,8 @@ pub mod policy_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
-        /// Looks a trimmed index up by its digest. NOT_FOUND when there is none.
+        /// Looks up how to make a trimmed index of a repository again, which counts
+        /// as a use. NOT_FOUND when that is not known.
         pub async fn find_recipe(
             &mut self,
             request: impl tonic::IntoRequest<super::FindRecipeRequest>,
@@ -747,7 +755,8 @@ pub mod policy_service_server {
             tonic::Response<super::RecordRecipeResponse>,
             tonic::Status,
         >;
-        /// Looks a trimmed index up by its digest. NOT_FOUND when there is none.
+        /// Looks up how to make a trimmed index of a repository again, which counts
+        /// as a use. NOT_FOUND when that is not known.
         async fn find_recipe(
             &self,
             request: tonic::Request<super::FindRecipeRequest>,

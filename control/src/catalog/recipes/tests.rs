@@ -1,0 +1,126 @@
+//! Recipes, without a network.
+
+use super::*;
+
+fn admin() -> Actor {
+    Actor("admin".into())
+}
+
+fn digest(byte: &str) -> String {
+    format!("sha256:{}", byte.repeat(32))
+}
+
+fn recipe(kept: &str) -> Recipe {
+    Recipe {
+        digest: digest("aa"),
+        upstream: "docker.io".into(),
+        repository: "qnib/bench".into(),
+        source_digest: digest("bb"),
+        kept: vec![digest(kept)],
+        last_used_unix_secs: 0,
+    }
+}
+
+/// What [`recipe`] is kept under.
+fn key() -> Key {
+    Key::recipe(&digest("aa"), "docker.io", "qnib/bench")
+}
+
+#[tokio::test]
+async fn recording_a_known_recipe_again_makes_no_revision() {
+    let catalog = Catalog::in_memory().await;
+    catalog.record_recipe(&admin(), recipe("cc")).await.unwrap();
+    let before = catalog.revision();
+
+    catalog.record_recipe(&admin(), recipe("cc")).await.unwrap();
+
+    assert_eq!(catalog.revision(), before);
+}
+
+#[tokio::test]
+async fn the_same_index_in_two_repositories_has_two_recipes() {
+    let catalog = Catalog::in_memory().await;
+    let elsewhere = Recipe {
+        repository: "mirror/bench".into(),
+        ..recipe("cc")
+    };
+
+    for recipe in [recipe("cc"), elsewhere] {
+        catalog.record_recipe(&admin(), recipe).await.unwrap();
+    }
+
+    for (repository, is_known) in [
+        ("qnib/bench", true),
+        ("mirror/bench", true),
+        ("other/bench", false),
+    ] {
+        let key = Key::recipe(&digest("aa"), "docker.io", repository);
+        let found = catalog.find_recipe(&admin(), key).await;
+        assert_eq!(found.is_ok(), is_known, "{repository}");
+    }
+}
+
+#[tokio::test]
+async fn recipes_that_come_at_once_are_all_recorded_in_few_revisions() {
+    let catalog = Catalog::in_memory().await;
+    let before = catalog.revision().number;
+
+    let recording = (0..100).map(|n| {
+        let (catalog, recipe) = (catalog.clone(), recipe("cc"));
+        let repository = format!("qnib/bench{n}");
+        let recipe = Recipe {
+            repository,
+            ..recipe
+        };
+        tokio::spawn(async move { catalog.record_recipe(&admin(), recipe).await })
+    });
+    for recorded in recording.collect::<Vec<_>>() {
+        recorded.await.unwrap().unwrap();
+    }
+
+    assert_eq!(catalog.policy().count(Kind::Recipe), 100);
+    let revisions = catalog.revision().number - before;
+    assert!(revisions <= 20, "{revisions} revisions");
+}
+
+#[tokio::test]
+async fn a_recipe_that_is_used_survives_the_sweep_and_an_old_one_does_not() {
+    let catalog = Catalog::in_memory().await;
+    catalog.record_recipe(&admin(), recipe("cc")).await.unwrap();
+
+    let day = std::time::Duration::from_secs(24 * 60 * 60);
+    assert_eq!(catalog.sweep_recipes(day).await.unwrap(), 0);
+    let old = Recipe {
+        last_used_unix_secs: 1,
+        ..recipe("cc")
+    };
+    catalog
+        .edit(&admin(), "test.age", |edit| {
+            edit.put(old.clone());
+            Ok(())
+        })
+        .await
+        .unwrap();
+
+    assert_eq!(catalog.sweep_recipes(day).await.unwrap(), 1);
+    assert!(catalog.find_recipe(&admin(), key()).await.is_err());
+}
+
+#[tokio::test]
+async fn finding_a_recipe_counts_as_a_use_once_a_day() {
+    let catalog = Catalog::in_memory().await;
+    catalog
+        .edit(&admin(), "test.age", |edit| {
+            edit.put(recipe("cc"));
+            Ok(())
+        })
+        .await
+        .unwrap();
+
+    catalog.find_recipe(&admin(), key()).await.unwrap();
+    let after_first = catalog.revision();
+    let found = catalog.find_recipe(&admin(), key()).await.unwrap();
+
+    assert!(found.last_used_unix_secs > 0);
+    assert_eq!(catalog.revision(), after_first);
+}
