@@ -2,6 +2,9 @@
 
 use http::{Request, header};
 use metahub_policy::{Rule, RuleMatch};
+use opentelemetry::trace::TracerProvider as _;
+use opentelemetry_sdk::trace::SdkTracerProvider;
+use tracing_subscriber::{layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
 use self::stage::{IMAGE, INDEX, Stage, by, sha256};
 use crate::snapshot::{PinRecord, Record};
@@ -173,11 +176,11 @@ async fn what_a_client_has_is_not_sent_again() {
 async fn what_is_remembered_asks_no_upstream() {
     let stage = Stage::new().await;
     stage.get("skylake", LATEST).await;
-    let before = stage.times_asked();
+    let before = stage.asked();
 
     stage.get("skylake", LATEST).await;
 
-    assert_eq!(stage.times_asked(), before);
+    assert_eq!(stage.asked(), before);
 }
 
 #[tokio::test]
@@ -315,4 +318,23 @@ async fn a_request_that_is_there_before_the_first_policy_waits_for_it() {
     let (heard, ()) = tokio::join!(stage.get("skylake", LATEST), arrives);
 
     assert_eq!(heard.status, 200);
+}
+
+#[tokio::test]
+async fn an_upstream_is_told_the_trace_of_the_client_whom_it_serves() {
+    let stage = Stage::new().await;
+    let spans = SdkTracerProvider::builder().build();
+    let layer = tracing_opentelemetry::layer().with_tracer(spans.tracer("test"));
+    let _guard = tracing_subscriber::registry().with(layer).set_default();
+
+    let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736";
+    let parent = format!("{trace}-00f067aa0ba902b7-01");
+    let request = by("skylake", "GET", LATEST).header("traceparent", &parent);
+    stage.ask(request).await;
+
+    let asked = stage.asked();
+    assert!(!asked.is_empty());
+    for told in asked {
+        assert!(told.starts_with(trace) && told != parent, "{told:?}");
+    }
 }

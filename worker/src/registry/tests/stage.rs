@@ -2,10 +2,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering::Relaxed},
-    },
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -37,6 +34,9 @@ const LIMITS: Limits = Limits {
 /// What an upstream has, by path.
 type Contents = HashMap<String, (&'static str, Bytes)>;
 
+/// What the upstream was asked: the `traceparent` of each request.
+type Asked = Arc<Mutex<Vec<String>>>;
+
 /// An answer, read to its end.
 #[derive(Debug)]
 pub(super) struct Heard {
@@ -49,8 +49,7 @@ pub(super) struct Heard {
 pub(super) struct Stage {
     pub(super) registry: Registry,
     pub(super) current: Arc<Current>,
-    /// How often the upstream was asked.
-    pub(super) asked: Arc<AtomicUsize>,
+    asked: Asked,
     /// The image of each variant: `generic`, `broadwell`, `skylake`, `gpu`.
     pub(super) images: HashMap<&'static str, String>,
     /// The digest of the index `latest`.
@@ -81,7 +80,7 @@ impl Stage {
             ("application/json", Bytes::from_static(tags.as_bytes())),
         );
 
-        let asked = Arc::new(AtomicUsize::new(0));
+        let asked = Asked::default();
         let shutdown = CancellationToken::new();
         let url = serve(contents, asked.clone(), shutdown.clone()).await;
         let puller = Puller::new(Settings::default()).expect("a puller");
@@ -125,8 +124,9 @@ impl Stage {
         }
     }
 
-    pub(super) fn times_asked(&self) -> usize {
-        self.asked.load(Relaxed)
+    /// The `traceparent` of each request to the upstream.
+    pub(super) fn asked(&self) -> Vec<String> {
+        self.asked.lock().expect("no panic").clone()
     }
 }
 
@@ -191,12 +191,14 @@ fn put(contents: &mut Contents, tag: &str, media_type: &'static str, manifest: &
     digest
 }
 
-async fn serve(contents: Contents, asked: Arc<AtomicUsize>, shutdown: CancellationToken) -> String {
+async fn serve(contents: Contents, asked: Asked, shutdown: CancellationToken) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let url = format!("http://{}", listener.local_addr().expect("an address"));
     let contents = Arc::new(contents);
     let answer = move |request: Request<hyper::body::Incoming>| {
-        asked.fetch_add(1, Relaxed);
+        let trace = request.headers().get("traceparent");
+        let trace = trace.map_or("", |trace| trace.to_str().expect("text"));
+        asked.lock().expect("no panic").push(trace.to_owned());
         let found = contents.get(request.uri().path()).cloned();
         std::future::ready(match found {
             Some((media_type, bytes)) => {
