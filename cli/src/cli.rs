@@ -120,7 +120,7 @@ async fn run_with(
         Command::Pin(command) => pin::run(command, settings, output).await,
         Command::Cpu(command) => cpu::run(command, settings, output).await,
         Command::Recipe(command) => recipe::run(command, settings, output).await,
-        Command::Image(command) => image::run(command, output).await,
+        Command::Image(command) => image::run(command, settings, output).await,
         Command::Worker(command) => worker::run(command, settings, output).await,
         Command::Status => status::run(settings, output).await,
         Command::Up(arguments) => up::run(arguments, settings, output).await,

@@ -5,6 +5,7 @@
 
 mod calls;
 mod convert;
+mod policy;
 mod settle;
 
 use std::time::Duration;

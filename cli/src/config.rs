@@ -31,14 +31,9 @@ pub(crate) struct Config {
     #[arg(long, global = true, env = "METAHUB_TOKEN_FILE", value_name = "FILE")]
     token_file: Option<PathBuf>,
 
-    /// The registry's address to show in `docker login` lines [default: that
-    /// of a connected worker].
-    #[arg(
-        long,
-        global = true,
-        env = "METAHUB_REGISTRY",
-        value_name = "HOST:PORT"
-    )]
+    /// The registry: to show in `docker login` lines and to fetch images from
+    /// [default: that of a connected worker].
+    #[arg(long, global = true, env = "METAHUB_REGISTRY", value_name = "URL")]
     registry: Option<String>,
 
     /// How to print records [default: table].
@@ -60,6 +55,10 @@ pub(crate) struct Config {
     /// Where settings files are, as the XDG base directory specification has it.
     #[arg(long, global = true, env = "XDG_CONFIG_HOME", hide = true)]
     xdg_config_home: Option<PathBuf>,
+
+    /// Where docker keeps its settings.
+    #[arg(long, global = true, env = "DOCKER_CONFIG", hide = true)]
+    docker_config: Option<PathBuf>,
 }
 
 /// What the settings file may hold. Paths in it are relative to it.
@@ -79,8 +78,10 @@ struct SettingsFile {
 pub(crate) struct Settings {
     /// The control plane.
     pub(crate) control: Url,
-    /// The registry's address to show, when it is set.
+    /// The registry's URL, or its host and port, when it is set.
     pub(crate) registry: Option<String>,
+    /// Docker's directory of settings.
+    pub(crate) docker_config: Option<PathBuf>,
     /// How to print records.
     pub(crate) format: Format,
     /// Whether plain text may leave this host.
@@ -96,10 +97,12 @@ impl Config {
     /// Takes flags, environment and settings file together.
     pub(crate) fn resolve(self) -> anyhow::Result<Settings> {
         let file = self.settings_file()?;
+        let docker = || home_dir().map(|home| home.join(".docker"));
         let default = || Url::parse(DEFAULT_CONTROL).context("the default URL is wrong");
         Ok(Settings {
             control: self.control.or(file.control).map_or_else(default, Ok)?,
             registry: self.registry.or(file.registry),
+            docker_config: self.docker_config.or_else(docker),
             format: self.output.or(file.output).unwrap_or_default(),
             insecure: self.insecure || file.insecure,
             wait: self.wait,

@@ -1,5 +1,5 @@
-//! What can go wrong between metahubctl and the control plane, and what to do
-//! next.
+//! What can go wrong between metahubctl and the control plane or the registry,
+//! and what to do next.
 
 use std::{
     error::Error,
@@ -10,7 +10,7 @@ use std::{
 use tonic::{Code, Status};
 use url::Url;
 
-/// A request that the control plane did not fulfil.
+/// A request that was not fulfilled.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
     #[error("cannot reach the control plane at {url}")]
@@ -37,6 +37,14 @@ pub(crate) enum Failure {
     Unknown,
     #[error("the control plane failed: {0}")]
     Failed(String),
+    #[error("it is not known where the registry is: no worker is connected")]
+    NoRegistry,
+    #[error("the registry at {url} is on another host, and plain text would show the login")]
+    PlainRegistry { url: Url },
+    #[error("there is no login for the registry at {registry}: {why}")]
+    NoLogin { registry: String, why: String },
+    #[error("the registry at {registry} does not take the login `{login}`")]
+    LoginRefused { registry: String, login: String },
 }
 
 impl Failure {
@@ -93,6 +101,17 @@ impl Failure {
             ),
             Self::AlreadyExists(_) => {
                 Some("choose another name, or `update`, `rotate` or `delete` what is there")
+            }
+            Self::NoRegistry => Some("start a worker, or say where one is with --registry URL"),
+            Self::PlainRegistry { .. } => {
+                Some("name its https address with --registry URL, or accept it with --insecure")
+            }
+            Self::NoLogin { .. } => Some(
+                "give a login with --login NAME --password-file FILE, or run `docker login` for \
+                 that registry",
+            ),
+            Self::LoginRefused { .. } => {
+                Some("see `metahubctl login list`; `metahubctl login rotate` gives a new secret")
             }
             Self::Unknown => Some("upgrade the control plane, or use its own metahubctl"),
             _ => None,

@@ -52,7 +52,11 @@ pub(crate) async fn run(
                 .create_login(&user, &machine_type, allow_selectors)
                 .await?;
             let shown = Shown::of(login, &registry(settings, &client).await);
-            output.record(&shown, &format!("Created a login.\n\n{}", shown.text()))
+            let mut text = format!("Created a login.\n\n{}", shown.text());
+            if allow_selectors {
+                text += &shown.selectors();
+            }
+            output.record(&shown, &text)
         }
         Command::Rotate { login } => {
             let login = client.rotate_login(&login).await?;
@@ -97,6 +101,15 @@ impl Shown {
         )
     }
 
+    /// How a host uses selectors, for a login that may.
+    pub(crate) fn selectors(&self) -> String {
+        format!(
+            "\nThe host may add features for its pulls after `+` in the login's name:\n\n  \
+             docker login --username {}+nvcap:8.0 {}\n",
+            self.login.name, self.registry,
+        )
+    }
+
     /// The line that logs docker in. The secret goes through stdin, where no
     /// list of processes shows it.
     pub(crate) fn command(&self) -> String {
@@ -110,11 +123,11 @@ impl Shown {
 /// Where hosts log in: as set, or else at the first connected worker.
 pub(crate) async fn registry(settings: &Settings, client: &Client) -> String {
     if let Some(registry) = &settings.registry {
-        return registry.clone();
+        let host = registry
+            .split_once("://")
+            .map_or(registry.as_str(), |it| it.1);
+        return host.trim_end_matches('/').to_owned();
     }
-    let workers = client.workers().await.unwrap_or_default().0;
-    workers
-        .into_iter()
-        .find(|worker| worker.connected && !worker.registry_address.is_empty())
-        .map_or_else(|| "REGISTRY".into(), |worker| worker.registry_address)
+    let address = client.worker_address().await;
+    address.unwrap_or_else(|_| "REGISTRY".into())
 }

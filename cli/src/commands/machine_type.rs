@@ -1,5 +1,6 @@
 //! `metahubctl type`: named descriptions of kinds of hosts.
 
+mod diff;
 mod shape;
 
 use anyhow::Context;
@@ -54,6 +55,10 @@ pub(crate) enum Command {
         #[command(flatten)]
         edit: Edit,
     },
+    /// Says what an update with the same flags would change, and changes
+    /// nothing: which images, from which variant to which.
+    #[command(group(ArgGroup::new("change").required(true).multiple(true).args(CHANGES)))]
+    Diff(Box<diff::Arguments>),
     /// Deletes a machine type with its logins and pins.
     Delete {
         #[command(flatten)]
@@ -86,8 +91,13 @@ pub(crate) async fn run(
     settings: &Settings,
     output: &mut Output<'_>,
 ) -> anyhow::Result<()> {
+    let command = match command {
+        Command::Diff(arguments) => return diff::run(*arguments, settings, output).await,
+        other => other,
+    };
     let client = Client::connect(settings).await?;
     match command {
+        Command::Diff(_) => Ok(()),
         Command::Create {
             key,
             features,
@@ -98,7 +108,8 @@ pub(crate) async fn run(
             let mut machine_type = MachineType::for_linux(key.user, key.name, features);
             shape.apply(&mut machine_type.shape);
             let created = create(&client, machine_type, !no_login, allow_selectors).await?;
-            print_created(created, &login::registry(settings, &client).await, output)
+            let registry = login::registry(settings, &client).await;
+            print_created(created, &registry, allow_selectors, output)
         }
         Command::List { user } => output.list(&client.machine_types(user.as_deref()).await?),
         Command::Show { key } => {
@@ -139,7 +150,12 @@ async fn create(
     }
 }
 
-fn print_created(created: Created, registry: &str, output: &mut Output<'_>) -> anyhow::Result<()> {
+fn print_created(
+    created: Created,
+    registry: &str,
+    allow_selectors: bool,
+    output: &mut Output<'_>,
+) -> anyhow::Result<()> {
     output.warn(&created.warnings)?;
     let login = created.login.map(|login| Shown::of(login, registry));
     let mut text = format!(
@@ -148,6 +164,9 @@ fn print_created(created: Created, registry: &str, output: &mut Output<'_>) -> a
     );
     if let Some(login) = &login {
         text += &format!("\n{}", login.text());
+        if allow_selectors {
+            text += &login.selectors();
+        }
     }
     let record = CreatedType {
         machine_type: &created.machine_type,

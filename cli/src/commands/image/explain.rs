@@ -1,194 +1,147 @@
-//! `metahubctl image explain`: what a machine type gets, and why.
+//! `metahubctl image explain`: what each machine type gets, and why.
+//!
+//! What follows from the policy is [`crate::explain`]'s, the way to the image
+//! [`crate::pull`]'s, and the look [`print`]'s.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
+mod offline;
+mod print;
+
+use self::{
+    offline::Files,
+    print::{Detail, NeedsOf, Overview, TypeOutcome},
 };
-
-use anyhow::{Context, ensure};
-use metahub_policy::{CpuTable, Facts, Host, Index, Platform, Rule, select};
-use serde::Serialize;
-
-use super::source;
-use crate::output::{Output, Row, table};
+use crate::{
+    client::Client,
+    config::Settings,
+    explain::{
+        Subject,
+        name::ImageName,
+        needs,
+        outcome::{outcome, variants},
+        policy::{NamedHost, Policy},
+    },
+    output::Output,
+    pull::{LoginArguments, Registry},
+};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// The file that holds the image index, as the registry serves it; `-` is
-    /// stdin. JSON or YAML.
-    #[arg(long, value_name = "FILE")]
-    index: PathBuf,
+    /// The image as hosts pull it, for example `qnib/bench:latest`.
+    #[arg(required_unless_present = "index", conflicts_with = "index")]
+    image: Option<ImageName>,
 
-    /// The file that holds the machine type, as `metahubctl type show` prints
-    /// it; `-` is stdin. JSON or YAML.
-    #[arg(long, value_name = "FILE")]
-    type_file: PathBuf,
+    /// Only this machine type, in detail: `USER/TYPE`, or `TYPE` where one user
+    /// alone has one of that name.
+    #[arg(long = "type", value_name = "TYPE", conflicts_with = "index")]
+    machine_type: Option<String>,
 
-    /// The file that holds a list of rules, all of which apply; `-` is stdin.
-    /// JSON or YAML.
-    #[arg(long, value_name = "FILE")]
-    rules: Option<PathBuf>,
+    /// Say which hosts would get which variant, and which machine types get a
+    /// fallback or nothing. A fallback: the index has a variant for the type's
+    /// platform that it would get instead if it had what that one needs.
+    #[arg(long)]
+    needs: bool,
+
+    #[command(flatten)]
+    login: LoginArguments,
+
+    #[command(flatten)]
+    files: Files,
 }
 
-/// What the machine type gets, and why.
-#[derive(Debug, Serialize)]
-struct Explanation {
-    /// The digests of the kept entries, in source order.
-    kept: Vec<String>,
-    /// One for each entry, in source order.
-    reasons: Vec<Reason>,
-}
-
-/// Why an entry is kept or not.
-#[derive(Debug, Serialize)]
-struct Reason {
-    digest: String,
-    platform: String,
-    requirements: Vec<String>,
-    kept: bool,
-    reason: String,
-}
-
-pub(super) fn run(arguments: &Arguments, output: &mut Output<'_>) -> anyhow::Result<()> {
-    let (explanation, warnings) = arguments.explain()?;
-    output.warn(&warnings)?;
-    let text = table(&explanation.reasons);
-    output.record(&explanation, &text)?;
-    if explanation.kept.is_empty() {
-        output.note("No variant fits.")?;
+pub(super) async fn run(
+    arguments: &Arguments,
+    settings: &Settings,
+    output: &mut Output<'_>,
+) -> anyhow::Result<()> {
+    let Some(name) = &arguments.image else {
+        return offline::run(&arguments.files, arguments.needs, output);
+    };
+    let client = Client::connect(settings).await?;
+    let policy = client.policy().await?;
+    let types = match &arguments.machine_type {
+        Some(name) => vec![policy.machine_type(name)?],
+        None => policy.types.iter().collect(),
+    };
+    let registry = Registry::open(settings, Some(&client), &arguments.login).await?;
+    let name = registry.name(name.clone());
+    let content = registry.content(&name).await?;
+    if name.digest.is_some() {
+        output.note(
+            "By digest, every host gets exactly this. What follows is for a tag that means it.",
+        )?;
     }
-    Ok(())
-}
-
-impl Arguments {
-    /// The explanation, and what may be a mistake in the files.
-    fn explain(&self) -> anyhow::Result<(Explanation, Vec<String>)> {
-        let files = [
-            Some(&self.index),
-            Some(&self.type_file),
-            self.rules.as_ref(),
-        ];
-        let stdin = files
-            .iter()
-            .flatten()
-            .filter(|path| ***path == Path::new("-"));
-        ensure!(stdin.count() <= 1, "only one of the files can be stdin");
-
-        let index = source::index(&self.index)?;
-        let machine_type = source::machine_type(&self.type_file)?;
-        let rules = self.rules.as_deref().map(source::rules).transpose()?;
-        let rules = rules.unwrap_or_default();
-        let cpus = CpuTable::builtin();
-        // What a control plane would refuse is still explained.
-        let mut warnings = machine_type
-            .check(&cpus)
-            .unwrap_or_else(|error| vec![error.to_string()]);
-        let mistakes = rules.iter().filter_map(|rule| rule.check().err());
-        warnings.extend(mistakes.map(|error| error.to_string()));
-        let host = Host::new(machine_type, Arc::clone(&cpus))
-            .with_context(|| format!("{} cannot be used", self.type_file.display()))?;
-        let rules: Vec<_> = rules.iter().collect();
-        Ok((Explanation::new(&host, &index, &rules), warnings))
+    let subject = policy.subject(&name, &content)?;
+    let online = Online {
+        policy: &policy,
+        name: &name,
+        subject: &subject,
+    };
+    if arguments.needs {
+        online.needs(&types, output)
+    } else if arguments.machine_type.is_some() {
+        online.detail(types[0], output)
+    } else {
+        online.overview(&types, output)
     }
 }
 
-impl Explanation {
-    fn new(host: &Host, index: &Index, rules: &[&Rule]) -> Self {
-        let cpus = CpuTable::builtin();
-        let selection = select(host, index, Facts { rules, pin: None });
-        let entries = index.entries.iter().zip(&selection.verdicts);
-        let reasons: Vec<_> = entries
-            .map(|(entry, verdict)| Reason {
-                digest: entry.digest.clone(),
-                platform: entry.platform.as_ref().map(platform).unwrap_or_default(),
-                requirements: entry.requirements(rules, &cpus),
-                kept: verdict.is_kept(),
-                reason: verdict.to_string(),
-            })
-            .collect();
-        let kept = reasons.iter().filter(|reason| reason.kept);
-        Self {
-            kept: kept.map(|reason| reason.digest.clone()).collect(),
-            reasons,
-        }
-    }
+/// An image that was fetched, and the policy that applies to it.
+struct Online<'a> {
+    policy: &'a Policy,
+    name: &'a ImageName,
+    subject: &'a Subject<'a>,
 }
 
-/// For example `linux/arm/v7` or `windows/amd64 10.0.20348.1`.
-fn platform(platform: &Platform) -> String {
-    let mut text = format!("{}/{}", platform.os, platform.architecture);
-    if !platform.variant.is_empty() {
-        text += &format!("/{}", platform.variant);
-    }
-    if !platform.os_version.is_empty() {
-        text += &format!(" {}", platform.os_version);
-    }
-    text
-}
-
-impl Row for Reason {
-    const COLUMNS: &'static [&'static str] =
-        &["DIGEST", "PLATFORM", "REQUIREMENTS", "KEPT", "REASON"];
-
-    fn cells(&self) -> Vec<String> {
-        let requirements = match self.requirements.as_slice() {
-            [] => "-".into(),
-            some => some.join(" "),
+impl Online<'_> {
+    fn overview(&self, types: &[&NamedHost], output: &mut Output<'_>) -> anyhow::Result<()> {
+        let outcomes = types.iter().map(|host| self.outcome(host));
+        let overview = Overview {
+            image: self.subject.name.clone(),
+            digest: self.subject.content.digest().to_owned(),
+            rules: self.rules(),
+            variants: variants(self.subject),
+            types: outcomes.collect::<anyhow::Result<_>>()?,
         };
-        vec![
-            self.digest.clone(),
-            self.platform.clone(),
-            requirements,
-            if self.kept { "yes" } else { "no" }.into(),
-            self.reason.clone(),
-        ]
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::fs;
-
-    use serde_json::Value;
-
-    use super::*;
-    use crate::output::Format;
-
-    const CORPUS: &str = include_str!("../../../../policy/tests/corpus/cases.json");
-
-    /// What is printed for a case whose parts are written to files by `write`.
-    fn explained(case: &Value, write: fn(&Value) -> String) -> Value {
-        let dir = tempfile::tempdir().unwrap();
-        let file = |name: &str| {
-            let path = dir.path().join(name);
-            fs::write(&path, write(&case[name])).unwrap();
-            path
-        };
-        let arguments = Arguments {
-            index: file("index"),
-            type_file: file("machine_type"),
-            rules: case.get("rules").map(|_| file("rules")),
-        };
-        let (mut out, mut notes) = (Vec::new(), Vec::new());
-        run(
-            &arguments,
-            &mut Output::new(Format::Json, &mut out, &mut notes),
-        )
-        .unwrap();
-        serde_json::from_slice(&out).unwrap()
+        output.record(&overview, &overview.text())
     }
 
-    #[test]
-    fn every_case_of_the_corpus_is_explained_from_json_and_yaml() {
-        let corpus: Value = serde_json::from_str(CORPUS).unwrap();
-        for case in corpus["cases"].as_array().unwrap() {
-            let json = explained(case, Value::to_string);
-            let yaml = explained(case, |part| serde_saphyr::to_string(part).unwrap());
+    fn detail(&self, host: &NamedHost, output: &mut Output<'_>) -> anyhow::Result<()> {
+        let detail = Detail {
+            image: self.subject.name.clone(),
+            digest: self.subject.content.digest().to_owned(),
+            rules: self.rules(),
+            machine_type: self.outcome(host)?,
+        };
+        output.record(&detail, &detail.text())
+    }
 
-            assert_eq!(json["kept"], case["expect"]["kept"], "{}", case["id"]);
-            assert_eq!(json, yaml, "{}", case["id"]);
-            let entries = case["index"]["manifests"].as_array().unwrap();
-            assert_eq!(json["reasons"].as_array().unwrap().len(), entries.len());
-        }
+    fn needs(&self, types: &[&NamedHost], output: &mut Output<'_>) -> anyhow::Result<()> {
+        let variants = needs::needs(self.subject);
+        let standing = |host: &&NamedHost| {
+            let pin = self.policy.pin(host, self.name)?;
+            Ok(needs::standing(self.subject, host, pin, &variants))
+        };
+        let types = types.iter().map(standing);
+        let record = NeedsOf {
+            image: self.subject.name.clone(),
+            digest: self.subject.content.digest().to_owned(),
+            types: types.collect::<anyhow::Result<_>>()?,
+            variants,
+        };
+        output.record(&record, &record.text())
+    }
+
+    fn outcome(&self, host: &NamedHost) -> anyhow::Result<TypeOutcome> {
+        let pin = self.policy.pin(host, self.name)?;
+        Ok(TypeOutcome {
+            user: host.user.clone(),
+            name: host.name.clone(),
+            outcome: outcome(self.subject, host, pin)?,
+        })
+    }
+
+    fn rules(&self) -> Vec<String> {
+        let rules = self.subject.rules.iter();
+        rules.map(|rule| rule.name.clone()).collect()
     }
 }

@@ -7,11 +7,13 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use metahub_policy::{Index, MachineType, Rule};
+use metahub_policy::{MachineType, Rule};
 use serde::{
     Deserialize,
     de::{DeserializeOwned, IgnoredAny},
 };
+
+use crate::explain::{content::Source, name::ImageName};
 
 /// Fields that tell what a file holds, whatever else is in it.
 #[derive(Default, Deserialize)]
@@ -34,7 +36,7 @@ struct OwnedType {
 }
 
 /// The index in a file: exactly the bytes when they are JSON.
-pub(super) fn index(path: &Path) -> anyhow::Result<Index> {
+pub(crate) fn index(path: &Path) -> anyhow::Result<Source> {
     let text = read(path)?;
     let wrong = || format!("{} holds no image index", path.display());
     let probe: Probe = parse(&text).unwrap_or_default();
@@ -45,14 +47,14 @@ pub(super) fn index(path: &Path) -> anyhow::Result<Index> {
         );
     }
     if is_json(&text) {
-        return Index::parse(text.as_bytes()).with_context(wrong);
+        return Source::parse(text.into_bytes()).with_context(wrong);
     }
     let value: serde_json::Value = parse(&text).with_context(wrong)?;
-    Index::parse(value.to_string().as_bytes()).with_context(wrong)
+    Source::parse(value.to_string().into_bytes()).with_context(wrong)
 }
 
 /// The machine type in a file, with or without the user and the name.
-pub(super) fn machine_type(path: &Path) -> anyhow::Result<MachineType> {
+pub(crate) fn machine_type(path: &Path) -> anyhow::Result<MachineType> {
     let text = read(path)?;
     let probe: Probe = parse(&text).unwrap_or_default();
     let parsed = match probe.user {
@@ -63,11 +65,22 @@ pub(super) fn machine_type(path: &Path) -> anyhow::Result<MachineType> {
 }
 
 /// The rules in a file, in the order of their names.
-pub(super) fn rules(path: &Path) -> anyhow::Result<Vec<Rule>> {
+pub(crate) fn rules(path: &Path) -> anyhow::Result<Vec<Rule>> {
     let mut rules: Vec<Rule> = parse(&read(path)?)
         .with_context(|| format!("{} holds no list of rules", path.display()))?;
     rules.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(rules)
+}
+
+/// The names of images in a file, one a line. `#` starts a comment.
+pub(crate) fn names(path: &Path) -> anyhow::Result<Vec<ImageName>> {
+    let text = read(path)?;
+    let lines = text.lines();
+    let lines = lines.map(|line| line.split('#').next().unwrap_or_default().trim());
+    lines
+        .filter(|line| !line.is_empty())
+        .map(str::parse)
+        .collect()
 }
 
 fn read(path: &Path) -> anyhow::Result<String> {
@@ -130,6 +143,19 @@ mod tests {
             let error = format!("{:#}", machine_type(&path).unwrap_err());
             assert!(error.contains("`feature`"), "{error}");
         }
+    }
+
+    #[test]
+    fn a_list_of_images_may_hold_comments_and_empty_lines() {
+        let (_dir, path) = file("# ours\nqnib/bench:1  # the first\n\n  alpine\n");
+
+        let names: Vec<_> = names(&path)
+            .unwrap()
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+
+        assert_eq!(names, ["qnib/bench:1", "alpine:latest"]);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use serde::{
 };
 
 /// The flags that create and update share.
-#[derive(Debug, Default, clap::Args)]
+#[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct Shape {
     /// The operating system [default: linux].
     #[arg(long)]
@@ -60,7 +60,7 @@ pub(crate) const CHANGES: [&str; 12] = [
 ];
 
 /// The flags of an update.
-#[derive(Debug, Default, clap::Args)]
+#[derive(Clone, Debug, Default, clap::Args)]
 #[group(skip)]
 pub(crate) struct Edit {
     /// Replace the features by these; repeatable.
