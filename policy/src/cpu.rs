@@ -74,6 +74,8 @@ pub enum InvalidCpu {
 pub struct CpuTable {
     cpus: Vec<Entry>,
     names: HashMap<String, CpuId>,
+    /// The generic CPUs of each family, lowest level first.
+    generics: HashMap<String, Vec<CpuId>>,
     content: Vec<u8>,
 }
 
@@ -97,7 +99,6 @@ struct Entry {
     family: String,
     ancestors: BTreeSet<usize>,
     features: BTreeSet<String>,
-    generic: bool,
     rank: CpuRank,
 }
 
@@ -184,13 +185,9 @@ impl CpuTable {
     /// The level of the first generic CPU of `family` that has the folded
     /// `flag`; 0 when none has.
     pub(crate) fn level_with_flag(&self, family: &str, flag: &str) -> u32 {
-        let generic = self.cpus.iter().enumerate();
-        generic
-            .filter(|(_, cpu)| cpu.generic && cpu.family == family)
-            .filter(|(id, _)| self.has_flag(CpuId(*id), flag))
-            .map(|(_, cpu)| cpu.rank.level)
-            .min()
-            .unwrap_or(0)
+        let generics = self.generics.get(family).into_iter().flatten();
+        let mut having = generics.filter(|cpu| self.has_flag(**cpu, flag));
+        having.next().map_or(0, |cpu| self.rank(*cpu).level)
     }
 }
 

@@ -1,6 +1,9 @@
 //! What a machine type means: features, compatibility, selection.
 //!
-//! Pure: no I/O, no async, no protobuf. Start at [`select`].
+//! Pure: no I/O, no async, no protobuf. A [`MachineType`] becomes a [`Host`],
+//! the bytes of an image index an [`Index`]; [`select`] says which entries the
+//! host is given and why, and [`trim()`] cuts the index down to them. The rules
+//! are told in `docs/selection.md`.
 
 mod cpu;
 mod feature;

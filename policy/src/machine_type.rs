@@ -29,6 +29,7 @@ pub struct MachineType {
     #[serde(
         default,
         rename = "os.version",
+        alias = "os_version",
         skip_serializing_if = "Option::is_none"
     )]
     pub os_version: Option<String>,

@@ -54,7 +54,7 @@ pub struct RuleMatch {
     /// The platform's variant.
     pub variant: Option<String>,
     /// The platform's os.version.
-    #[serde(rename = "os.version")]
+    #[serde(rename = "os.version", alias = "os_version")]
     pub os_version: Option<String>,
     /// The entry's digest.
     pub digest: Option<String>,

@@ -17,6 +17,7 @@ pub(super) fn builtin() -> CpuTable {
     let mut table = CpuTable {
         cpus: Vec::with_capacity(facts.cpu.len()),
         names: HashMap::new(),
+        generics: HashMap::new(),
         content: Vec::new(),
     };
     // Parents first: a pass adds each target whose parents are there.
@@ -31,6 +32,9 @@ pub(super) fn builtin() -> CpuTable {
             table.cpus.len() > before,
             "data/cpus.toml has an unknown parent"
         );
+    }
+    for generics in table.generics.values_mut() {
+        generics.sort_by_key(|cpu| table.cpus[cpu.0].rank.level);
     }
     for (alias, name) in &facts.alias {
         let id = table.names[name];
@@ -102,12 +106,17 @@ fn push(
     }
     let inherited = ancestors.iter().map(|id| table.cpus[*id].rank.level).max();
     let own = if generic { generic_level(name) } else { 0 };
-    let family = parents
-        .first()
-        .map(|parent| table.family(*parent).to_owned());
+    let family = match parents.first() {
+        Some(parent) => table.family(*parent).to_owned(),
+        None => name.to_owned(),
+    };
+    if generic {
+        let generics = table.generics.entry(family.clone()).or_default();
+        generics.push(CpuId(id));
+    }
     table.cpus.push(Entry {
         name: name.to_owned(),
-        family: family.unwrap_or_else(|| name.to_owned()),
+        family,
         rank: CpuRank {
             level: own.max(inherited.unwrap_or(0)),
             ancestors: ancestors.len(),
@@ -115,7 +124,6 @@ fn push(
         },
         ancestors,
         features,
-        generic,
     });
     table.names.insert(name.to_owned(), CpuId(id));
     CpuId(id)

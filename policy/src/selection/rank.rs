@@ -67,8 +67,12 @@ impl<'a> Rank<'a> {
             let key = (feature::order(namespace), namespace);
             values.insert(key, best(namespace, &fitting, view));
         }
+        let lifted = match values.get(&(feature::order(feature::ISA), feature::ISA)) {
+            Some(Value::Isa(level)) => *level,
+            _ => 0,
+        };
         let key = (feature::order(feature::CPU), feature::CPU);
-        if let Some(cpu) = cpu(requirements, view) {
+        if let Some(cpu) = cpu(requirements, lifted, view) {
             values.insert(key, Value::Cpu(cpu));
         }
         let level = requirements.level.iter();
@@ -123,22 +127,15 @@ fn best(namespace: &str, fitting: &[&Requirement<'_>], view: View<'_>) -> Value 
     }
 }
 
-/// The best CPU that fits, at least of the level that first has the flags.
-fn cpu(requirements: &Requirements<'_>, view: View<'_>) -> Option<CpuRank> {
+/// The best CPU that fits, at least of the level that the flags lift to.
+fn cpu(requirements: &Requirements<'_>, lifted: u32, view: View<'_>) -> Option<CpuRank> {
     let host = view.host;
-    let stated = requirements
-        .group(feature::CPU)
-        .iter()
-        .map(|cpu| cpu.value.as_str());
+    let stated = requirements.group(feature::CPU).iter();
+    let stated = stated.map(|cpu| cpu.value.as_str());
     let names = stated.chain(requirements.level.as_deref());
     let ranks =
         names.filter_map(|name| host.processors().runs(host.cpus(), view.architecture, name));
-    let best = ranks.max();
-    let flags = requirements
-        .group(feature::ISA)
-        .iter()
-        .map(|flag| flag.value.as_str());
-    match (best, lift(flags, view)) {
+    match (ranks.max(), lifted) {
         (None, 0) => None,
         (best, level) => {
             let best = best.unwrap_or_default();
