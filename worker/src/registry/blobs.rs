@@ -1,8 +1,8 @@
 //! Blobs: streamed from their upstream, never kept.
 
 use http::{
-    HeaderValue, Response,
-    header::{CONTENT_TYPE, IF_RANGE, RANGE},
+    HeaderValue, Method, Response, StatusCode,
+    header::{CONTENT_LENGTH, CONTENT_TYPE, IF_RANGE, RANGE},
 };
 
 use super::{
@@ -10,7 +10,7 @@ use super::{
     body::Body,
     error::{Error, Wanted},
     names::Target,
-    served::{CONTENT_DIGEST, value},
+    served::{CONTENT_DIGEST, has, value},
 };
 use crate::{reference::Digest, upstream::BlobRequest};
 
@@ -25,17 +25,23 @@ impl Registry {
         digest: &Digest,
         notes: &mut Notes,
     ) -> Result<Response<Body>, Error> {
+        // Whoever has the blob is told whether it is still there, no more.
+        let has = has(asked.headers, digest);
         let request = BlobRequest {
             repository: &target.repository,
             digest,
-            method: asked.method,
-            range: asked.headers.get(RANGE),
+            method: if has { &Method::HEAD } else { asked.method },
+            range: asked.headers.get(RANGE).filter(|_| !has),
             if_range: asked.headers.get(IF_RANGE),
         };
         let blob = notes.wait_for(self.puller.blob(target.upstream, request));
         let blob = blob.await;
         let blob = blob.map_err(|error| Error::Upstream(error, Wanted::Blob))?;
         let mut response = blob.map(|body| Body::Blob(Box::pin(body)));
+        if has {
+            *response.status_mut() = StatusCode::NOT_MODIFIED;
+            response.headers_mut().remove(CONTENT_LENGTH);
+        }
         let headers = response.headers_mut();
         headers.entry(CONTENT_TYPE).or_insert(BYTES);
         headers.insert(CONTENT_DIGEST, value(digest.as_str()));

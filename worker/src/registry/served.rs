@@ -80,7 +80,7 @@ pub(super) fn link(asked: &Asked<'_>, headers: &mut HeaderMap, path: &str, query
 }
 
 /// Whether the client says that it has `digest` already.
-fn has(headers: &HeaderMap, digest: &Digest) -> bool {
+pub(super) fn has(headers: &HeaderMap, digest: &Digest) -> bool {
     headers
         .get_all(IF_NONE_MATCH)
         .iter()
