@@ -1,5 +1,6 @@
 //! End-to-end tests: one binary, one module for each subject.
 
+mod answers;
 mod logins;
 mod paths;
 mod policy_flow;
@@ -9,5 +10,9 @@ mod weather;
 
 #[cfg(feature = "real-parts")]
 mod deploy;
+#[cfg(feature = "real-parts")]
+mod engines;
+#[cfg(feature = "real-parts")]
+mod failures;
 #[cfg(feature = "real-parts")]
 mod parts;

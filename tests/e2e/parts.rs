@@ -56,7 +56,7 @@ async fn ctr_runs_an_image_of_the_registry() {
     for (_, tag) in TAGS {
         let image = format!("{}/qnib/hello:{tag}", registry.addr());
         containerd.pull(&image, "nobody", "nothing").await.text();
-        let said = containerd.run(&image).await.text();
+        let said = containerd.run(&image).await;
 
         assert_eq!(said, WORDS);
     }

@@ -151,7 +151,11 @@ impl WorkerProcess {
 }
 
 fn spawn(control: &Place, registry: SocketAddr, admin: SocketAddr, dir: &TempDir) -> Process {
-    let args = args(control, registry, admin);
+    let mut args = args(control, registry, admin);
+    // Workers of a fleet have one port: their address tells them apart.
+    args.push(format!("--worker-id={registry}"));
+    // Longer than traefik takes to find out.
+    args.push("--drain-delay=2s".into());
     Process::start_ours("metahub-worker", args, dir.path())
 }
 
