@@ -2,5 +2,7 @@
 
 mod demo;
 mod exit_codes;
+mod explain;
 mod process;
+mod site;
 mod up;
