@@ -2,6 +2,7 @@
 
 mod answers;
 mod logins;
+mod names;
 mod paths;
 mod policy_flow;
 mod selection;
