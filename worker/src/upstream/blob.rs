@@ -1,21 +1,27 @@
 //! Blobs, passed through while they are verified.
 //!
-//! Nothing of a blob is kept. What a client sees of an upstream's answer is
+//! Whole blobs that several clients want at the same time are read once. Nothing
+//! of a blob is kept for longer than that takes. What a client sees of an upstream's answer is
 //! its status, its length and its bytes; the other headers are the worker's.
 
 mod body;
+mod feed;
 mod range;
 mod reopen;
+mod ring;
+mod sharing;
+mod transfer;
 
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 
 pub(crate) use self::body::{BlobBody, BlobError};
+pub(crate) use self::sharing::Blobs;
 use self::{
-    body::Transfer,
     range::{ContentRange, is_single_range},
     reopen::Reopen,
+    transfer::Transfer,
 };
 use super::{
     Error, Upstream, Why,
@@ -42,21 +48,27 @@ pub(crate) struct BlobRequest<'a> {
 
 /// Opens a blob, or the part of it that `request` is for.
 pub(crate) async fn open(
-    exchange: &Arc<Exchange>,
+    blobs: &Arc<Blobs>,
     upstream: &Arc<Upstream>,
     request: BlobRequest<'_>,
 ) -> Result<Response<BlobBody>, Error> {
+    let exchange = &blobs.exchange;
     if request.method == Method::HEAD {
         return head(exchange, upstream, request).await;
     }
     let range = request.honoured_range();
+    if range.is_none()
+        && let Some(response) = blobs.share(upstream, request).await?
+    {
+        return Ok(response);
+    }
     let reply = exchange
         .ask_patiently(&request.ask(upstream, range.clone()))
         .await?;
-    let reopen = Reopen::new(exchange, upstream, request);
     let answer = Answer::read(upstream, &reply, range.is_some())?;
-    let mut response = answer.response(request.digest)?;
+    let mut response = answer.response(request.digest);
     if answer.status != StatusCode::RANGE_NOT_SATISFIABLE {
+        let reopen = Reopen::new(exchange, upstream, request);
         *response.body_mut() = answer.transfer(reply, reopen, request.digest).into();
     }
     Ok(response)
@@ -81,7 +93,7 @@ async fn head(
         Err(error) if error.is_weather() => exchange.ask_patiently(&head).await?,
         reply => reply?,
     };
-    Answer::read(upstream, &reply, false)?.response(request.digest)
+    Ok(Answer::read(upstream, &reply, false)?.response(request.digest))
 }
 
 fn refuses_head(error: &Error) -> bool {
@@ -170,7 +182,7 @@ impl Answer {
     }
 
     /// The worker's own headers about it.
-    fn response(&self, digest: &Digest) -> Result<Response<BlobBody>, Error> {
+    fn response(&self, digest: &Digest) -> Response<BlobBody> {
         let mut response = Response::new(BlobBody::default());
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
@@ -183,7 +195,7 @@ impl Answer {
         headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
         if self.status == StatusCode::RANGE_NOT_SATISFIABLE {
             headers.insert(header::CONTENT_LENGTH, HeaderValue::from(0));
-            return Ok(response);
+            return response;
         }
         if let Some(length) = self.length {
             headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
@@ -194,7 +206,7 @@ impl Answer {
         );
         headers.insert(header::ETAG, value(&entity_tag(digest)));
         headers.insert("docker-content-digest", value(digest.as_str()));
-        Ok(response)
+        response
     }
 
     fn transfer(&self, reply: Reply, reopen: Reopen, digest: &Digest) -> Transfer {

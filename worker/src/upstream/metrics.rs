@@ -23,6 +23,8 @@ pub(crate) struct Metrics {
     pub(crate) stale_served: Counter,
     /// Blob bytes received.
     pub(crate) blob_bytes: Counter,
+    /// Requests for a blob that shared a reading of it.
+    pub(crate) blob_joins: Counter,
     /// Blobs that broke off and were taken up again.
     pub(crate) blob_resumes: Counter,
     /// Blobs and manifests that were not what their digest promises.
@@ -126,6 +128,11 @@ impl Metrics {
                 &self.stale_served,
             ),
             ("blob_bytes", "Blob bytes received", &self.blob_bytes),
+            (
+                "blob_joins",
+                "Requests for a blob that shared a reading of it",
+                &self.blob_joins,
+            ),
             (
                 "blob_resumes",
                 "Blobs that broke off and were taken up again",

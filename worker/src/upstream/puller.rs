@@ -4,7 +4,12 @@ use std::sync::Arc;
 
 use super::{
     BlobBody, BlobRequest, Error, Metrics, ReferrersPage, Settings, Source, TagsPage, Upstream,
-    blob, clock::Clock, dialer::Dialer, exchange::Exchange, listing, manifests::Manifests,
+    blob::{self, Blobs},
+    clock::Clock,
+    dialer::Dialer,
+    exchange::Exchange,
+    listing,
+    manifests::Manifests,
     wire::Wire,
 };
 use crate::reference::{Digest, Reference, Repository};
@@ -14,6 +19,7 @@ use crate::reference::{Digest, Reference, Repository};
 pub(crate) struct Puller {
     exchange: Arc<Exchange>,
     manifests: Arc<Manifests>,
+    blobs: Arc<Blobs>,
 }
 
 /// Why a [`Puller`] cannot be made.
@@ -45,6 +51,7 @@ impl Puller {
         let exchange = Arc::new(Exchange::new(Arc::new(wire)));
         Ok(Self {
             manifests: Arc::new(Manifests::new(Arc::clone(&exchange))),
+            blobs: Arc::new(Blobs::new(Arc::clone(&exchange))),
             exchange,
         })
     }
@@ -83,7 +90,7 @@ impl Puller {
         upstream: &Arc<Upstream>,
         request: BlobRequest<'_>,
     ) -> Result<http::Response<BlobBody>, Error> {
-        blob::open(&self.exchange, upstream, request).await
+        blob::open(&self.blobs, upstream, request).await
     }
 
     /// The page of tags that the client's `query` asks for (`n`, `last`).

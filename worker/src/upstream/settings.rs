@@ -16,6 +16,10 @@ pub(crate) struct Settings {
     pub(crate) header_timeout: Duration,
     /// The longest pause within a body. Nothing limits a whole blob.
     pub(crate) stall_timeout: Duration,
+    /// How far apart clients that share a reading of a blob may be, in bytes.
+    pub(crate) blob_ring_bytes: usize,
+    /// What is held in memory for that for all blobs together, in bytes.
+    pub(crate) blob_rings_bytes: usize,
     /// How long a client is held while an upstream is unwell, in case that it
     /// recovers; and how long one that could have a cached answer waits for a
     /// newer one.
@@ -30,6 +34,8 @@ impl Default for Settings {
             connect_timeout: Duration::from_secs(5),
             header_timeout: Duration::from_secs(30),
             stall_timeout: Duration::from_secs(30),
+            blob_ring_bytes: 16 << 20,
+            blob_rings_bytes: 64 << 20,
             patience: Duration::from_secs(4),
         }
     }

@@ -3,6 +3,7 @@
 mod blobs;
 mod hostile;
 mod identity;
+mod joins;
 mod lists;
 mod tags;
 mod tokens;
@@ -34,13 +35,17 @@ impl Bench {
     }
 
     async fn with_password(password: Option<&str>) -> Self {
-        let registry = Registry::start().await;
-        let clock = Clock::default();
         let settings = Settings {
             stall_timeout: Duration::from_millis(100),
             patience: Duration::from_millis(400),
             ..Settings::default()
         };
+        Self::with(settings, password).await
+    }
+
+    async fn with(settings: Settings, password: Option<&str>) -> Self {
+        let registry = Registry::start().await;
+        let clock = Clock::default();
         Self {
             upstream: upstream(&registry, password),
             puller: Puller::with_clock(settings, clock.clone()).unwrap(),

@@ -61,6 +61,18 @@ impl Reopen {
         }
     }
 
+    /// The same, for another reading of the blob.
+    pub(super) fn again(&self) -> Self {
+        Self {
+            exchange: Arc::clone(&self.exchange),
+            upstream: Arc::clone(&self.upstream),
+            repository: self.repository.clone(),
+            digest: self.digest.clone(),
+            tries: 0,
+            broken_at: 0,
+        }
+    }
+
     /// Asks for the bytes from `position` on, up to but without `end`. Fails
     /// when that has been tried often enough.
     pub(super) fn open(&mut self, position: u64, end: Option<u64>) -> Result<Opening, Error> {
@@ -68,7 +80,7 @@ impl Reopen {
             self.tries = 0;
         }
         if self.tries == MAX_TRIES {
-            return Err(unavailable(&self.upstream, Why::Broken, None));
+            return Err(self.given_up());
         }
         let pause = match self.tries {
             0 => Duration::ZERO,
@@ -102,6 +114,11 @@ impl Reopen {
             Rest::read(&upstream, reply.response, position)
         };
         Ok(opening.boxed())
+    }
+
+    /// The error for a blob that cannot be had.
+    pub(super) fn given_up(&self) -> Error {
+        unavailable(&self.upstream, Why::Broken, None)
     }
 
     pub(super) fn metrics(&self) -> &Metrics {
