@@ -6,6 +6,7 @@
 
 mod answer;
 mod contents;
+mod entry;
 mod push;
 
 use std::{
@@ -63,7 +64,16 @@ struct State {
     contents: Contents,
     requests: Vec<Request>,
     failure: Option<StatusCode>,
-    account: Option<(String, String)>,
+    account: Option<Account>,
+}
+
+/// Who may enter, and how that is shown.
+#[derive(Debug)]
+struct Account {
+    username: String,
+    password: String,
+    /// Where tokens are given out. `None`: the account itself is shown.
+    realm: Option<String>,
 }
 
 impl Registry {
@@ -156,7 +166,21 @@ impl Registry {
 
     /// Asks for this name and password from now on, with a Basic challenge.
     pub fn require_account(&self, username: &str, password: &str) {
-        self.shared.state().account = Some((username.into(), password.into()));
+        self.shared.state().account = Some(Account {
+            username: username.into(),
+            password: password.into(),
+            realm: None,
+        });
+    }
+
+    /// Asks for a token from now on, with a Bearer challenge. Gives tokens out
+    /// at `/token` to this name and password, each for what it was asked for.
+    pub fn require_token(&self, username: &str, password: &str) {
+        self.shared.state().account = Some(Account {
+            username: username.into(),
+            password: password.into(),
+            realm: Some(format!("{}/token", self.url())),
+        });
     }
 
     /// Answers everything with this status from now on. `None` ends that.

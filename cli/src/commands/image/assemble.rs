@@ -258,6 +258,30 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_registry_that_wants_a_token_gets_one_for_what_is_done() {
+        let (registry, _) = registry().await;
+        registry.require_token("qnib", "secret");
+        let spec = spec(&registry.address().to_string());
+
+        let refused = assemble(&spec, Some("wrong")).await;
+        let assembled = assemble(&spec, Some("secret")).await.unwrap();
+
+        assert!(refused.is_err());
+        let index = registry.manifest("qnib/bench", "latest").unwrap();
+        assert_eq!(assembled["digest"], sha256(&index));
+        let requests = registry.requests();
+        let shown = |prefix: &str, path: &str| {
+            let mut alike = requests.iter().filter(|it| it.path.starts_with(path));
+            alike.any(|it| {
+                let given = it.headers.get("authorization");
+                given.is_some_and(|given| given.as_bytes().starts_with(prefix.as_bytes()))
+            })
+        };
+        assert!(shown("Basic ", "/token?") && shown("Bearer ", "/v2/"));
+        assert!(!shown("Basic ", "/v2/"), "the password stays at the realm");
+    }
+
+    #[tokio::test]
     async fn an_index_within_an_index_is_refused() {
         let (registry, _) = registry().await;
         let spec = spec(&registry.address().to_string()).replace(":skylake\n", ":all\n");

@@ -1,13 +1,9 @@
 //! What the registry answers (OCI distribution-spec, "Pulling").
 
-use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use http::{
     HeaderMap, Method, Request, Response, StatusCode,
-    header::{
-        ACCEPT_RANGES, AUTHORIZATION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, RANGE,
-        WWW_AUTHENTICATE,
-    },
+    header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, RANGE},
     response::Builder,
 };
 use http_body_util::Full;
@@ -16,7 +12,7 @@ use serde_json::json;
 use super::{
     State,
     contents::{Manifest, Repository},
-    push,
+    entry, push,
 };
 
 pub(super) type Answer = Response<Full<Bytes>>;
@@ -24,10 +20,7 @@ pub(super) type Answer = Response<Full<Bytes>>;
 pub(super) fn answer(state: &mut State, request: &Request<Bytes>) -> Answer {
     let mut answer = if let Some(status) = state.failure {
         error(status, "UNAVAILABLE")
-    } else if !may_enter(state, request.headers()) {
-        let mut answer = error(StatusCode::UNAUTHORIZED, "UNAUTHORIZED");
-        let challenge = http::HeaderValue::from_static("Basic realm=\"upstream\"");
-        answer.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+    } else if let Some(answer) = entry::answer(state.account.as_ref(), request) {
         answer
     } else if matches!(*request.method(), Method::GET | Method::HEAD) {
         look_up(state, request)
@@ -38,19 +31,6 @@ pub(super) fn answer(state: &mut State, request: &Request<Bytes>) -> Answer {
         *answer.body_mut() = Full::default();
     }
     answer
-}
-
-fn may_enter(state: &State, headers: &HeaderMap) -> bool {
-    let Some((username, password)) = &state.account else {
-        return true;
-    };
-    let wanted = format!(
-        "Basic {}",
-        STANDARD.encode(format!("{username}:{password}"))
-    );
-    headers
-        .get(AUTHORIZATION)
-        .is_some_and(|given| given.as_bytes() == wanted.as_bytes())
 }
 
 /// Splits the path from the right: a repository's name may hold the words that
