@@ -8,14 +8,14 @@
 use std::sync::Arc;
 
 use metahub_policy::{
-    Entry, Facts, GpuMatch, Host, MachineType, MatchMode, NotCandidate, Selection, Verdict, select,
+    Entry, Facts, GpuMatch, Host, MachineType, MatchMode, Selection, Verdict, select,
 };
 use serde::Serialize;
 
 use super::{
     Subject,
     content::{Content, Source},
-    outcome::{Variant, variants},
+    outcome::{Variant, is_image, variants},
     policy::NamedHost,
 };
 
@@ -46,7 +46,7 @@ pub(crate) struct Standing {
     #[serde(rename = "type")]
     pub(crate) name: String,
     pub(crate) standing: Service,
-    /// The digests of what it gets.
+    /// The digests of the images that it gets.
     pub(crate) kept: Vec<String>,
     /// The variants that it would get instead if it had what they need.
     pub(crate) better: Vec<Better>,
@@ -120,7 +120,8 @@ pub(crate) fn standing(
     };
     let selection = trial.select(&host.host, pin);
     let kept = selection.kept_digests(&trial.source.index).into_iter();
-    standing.kept = kept.map(str::to_owned).collect();
+    let images = kept.filter(|digest| needs.iter().any(|needs| needs.variant.digest == **digest));
+    standing.kept = images.map(str::to_owned).collect();
     if selection.is_empty() {
         standing.standing = Service::Nothing;
         return standing;
@@ -225,18 +226,6 @@ impl<'a> Trial<'a> {
         }
         better
     }
-}
-
-/// Whether the entry of this verdict is an image, of whatever platform.
-fn is_image(verdict: &Verdict) -> bool {
-    !matches!(
-        verdict,
-        Verdict::Attestation { .. }
-            | Verdict::AttestationDropped { .. }
-            | Verdict::NotCandidate(
-                NotCandidate::Artifact(_) | NotCandidate::NestedIndex | NotCandidate::MediaType(_)
-            )
-    )
 }
 
 /// A host of the entry's platform that has no features.

@@ -2,7 +2,8 @@
 
 use anyhow::Context;
 use metahub_policy::{
-    Entry, Facts, Host, OnNoMatch, PinOutcome, Platform, Present, Selection, select, trim,
+    Entry, Facts, Host, NotCandidate, OnNoMatch, PinOutcome, Platform, Present, Selection, Verdict,
+    select, trim,
 };
 use serde::Serialize;
 
@@ -73,6 +74,9 @@ pub(crate) struct Reason {
     pub(crate) variant: Variant,
     pub(crate) kept: bool,
     pub(crate) reason: String,
+    /// Whether it is an image, and not what belongs to one.
+    #[serde(skip)]
+    pub(crate) is_image: bool,
 }
 
 /// What `host` gets of `subject`, where the digest `pin` is pinned for it.
@@ -103,6 +107,7 @@ pub(crate) fn outcome(
                 variant: Variant::of(entry, subject),
                 kept: verdict.is_kept(),
                 reason: verdict.to_string(),
+                is_image: is_image(verdict),
             })
             .collect(),
     })
@@ -123,9 +128,9 @@ pub(crate) fn variants(subject: &Subject<'_>) -> Vec<Variant> {
 impl Outcome {
     /// The kept images, without what belongs to them.
     pub(crate) fn images(&self) -> impl Iterator<Item = &Variant> {
-        let kept = self.reasons.iter().filter(|reason| reason.kept);
+        let reasons = self.reasons.iter();
+        let kept = reasons.filter(|reason| reason.kept && reason.is_image);
         kept.map(|reason| &reason.variant)
-            .filter(|variant| !variant.platform.starts_with("unknown/"))
     }
 
     fn whole(digest: &str) -> Self {
@@ -202,6 +207,18 @@ fn platform(platform: &Platform) -> String {
 
 fn is_zero(number: &i64) -> bool {
     *number == 0
+}
+
+/// Whether the entry of this verdict is an image, of whatever platform.
+pub(crate) fn is_image(verdict: &Verdict) -> bool {
+    !matches!(
+        verdict,
+        Verdict::Attestation { .. }
+            | Verdict::AttestationDropped { .. }
+            | Verdict::NotCandidate(
+                NotCandidate::Artifact(_) | NotCandidate::NestedIndex | NotCandidate::MediaType(_)
+            )
+    )
 }
 
 #[cfg(test)]

@@ -82,7 +82,7 @@ impl Policy {
         let place = name.place(&self.upstreams)?;
         let pinned = self.pins.iter().find(|pin| {
             pin.user == host.user
-                && pin.machine_type == host.name
+                && pin.machine_type == host.without_selectors()
                 && scope(pin).applies_to(&place.upstream, &place.repository, None)
         });
         Ok(pinned.map(|pin| pin.digest.as_str()))
@@ -95,12 +95,16 @@ impl Policy {
     }
 
     /// The type `name`, written `user/type`, or `type` where one user alone
-    /// has one of that name.
-    pub(crate) fn machine_type(&self, name: &str) -> anyhow::Result<&NamedHost> {
+    /// has one of that name; with the selectors after `+`, if there are any.
+    pub(crate) fn machine_type(&self, name: &str) -> anyhow::Result<NamedHost> {
+        let (name, selectors) = match name.split_once('+') {
+            Some((name, selectors)) => (name, selectors.split('+').collect()),
+            None => (name, Vec::new()),
+        };
         let matches = |host: &&NamedHost| host.name == name || host.path() == name;
         let found: Vec<_> = self.types.iter().filter(matches).collect();
         match found.as_slice() {
-            [one] => Ok(one),
+            [one] => one.with_selectors(&selectors),
             [] => bail!("there is no type `{name}`: see `metahubctl type list`"),
             many => {
                 let paths: Vec<_> = many.iter().map(|host| host.path()).collect();
@@ -119,6 +123,25 @@ impl NamedHost {
         let host = Host::new(shape, Arc::clone(cpus))
             .with_context(|| format!("type {user}/{name} cannot be used"))?;
         Ok(Self { user, name, host })
+    }
+
+    /// The same type on a host that adds selectors to its login's name, and
+    /// those to its own.
+    fn with_selectors(&self, selectors: &[&str]) -> anyhow::Result<Self> {
+        if selectors.is_empty() {
+            return Ok(self.clone());
+        }
+        let host = self.host.with_selectors(selectors);
+        Ok(Self {
+            user: self.user.clone(),
+            name: format!("{}+{}", self.name, selectors.join("+")),
+            host: host.context("the selectors after `+` cannot be used")?,
+        })
+    }
+
+    /// Its name alone. No type's name has a `+`.
+    fn without_selectors(&self) -> &str {
+        self.name.split('+').next().unwrap_or_default()
     }
 
     /// `user/type`.
@@ -233,12 +256,25 @@ mod tests {
         let policy = policy();
         let pinned = |kind: &str, image: &str| {
             let host = policy.machine_type(kind).unwrap();
-            let digest = policy.pin(host, &image.parse().unwrap()).unwrap();
+            let digest = policy.pin(&host, &image.parse().unwrap()).unwrap();
             digest.map(str::to_owned)
         };
 
         assert_eq!(pinned("qnib/two", "qnib/bench").unwrap(), "two qnib/*");
         assert_eq!(pinned("lab/two", "qnib/bench"), None);
         assert_eq!(pinned("one", "qnib/bench"), None);
+        assert_eq!(pinned("qnib/two+avx2", "qnib/a").unwrap(), "two qnib/*");
+    }
+
+    #[test]
+    fn selectors_make_another_host_of_the_type() {
+        let policy = policy();
+
+        let selected = policy.machine_type("one+nvcap:8.0+avx2").unwrap();
+
+        let shape = selected.host.machine_type();
+        assert_eq!(shape.features, ["nvcap:8.0", "avx2"]);
+        assert_eq!(selected.login(), "qnib-one+nvcap:8.0+avx2");
+        assert!(policy.machine_type("one+").is_err());
     }
 }

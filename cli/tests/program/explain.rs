@@ -30,8 +30,11 @@ async fn site() -> (Site, Vec<(&'static str, Login)>) {
 }
 
 fn of_type<'a>(explained: &'a Value, name: &str) -> &'a Value {
-    let types = explained["types"].as_array().unwrap();
-    types.iter().find(|it| it["type"] == name).unwrap()
+    let types = explained["types"].as_array().expect("types are listed");
+    types
+        .iter()
+        .find(|it| it["type"] == name)
+        .expect("it is listed")
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -77,6 +80,7 @@ async fn the_login_that_docker_keeps_is_used_and_a_wrong_one_refused() {
     let good = site.run(&["image", "explain", IMAGE]);
     let by_docker = format!("{}/{IMAGE}", site.registry);
     let with_registry = site.json(&["image", "explain", &by_docker, "--type=type1"]);
+    let selected = site.json(&["image", "explain", IMAGE, "--type=type1+nvcap:5.2"]);
     keep("wrong");
     let wrong = site.run(&["image", "explain", IMAGE]);
 
@@ -87,6 +91,7 @@ async fn the_login_that_docker_keeps_is_used_and_a_wrong_one_refused() {
     assert!(table.contains("DOES NOT GET"), "{table}");
     assert_eq!(with_registry["image"], IMAGE);
     assert_eq!(with_registry["kept"].as_array().unwrap().len(), 1);
+    assert_eq!(selected["gets"], site.bench.images[3].manifest.digest);
     assert_eq!(wrong.status.code(), Some(1));
     assert!(told(&wrong).contains("`qnib-type1`"), "{}", told(&wrong));
 }

@@ -31,7 +31,8 @@ pub(crate) struct Arguments {
     image: Option<ImageName>,
 
     /// Only this machine type, in detail: `USER/TYPE`, or `TYPE` where one user
-    /// alone has one of that name.
+    /// alone has one of that name. May carry selectors, as its logins may:
+    /// `TYPE+nvcap:8.0`.
     #[arg(long = "type", value_name = "TYPE", conflicts_with = "index")]
     machine_type: Option<String>,
 
@@ -60,7 +61,7 @@ pub(super) async fn run(
     let policy = client.policy().await?;
     let types = match &arguments.machine_type {
         Some(name) => vec![policy.machine_type(name)?],
-        None => policy.types.iter().collect(),
+        None => policy.types.clone(),
     };
     let registry = Registry::open(settings, Some(&client), &arguments.login).await?;
     let name = registry.name(name.clone());
@@ -79,7 +80,7 @@ pub(super) async fn run(
     if arguments.needs {
         online.needs(&types, output)
     } else if arguments.machine_type.is_some() {
-        online.detail(types[0], output)
+        online.detail(&types[0], output)
     } else {
         online.overview(&types, output)
     }
@@ -93,7 +94,7 @@ struct Online<'a> {
 }
 
 impl Online<'_> {
-    fn overview(&self, types: &[&NamedHost], output: &mut Output<'_>) -> anyhow::Result<()> {
+    fn overview(&self, types: &[NamedHost], output: &mut Output<'_>) -> anyhow::Result<()> {
         let outcomes = types.iter().map(|host| self.outcome(host));
         let overview = Overview {
             image: self.subject.name.clone(),
@@ -115,9 +116,9 @@ impl Online<'_> {
         output.record(&detail, &detail.text())
     }
 
-    fn needs(&self, types: &[&NamedHost], output: &mut Output<'_>) -> anyhow::Result<()> {
+    fn needs(&self, types: &[NamedHost], output: &mut Output<'_>) -> anyhow::Result<()> {
         let variants = needs::needs(self.subject);
-        let standing = |host: &&NamedHost| {
+        let standing = |host: &NamedHost| {
             let pin = self.policy.pin(host, self.name)?;
             Ok(needs::standing(self.subject, host, pin, &variants))
         };

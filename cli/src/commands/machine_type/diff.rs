@@ -160,11 +160,10 @@ impl Arguments {
             return NamedHost::new(record, &policy.cpus);
         }
         let name = self.name.as_deref().unwrap_or_default();
-        let host = match &self.user {
+        match &self.user {
             Some(user) => policy.machine_type(&format!("{user}/{name}")),
             None => policy.machine_type(name),
-        };
-        host.cloned()
+        }
     }
 }
 

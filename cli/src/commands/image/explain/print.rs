@@ -154,7 +154,7 @@ impl TypeOutcome {
     /// Why it does not get the others. Attestations go without saying.
     fn why_not(&self) -> impl Iterator<Item = WhyNot> {
         let left = self.outcome.reasons.iter();
-        let left = left.filter(|reason| !reason.kept && !reason.variant.is_attestation());
+        let left = left.filter(|reason| !reason.kept && reason.is_image);
         left.map(|reason| {
             WhyNot([
                 self.path(),
@@ -233,10 +233,6 @@ fn short(digest: &str) -> &str {
 }
 
 impl Variant {
-    fn is_attestation(&self) -> bool {
-        self.platform.starts_with("unknown/")
-    }
-
     fn place(&self) -> String {
         match self.platform.as_str() {
             "" => "any other".into(),
