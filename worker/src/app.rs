@@ -14,10 +14,11 @@ use crate::{
     Config,
     admin::Admin,
     metrics::StateMetrics,
+    recipes::Recipes,
     registry::Registry,
     server::{self, Limits},
     snapshot::Current,
-    sync::{Introduction, Sync},
+    sync::{Introduction, Link, Sync},
     upstream::{Puller, Settings},
 };
 
@@ -86,7 +87,9 @@ impl App {
         info!(%registry_addr, %admin_addr, "serving on {registry_addr}");
 
         let (limits, current) = (limits(&self.config), Arc::new(Current::default()));
-        let registry = Arc::new(registry(&self.config, &current)?);
+        let link = Arc::new(Link::default());
+        let recipes = Recipes::new(current.clone(), link.clone());
+        let registry = Arc::new(registry(&self.config, &current, recipes)?);
         let admin = Arc::new(Admin {
             counters: counters(&registry, current.clone()),
             shutdown: shutdown.clone(),
@@ -95,7 +98,7 @@ impl App {
         let (stop, drained) = (CancellationToken::new(), CancellationToken::new());
         // Nothing outlives this call, even if it is dropped.
         let _guard = drained.clone().drop_guard();
-        let sync = Sync::new(self.introduction, current).run(drained.clone());
+        let sync = Sync::new(self.introduction, current, link).run(drained.clone());
         let sync = tokio::spawn(sync);
         let admin = tokio::spawn(serve_admin(self.admin.0, limits, admin, drained.clone()));
         let answer = move |request: http::Request<Incoming>| {
@@ -146,7 +149,7 @@ async fn default_id(registry: SocketAddr) -> String {
     format!("{}:{}", name.trim(), registry.port())
 }
 
-fn registry(config: &Config, current: &Arc<Current>) -> anyhow::Result<Registry> {
+fn registry(config: &Config, current: &Arc<Current>, recipes: Recipes) -> anyhow::Result<Registry> {
     let size = config.cache_size.0;
     let settings = Settings {
         cache_bytes: size - size / ANSWERS_SHARE,
@@ -157,6 +160,7 @@ fn registry(config: &Config, current: &Arc<Current>) -> anyhow::Result<Registry>
     Ok(Registry::new(
         current.clone(),
         Arc::new(puller),
+        recipes,
         size / ANSWERS_SHARE,
     ))
 }
@@ -165,6 +169,7 @@ fn counters(registry: &Arc<Registry>, current: Arc<Current>) -> Counters {
     let mut counters = Counters::with_prefix("metahub");
     registry.metrics().register(&mut counters);
     registry.puller().metrics().register(&mut counters);
+    registry.recipes().metrics().register(&mut counters);
     counters.register_collector(Box::new(StateMetrics {
         current,
         registry: registry.clone(),

@@ -1,7 +1,12 @@
 //! Who asks: HTTP Basic against the logins of a snapshot.
 //!
-//! One challenge only, since clients mix two up. Nothing here waits or
-//! remembers: a login that is not in the snapshot is refused at once.
+//! One challenge only, since clients mix two up. Nothing here waits, and no
+//! login is remembered: one that is not in the snapshot is refused at once.
+//!
+//! A login that allows it may carry selectors: features that the host has
+//! besides, or instead of, those of its machine type.
+
+use std::sync::Arc;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -11,7 +16,12 @@ use http::{
 };
 use subtle::ConstantTimeEq as _;
 
-use crate::snapshot::{Login, Snapshot};
+use self::selectors::Credentials;
+use crate::snapshot::{Kind, Snapshot};
+
+mod selectors;
+
+pub(crate) use self::selectors::Selected;
 
 /// The challenge. The realm is fixed: nothing that a client sends is in it.
 pub(crate) const CHALLENGE: HeaderValue = HeaderValue::from_static("Basic realm=\"MetaHub\"");
@@ -21,30 +31,36 @@ const MAX_ENCODED: usize = 1024;
 
 /// Why a client is not let in. Does not tell a wrong secret from a login that
 /// does not exist.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Refused {
     /// It has not said who it is.
     NotLoggedIn,
     /// It is not who it says.
     Wrong,
+    /// It is, but its login allows no selectors.
+    NoSelectors,
+    /// It is, but its selectors cannot be used, for this reason.
+    Selectors(String),
 }
 
 /// Who a client is.
 #[derive(Debug)]
-pub(crate) struct Caller<'a> {
-    /// The name that it logged in with.
+pub(crate) struct Caller {
+    /// The name that it logged in with, selectors included.
     pub(crate) name: String,
-    /// What it is given.
-    pub(crate) login: &'a Login,
+    /// Its machine type, with its selectors.
+    pub(crate) kind: Arc<Kind>,
 }
 
-/// Finds out who asks.
-pub(crate) fn authenticate<'a>(
-    snapshot: &'a Snapshot,
+/// Finds out who asks. `selected` remembers what selectors make of machine
+/// types, never who asked.
+pub(crate) fn authenticate(
+    snapshot: &Snapshot,
     headers: &HeaderMap,
-) -> Result<Caller<'a>, Refused> {
+    selected: &Selected,
+) -> Result<Caller, Refused> {
     let mut given = headers.get_all(AUTHORIZATION).iter();
-    let mut credentials = match (given.next(), given.next()) {
+    let credentials = match (given.next(), given.next()) {
         (None, _) => return Err(Refused::NotLoggedIn),
         (Some(value), None) => basic(value).ok_or(Refused::Wrong)?,
         (Some(_), Some(_)) => return Err(Refused::Wrong),
@@ -53,19 +69,20 @@ pub(crate) fn authenticate<'a>(
     if credentials == ":" {
         return Err(Refused::NotLoggedIn);
     }
-    let colon = credentials.find(':').ok_or(Refused::Wrong)?;
-    let (name, secret) = (&credentials[..colon], &credentials[colon + 1..]);
-    // Selectors that a host adds after `+` belong here: cut them off `name`,
-    // look the rest up, and make a host of the login's type and the selectors.
-    let login = snapshot.login(name).ok_or(Refused::Wrong)?;
-    let presented = digest(&SHA256, secret.as_bytes());
+    let given = Credentials::split(&credentials).ok_or(Refused::Wrong)?;
+    let login = snapshot.login(given.login).ok_or(Refused::Wrong)?;
+    let presented = digest(&SHA256, given.secret.as_bytes());
     if !bool::from(presented.as_ref().ct_eq(&login.secret_sha256)) {
         return Err(Refused::Wrong);
     }
-    credentials.truncate(colon);
+    let kind = match given.selectors {
+        None => login.kind.clone(),
+        Some(_) if !login.allow_selectors => return Err(Refused::NoSelectors),
+        Some(selectors) => selected.kind(snapshot, &login.kind, selectors)?,
+    };
     Ok(Caller {
-        name: credentials,
-        login,
+        name: given.name.to_owned(),
+        kind,
     })
 }
 
@@ -89,7 +106,8 @@ mod tests {
         for line in lines {
             headers.append(AUTHORIZATION, HeaderValue::from_str(line).unwrap());
         }
-        authenticate(&snapshot, &headers).map(|caller| caller.login.kind.name.clone())
+        let selected = Selected::default();
+        authenticate(&snapshot, &headers, &selected).map(|caller| caller.kind.name.clone())
     }
 
     fn basic_of(credentials: impl AsRef<[u8]>) -> String {

@@ -11,7 +11,9 @@ use proto::{control_message::Message as Said, record::Value, worker_message::Mes
 
 use crate::{
     reference::{Digest, Repository},
-    snapshot::{Delta, LoginRecord, PinRecord, Recipe, Record, Records, Revision, TypeRecord},
+    snapshot::{
+        Delta, LoginRecord, PinRecord, Recipe, RecipeName, Record, Records, Revision, TypeRecord,
+    },
     upstream::{Credential, Upstream},
 };
 
@@ -113,6 +115,38 @@ pub(crate) fn heartbeat(held: Option<Revision>) -> proto::WorkerMessage {
     says(Says::Heartbeat(proto::Heartbeat { revision }))
 }
 
+/// Asks to store a recipe.
+pub(crate) fn record_recipe(recipe: &Recipe) -> proto::RecordRecipeRequest {
+    let kept = recipe.kept.iter().map(|kept| kept.as_str().to_owned());
+    let recipe = proto::Recipe {
+        digest: recipe.name.digest.as_str().to_owned(),
+        upstream: recipe.name.upstream.to_string(),
+        repository: recipe.name.repository.as_str().to_owned(),
+        source_digest: recipe.source_digest.as_str().to_owned(),
+        kept: kept.collect(),
+        last_used_unix_secs: 0,
+    };
+    proto::RecordRecipeRequest {
+        recipe: Some(recipe),
+    }
+}
+
+/// Asks for a recipe.
+pub(crate) fn find_recipe(name: &RecipeName) -> proto::FindRecipeRequest {
+    proto::FindRecipeRequest {
+        digest: name.digest.as_str().to_owned(),
+        upstream: name.upstream.to_string(),
+        repository: name.repository.as_str().to_owned(),
+    }
+}
+
+/// Reads the recipe that was asked for.
+pub(crate) fn found_recipe(response: proto::FindRecipeResponse) -> Result<Recipe, Unreadable> {
+    let it = response.recipe.unwrap_or_default();
+    let key = it.digest.clone();
+    recipe(it).map_err(|field| Unreadable::Field { key, field })
+}
+
 fn says(message: Says) -> proto::WorkerMessage {
     proto::WorkerMessage {
         message: Some(message),
@@ -156,7 +190,7 @@ fn record(value: Value) -> Result<Record, &'static str> {
             features: it.features,
             aliases: it.aliases,
         }),
-        Value::Recipe(it) => Record::Recipe(recipe(it)?),
+        Value::Recipe(it) => Record::Recipe(Arc::new(recipe(it)?)),
     })
 }
 
@@ -220,6 +254,7 @@ fn login(it: proto::Login) -> Result<LoginRecord, &'static str> {
         user: it.user,
         machine_type: it.machine_type,
         secret_sha256: secret_sha256.map_err(|_| "secret_sha256")?,
+        allow_selectors: it.allow_selectors,
     })
 }
 
@@ -267,11 +302,14 @@ fn pin(it: proto::Pin) -> PinRecord {
 fn recipe(it: proto::Recipe) -> Result<Recipe, &'static str> {
     let kept: Option<_> = it.kept.iter().map(|kept| Digest::parse(kept)).collect();
     Ok(Recipe {
-        digest: Digest::parse(&it.digest).ok_or("digest")?,
-        upstream: it.upstream,
-        repository: Repository::parse(&it.repository).ok_or("repository")?,
+        name: RecipeName {
+            digest: Digest::parse(&it.digest).ok_or("digest")?,
+            upstream: it.upstream.into(),
+            repository: Repository::parse(&it.repository).ok_or("repository")?,
+        },
         source_digest: Digest::parse(&it.source_digest).ok_or("source_digest")?,
         kept: kept.ok_or("kept")?,
+        last_used: it.last_used_unix_secs,
     })
 }
 

@@ -16,6 +16,7 @@ mod config;
 mod convert;
 mod dns;
 mod metrics;
+mod recipes;
 mod reference;
 mod registry;
 mod server;

@@ -11,14 +11,17 @@ use std::{
 };
 
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, Response, header::CACHE_CONTROL, request::Parts,
+    HeaderMap, HeaderName, HeaderValue, Method, Response,
+    header::{CACHE_CONTROL, WARNING},
+    request::Parts,
 };
 use tracing::{Instrument as _, debug, field};
 
-use self::{answers::Answers, error::Error, names::Target, path::InvalidPath};
+use self::{answers::Answers, error::Error, names::Target, path::InvalidPath, trimmed::Trims};
 use crate::{
-    auth,
+    auth::{self, Selected},
     metrics::{Cached, Endpoint, Metrics},
+    recipes::Recipes,
     snapshot::{Current, Kind, Snapshot},
     telemetry,
     upstream::{Puller, Source},
@@ -28,12 +31,15 @@ mod accept;
 mod answers;
 mod blobs;
 mod body;
+mod choice;
 mod error;
+mod flat;
 mod listings;
 mod manifests;
 mod names;
 mod path;
 mod served;
+mod trimmed;
 
 pub(crate) use self::{body::Body, path::Route};
 
@@ -43,6 +49,13 @@ const NAMESPACE: HeaderName = HeaderName::from_static("oci-namespace");
 /// What one host is given is not for another.
 const PRIVATE: HeaderValue = HeaderValue::from_static("private");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
+/// RFC 7234, section 5.5: 199, a warning of another kind.
+const STANDS_IN: HeaderValue = HeaderValue::from_static(
+    "199 - \"the control plane cannot be reached: this stands in for a trimmed index\"",
+);
+/// The part of the remembered answers that can be found by their own digest:
+/// one of four.
+const TRIMS_SHARE: u64 = 4;
 /// How long a request waits for the first policy.
 const PATIENCE: Duration = Duration::from_secs(3);
 
@@ -51,7 +64,10 @@ const PATIENCE: Duration = Duration::from_secs(3);
 pub(crate) struct Registry {
     current: Arc<Current>,
     puller: Arc<Puller>,
+    recipes: Recipes,
     answers: Answers,
+    trims: Trims,
+    selected: Selected,
     metrics: Metrics,
 }
 
@@ -81,16 +97,27 @@ struct Notes {
     kind: Option<Arc<Kind>>,
     /// The index that the answer was chosen from.
     chosen_from: Option<Arc<Source>>,
+    /// Whether the answer stands in for a trimmed index.
+    stands_in: bool,
 }
 
 impl Registry {
     /// A registry that serves what `current` allows of what `puller` gets,
-    /// and remembers `capacity` bytes of answers.
-    pub(crate) fn new(current: Arc<Current>, puller: Arc<Puller>, capacity: u64) -> Self {
+    /// trims by `recipes`, and remembers `capacity` bytes of answers.
+    pub(crate) fn new(
+        current: Arc<Current>,
+        puller: Arc<Puller>,
+        recipes: Recipes,
+        capacity: u64,
+    ) -> Self {
+        let trims = capacity / TRIMS_SHARE;
         Self {
             current,
             puller,
-            answers: Answers::new(capacity),
+            recipes,
+            answers: Answers::new(capacity - trims),
+            trims: Trims::new(trims),
+            selected: Selected::default(),
             metrics: Metrics::new(),
         }
     }
@@ -103,6 +130,11 @@ impl Registry {
     /// The way to the upstreams.
     pub(crate) fn puller(&self) -> &Puller {
         &self.puller
+    }
+
+    /// How trimmed indexes are made.
+    pub(crate) fn recipes(&self) -> &Recipes {
+        &self.recipes
     }
 
     /// How many bytes of answers are remembered.
@@ -120,11 +152,15 @@ impl Registry {
             debug!(parent: &span, %error, "refused");
             error.response(request.method == Method::HEAD)
         });
+        let is_success = response.status().is_success();
         let headers = response.headers_mut();
         headers.insert(API_VERSION, VERSION_2);
         headers.insert(CACHE_CONTROL, PRIVATE);
         if let Some(source) = &notes.chosen_from {
             headers.insert(served::SOURCE_DIGEST, served::value(source.digest.as_str()));
+        }
+        if notes.stands_in && is_success {
+            headers.append(WARNING, STANDS_IN);
         }
         let added = began.elapsed().saturating_sub(notes.waited);
         let status = response.status().as_u16();
@@ -159,16 +195,16 @@ impl Registry {
             // A load balancer may find a worker before the policy does.
             None => self.current.first(PATIENCE).await.ok_or(Error::NotReady)?,
         };
-        let caller = auth::authenticate(&snapshot, &request.headers);
+        let caller = auth::authenticate(&snapshot, &request.headers, &self.selected);
         let caller = caller.map_err(Error::Unauthorized)?;
         notes.login = Some(caller.name);
-        notes.kind = Some(caller.login.kind.clone());
+        notes.kind = Some(caller.kind.clone());
         if !matches!(request.method, Method::GET | Method::HEAD) {
             return Err(Error::Write);
         }
         let asked = Asked {
             snapshot: &snapshot,
-            kind: &caller.login.kind,
+            kind: &caller.kind,
             method: &request.method,
             head: request.method == Method::HEAD,
             headers: &request.headers,

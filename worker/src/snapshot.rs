@@ -4,9 +4,9 @@
 
 use std::{collections::HashMap, fmt, sync::Arc};
 
-use metahub_policy::{Host, Rule};
+use metahub_policy::{Host, InvalidMachineType, Rule};
 
-use crate::{reference::Digest, upstream::Upstream};
+use crate::upstream::Upstream;
 
 mod build;
 mod current;
@@ -17,7 +17,7 @@ pub(crate) mod sample;
 pub(crate) use self::{
     build::build,
     current::Current,
-    records::{Delta, LoginRecord, PinRecord, Recipe, Record, Records, TypeRecord},
+    records::{Delta, LoginRecord, PinRecord, Recipe, RecipeName, Record, Records, TypeRecord},
 };
 
 /// A place in the history of the policy. Only comparable when the epochs are
@@ -41,7 +41,7 @@ pub(crate) struct Snapshot {
     default_upstream: Option<Arc<Upstream>>,
     /// In order of their names.
     rules: Vec<Rule>,
-    recipes: HashMap<Digest, Recipe, ahash::RandomState>,
+    recipes: HashMap<RecipeName, Arc<Recipe>, ahash::RandomState>,
     cpus: build::Cpus,
 }
 
@@ -50,6 +50,8 @@ pub(crate) struct Snapshot {
 pub(crate) struct Login {
     /// SHA-256 of its secret.
     pub(crate) secret_sha256: [u8; 32],
+    /// Whether the host may add features after `+` in the name.
+    pub(crate) allow_selectors: bool,
     /// Its machine type.
     pub(crate) kind: Arc<Kind>,
 }
@@ -94,10 +96,19 @@ impl Snapshot {
         self.default_upstream.as_ref()
     }
 
-    /// How to make the trimmed index `digest` again.
-    #[expect(dead_code, reason = "trimmed indexes are not served yet")]
-    pub(crate) fn recipe(&self, digest: &Digest) -> Option<&Recipe> {
-        self.recipes.get(digest)
+    /// How to make a trimmed index again.
+    pub(crate) fn recipe(&self, name: &RecipeName) -> Option<&Arc<Recipe>> {
+        self.recipes.get(name)
+    }
+
+    /// `kind` with the features of an ad-hoc selector, checked as strictly as
+    /// those of a machine type.
+    pub(crate) fn with_selectors(
+        &self,
+        kind: &Kind,
+        selectors: &[&str],
+    ) -> Result<Kind, InvalidMachineType> {
+        build::with_selectors(kind, selectors, &self.cpus)
     }
 
     /// The rules about `tag` of `repository` at `upstream`.
@@ -110,6 +121,11 @@ impl Snapshot {
 }
 
 impl Kind {
+    /// How many pins it has.
+    pub(crate) fn pin_count(&self) -> usize {
+        self.pins.len()
+    }
+
     /// The digest pinned for `repository` at `upstream`, if one is.
     pub(crate) fn pin(&self, upstream: &str, repository: &str) -> Option<&str> {
         self.pins

@@ -17,7 +17,10 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Status, Streaming, metadata::MetadataValue, transport::Endpoint};
 use tracing::{info, instrument, warn};
 
-use self::replica::{OutOfStep, Outcome, Replica};
+use self::{
+    link::Line,
+    replica::{OutOfStep, Outcome, Replica},
+};
 use crate::{
     CONNECT_TIMEOUT,
     backoff::Backoff,
@@ -26,7 +29,12 @@ use crate::{
     snapshot::Current,
 };
 
+#[cfg(test)]
+pub(crate) mod ledger;
+mod link;
 mod replica;
+
+pub(crate) use self::link::{Link, Unanswered};
 
 const MIN_DELAY: Duration = Duration::from_millis(100);
 const MAX_DELAY: Duration = Duration::from_secs(10);
@@ -59,6 +67,7 @@ pub(crate) struct Introduction {
 pub(crate) struct Sync {
     introduction: Introduction,
     replica: Replica,
+    link: Arc<Link>,
     backoff: Backoff,
 }
 
@@ -87,11 +96,12 @@ enum Lost {
 }
 
 impl Sync {
-    /// Prepares to follow the control plane.
-    pub(crate) fn new(introduction: Introduction, current: Arc<Current>) -> Self {
+    /// Prepares to follow the control plane, and to keep `link` to it.
+    pub(crate) fn new(introduction: Introduction, current: Arc<Current>, link: Arc<Link>) -> Self {
         Self {
             introduction,
             replica: Replica::new(current),
+            link,
             backoff: Backoff::new(MIN_DELAY, MAX_DELAY),
         }
     }
@@ -115,7 +125,9 @@ impl Sync {
         self.replica.begin_stream();
         self.say(&say, self.hello());
         let opened = timeout(OPEN, self.open(said)).await;
-        let mut stream = opened.map_err(|_| Lost::Silent)??;
+        let (mut stream, line) = opened.map_err(|_| Lost::Silent)??;
+        let link = self.link.clone();
+        let _linked = link.connect(line);
 
         let mut heard = Instant::now();
         let mut beats = interval(HEARTBEAT);
@@ -142,7 +154,7 @@ impl Sync {
     async fn open(
         &self,
         said: mpsc::Receiver<WorkerMessage>,
-    ) -> Result<Streaming<ControlMessage>, Lost> {
+    ) -> Result<(Streaming<ControlMessage>, Line), Lost> {
         let file = &self.introduction.token_file;
         let token = tokio::fs::read_to_string(file).await;
         let token = token.map_err(|error| Lost::Token(file.clone(), error))?;
@@ -155,8 +167,11 @@ impl Sync {
         let channel = endpoint.connect_with_connector(connector).await?;
         let mut client = PolicyServiceClient::new(channel).max_decoding_message_size(MAX_MESSAGE);
         let mut request = Request::new(ReceiverStream::new(said));
-        request.metadata_mut().insert("authorization", bearer);
-        Ok(client.follow(request).await?.into_inner())
+        request
+            .metadata_mut()
+            .insert("authorization", bearer.clone());
+        let stream = client.follow(request).await?.into_inner();
+        Ok((stream, Line::new(client, bearer)))
     }
 
     fn take(

@@ -43,6 +43,7 @@ use url::Url;
 
 pub(crate) use self::blob::{BlobBody, BlobError, BlobRequest};
 pub(crate) use self::error::{Error, ManifestFault, Why};
+pub(crate) use self::hash::sha256;
 pub(crate) use self::listing::{ReferrersPage, TagsPage};
 pub(crate) use self::metrics::Metrics;
 pub(crate) use self::puller::{BuildError, Puller};

@@ -18,6 +18,8 @@ use crate::{
     upstream::{Site, Source},
 };
 
+use super::trimmed::Trimmed;
+
 /// What a kind of host is given for a tag.
 #[derive(Clone, Debug)]
 pub(crate) enum Answer {
@@ -25,8 +27,19 @@ pub(crate) enum Answer {
     Source,
     /// One image of the source index.
     Image(Arc<Source>),
+    /// A part of it.
+    Index(Arc<Trimmed>),
     /// No variant fits.
     Nothing,
+}
+
+/// How one image is presented.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Form {
+    /// As itself.
+    Image,
+    /// As an index that lists it.
+    Index,
 }
 
 /// What an answer depends on.
@@ -42,6 +55,8 @@ pub(crate) struct Question<'a> {
     pub(crate) source: &'a Digest,
     /// The policy.
     pub(crate) policy: &'a Fingerprint,
+    /// What the client asks for.
+    pub(crate) form: Form,
 }
 
 /// A question that is kept.
@@ -52,6 +67,7 @@ struct Kept {
     tag: Tag,
     source: Digest,
     policy: Fingerprint,
+    form: Form,
 }
 
 /// Answers by question, bounded in bytes.
@@ -86,6 +102,7 @@ fn weigh(kept: &Kept, answer: &Answer) -> usize {
     let digest = kept.source.as_str().len();
     let image = match answer {
         Answer::Image(image) => size_of::<Source>() + image.bytes.len(),
+        Answer::Index(trimmed) => trimmed.weight(),
         Answer::Source | Answer::Nothing => 0,
     };
     size_of::<Kept>() + size_of::<Answer>() + names + digest + image
@@ -99,6 +116,7 @@ impl Question<'_> {
             tag: self.tag.clone(),
             source: self.source.clone(),
             policy: *self.policy,
+            form: self.form,
         }
     }
 }
@@ -111,6 +129,7 @@ impl Kept {
             tag: &self.tag,
             source: &self.source,
             policy: &self.policy,
+            form: self.form,
         }
     }
 }
@@ -122,6 +141,7 @@ impl PartialEq for Question<'_> {
             && self.tag == other.tag
             && self.repository == other.repository
             && self.site == other.site
+            && self.form == other.form
     }
 }
 
@@ -178,6 +198,7 @@ mod tests {
             tag: &latest,
             source: &a,
             policy: &[1; 32],
+            form: Form::Image,
         };
         let answers = Answers::new(10_000);
 
@@ -203,6 +224,10 @@ mod tests {
             },
             Question {
                 policy: &[2; 32],
+                ..question
+            },
+            Question {
+                form: Form::Index,
                 ..question
             },
         ] {

@@ -3,7 +3,7 @@
 //! The only place that knows the distribution spec's error codes. A failing
 //! upstream is never answered with 404, which clients take for final.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use bytes::Bytes;
 use http::{
@@ -16,6 +16,8 @@ use serde_json::json;
 use super::{body::Body, names::UnknownName, path::InvalidPath};
 use crate::{
     auth::{CHALLENGE, Refused},
+    reference::Digest,
+    sync::Unanswered,
     upstream,
 };
 
@@ -43,7 +45,7 @@ pub(crate) enum Wanted {
 #[non_exhaustive]
 pub(crate) enum Error {
     /// The client is not let in.
-    #[error("{}", told(*.0))]
+    #[error("{}", told(.0))]
     Unauthorized(Refused),
     /// The worker has no policy yet.
     #[error("this worker has not heard from its control plane yet; try again")]
@@ -66,16 +68,28 @@ pub(crate) enum Error {
     /// The index cannot be selected from.
     #[error("the upstream's image index cannot be read: {0}")]
     Index(String),
+    /// A recipe does not lead to what it is for.
+    #[error("the trimmed index {0} cannot be made again: its source leaves another one")]
+    NotRemade(Digest),
+    /// The upstream does not have it, and nobody can tell whether a worker does.
+    #[error(
+        "the upstream has no such content, and whether it is a trimmed index is not known: {0}"
+    )]
+    NoControl(Unanswered),
     /// The upstream did not deliver.
     #[error("{0}")]
     Upstream(upstream::Error, Wanted),
 }
 
-fn told(refused: Refused) -> &'static str {
-    match refused {
+fn told(refused: &Refused) -> Cow<'static, str> {
+    Cow::Borrowed(match refused {
         Refused::NotLoggedIn => "log in with a machine type first",
         Refused::Wrong => "machine type or password is wrong",
-    }
+        Refused::NoSelectors => {
+            "this login allows no selectors after `+`: create it with --allow-selectors"
+        }
+        Refused::Selectors(reason) => return format!("the selectors after `+`: {reason}").into(),
+    })
 }
 
 fn explained(path: InvalidPath) -> &'static str {
@@ -134,6 +148,8 @@ impl Error {
             }
             Self::NothingFits(_) => (StatusCode::FORBIDDEN, "DENIED"),
             Self::Index(_) => (StatusCode::BAD_GATEWAY, "MANIFEST_INVALID"),
+            Self::NotRemade(_) => (StatusCode::BAD_GATEWAY, "DIGEST_INVALID"),
+            Self::NoControl(_) => (StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE"),
             Self::Upstream(error, wanted) => failed(error, *wanted),
         }
     }
@@ -142,6 +158,7 @@ impl Error {
     fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::NotReady => Some(SOON),
+            Self::NoControl(_) => Some(LATER),
             Self::Upstream(error, _) if error.is_weather() => {
                 Some(error.retry_after().unwrap_or(LATER))
             }

@@ -3,31 +3,25 @@
 use std::sync::Arc;
 
 use http::Response;
-use metahub_policy::{Entry, Facts, Index, OnNoMatch, Selection, select};
+use metahub_policy::Index;
 
 use super::{
     Asked, Notes, Registry,
-    accept::accepts,
-    answers::{Answer, Question},
+    answers::{Answer, Form},
     body::Body,
+    choice::{Choice, Cut, Decision},
     error::{Error, Wanted},
+    flat::Flat,
     names::Target,
     served,
+    trimmed::{self, Trimmed},
 };
 use crate::{
-    reference::{Digest, Reference, Tag},
-    upstream::Source,
+    recipes::StandIn,
+    reference::{Digest, Reference},
+    snapshot::Recipe,
+    upstream::{self, Source},
 };
-
-/// What the policy says about an index.
-enum Decision<'a> {
-    /// Answer with it as it is.
-    Source,
-    /// Answer with one of its images.
-    Image(&'a Entry, Digest),
-    /// Nothing in it fits.
-    Nothing,
-}
 
 impl Registry {
     /// Answers for a manifest.
@@ -38,29 +32,41 @@ impl Registry {
         reference: &Reference,
         notes: &mut Notes,
     ) -> Result<Response<Body>, Error> {
-        let source = self.source(target, reference, notes).await?;
-        let chosen = match reference {
-            Reference::Digest(_) => source.clone(),
-            Reference::Tag(tag) => match source.index()? {
-                Some(index) => {
-                    notes.chosen_from = Some(source.clone());
-                    let choice = Choice {
-                        asked,
-                        target,
-                        tag,
-                        source: &source,
-                        index,
-                    };
-                    self.choose(&choice, notes).await?
-                }
-                None => source.clone(),
-            },
+        let tag = match reference {
+            Reference::Digest(digest) => {
+                let manifest = self.by_digest(target, digest, notes).await?;
+                return Ok(served::manifest(asked, &manifest, None));
+            }
+            Reference::Tag(tag) => tag,
         };
-        Ok(served::manifest(asked, &chosen, source.stale.as_ref()))
+        let source = self.source(target, reference, notes).await?;
+        let Some(index) = source.index()? else {
+            return Ok(served::manifest(asked, &source, source.stale.as_ref()));
+        };
+        notes.chosen_from = Some(source.clone());
+        let choice = Choice {
+            asked,
+            target,
+            tag,
+            source: &source,
+        };
+        let stale = source.stale.as_ref();
+        Ok(match self.choose(&choice, index, notes).await? {
+            Answer::Source => served::manifest(asked, &source, stale),
+            Answer::Image(image) => served::manifest(asked, &image, stale),
+            Answer::Index(trimmed) => {
+                let manifest = self.trimmed(&trimmed);
+                served::manifest(asked, manifest, stale)
+            }
+            Answer::Nothing => {
+                let flat = self.flat(target, (&source, index), notes).await?;
+                return Err(Error::NothingFits(choice.refusal(&flat)));
+            }
+        })
     }
 
     /// The manifest as its upstream serves it.
-    async fn source(
+    pub(super) async fn source(
         &self,
         target: &Target<'_>,
         reference: &Reference,
@@ -80,105 +86,169 @@ impl Registry {
         pulled.map_err(|error| Error::Upstream(error, Wanted::Manifest))
     }
 
+    /// What has this digest: content of the upstream, or an index that a worker
+    /// has trimmed. One that is known to be trimmed costs no question to the
+    /// upstream about it.
+    async fn by_digest(
+        &self,
+        target: &Target<'_>,
+        digest: &Digest,
+        notes: &mut Notes,
+    ) -> Result<Arc<Source>, Error> {
+        let reference = Reference::Digest(digest.clone());
+        let (upstream, repository) = (target.upstream, &target.repository);
+        if let Some(source) = self.puller.fresh(upstream, repository, &reference) {
+            notes.hit();
+            return Ok(source);
+        }
+        if let Some(trimmed) = self.trims.get(target, digest) {
+            notes.hit();
+            return Ok(self.trimmed(&trimmed).clone());
+        }
+        let name = trimmed::name(target, digest);
+        if let Some(recipe) = self.recipes.known(&name) {
+            return self.remake(target, recipe, notes).await;
+        }
+        let (error, wanted) = match self.source(target, &reference, notes).await {
+            Err(Error::Upstream(error, wanted)) => (error, wanted),
+            other => return other,
+        };
+        // The upstream cannot know what a worker has trimmed.
+        let is_missing = matches!(error, upstream::Error::NotFound { .. });
+        if !is_missing && !error.is_weather() {
+            return Err(Error::Upstream(error, wanted));
+        }
+        match self.recipes.find(&name).await {
+            Ok(Some(recipe)) => self.remake(target, recipe, notes).await,
+            Err(unanswered) if is_missing => Err(Error::NoControl(unanswered)),
+            Ok(None) | Err(_) => Err(Error::Upstream(error, wanted)),
+        }
+    }
+
+    /// Makes a trimmed index again.
+    async fn remake(
+        &self,
+        target: &Target<'_>,
+        recipe: Arc<Recipe>,
+        notes: &mut Notes,
+    ) -> Result<Arc<Source>, Error> {
+        let digest = Reference::Digest(recipe.source_digest.clone());
+        let source = self.source(target, &digest, notes).await?;
+        let Some(index) = source.index()? else {
+            return Err(Error::NotRemade(recipe.name.digest.clone()));
+        };
+        let flat = self.flat(target, (&source, index), notes).await?;
+        let trimmed = Arc::new(trimmed::follow(recipe, &flat)?);
+        self.trims.insert(target, trimmed.clone());
+        Ok(self.trimmed(&trimmed).clone())
+    }
+
     /// What of an index the caller's host is given.
-    async fn choose(&self, choice: &Choice<'_>, notes: &mut Notes) -> Result<Arc<Source>, Error> {
-        let question = choice.question();
-        let answer = match self.answers.get(&question) {
-            Some(answer) => answer,
-            None => match choice.decide() {
-                Decision::Image(entry, _) if !choice.is_taken(&entry.media_type) => {
-                    return Ok(choice.source.clone());
-                }
-                Decision::Image(_, digest) => {
-                    let digest = Reference::Digest(digest);
-                    let image = self.source(choice.target, &digest, notes).await?;
-                    self.keep(&question, Answer::Image(image))
-                }
-                Decision::Source => self.keep(&question, Answer::Source),
-                Decision::Nothing => self.keep(&question, Answer::Nothing),
+    async fn choose(
+        &self,
+        choice: &Choice<'_>,
+        index: &Index,
+        notes: &mut Notes,
+    ) -> Result<Answer, Error> {
+        let form = choice.form();
+        let answer = self.find_answer(choice, index, form, notes).await?;
+        match &answer {
+            Answer::Image(image) if form == Form::Image && choice.needs_index(image) => {
+                self.find_answer(choice, index, Form::Index, notes).await
+            }
+            _ => Ok(answer),
+        }
+    }
+
+    async fn find_answer(
+        &self,
+        choice: &Choice<'_>,
+        index: &Index,
+        form: Form,
+        notes: &mut Notes,
+    ) -> Result<Answer, Error> {
+        let question = choice.question(form);
+        if let Some(answer) = self.answers.get(&question) {
+            return Ok(answer);
+        }
+        let target = choice.target;
+        let flat = self.flat(target, (choice.source, index), notes).await?;
+        let answer = match choice.decide(&flat, form) {
+            Decision::Source => Answer::Source,
+            Decision::Nothing => Answer::Nothing,
+            Decision::Image(digest) => self.image(target, digest, notes).await?,
+            Decision::Trimmed(cut) => match self.trim(target, &flat, &cut).await? {
+                Some(trimmed) => Answer::Index(trimmed),
+                // Not kept: the control plane may be back in a moment.
+                None => return self.stand_in(choice, cut, notes).await,
             },
         };
-        match answer {
-            Answer::Image(image) if choice.is_taken_as(&image) => Ok(image),
-            Answer::Image(_) | Answer::Source => Ok(choice.source.clone()),
-            Answer::Nothing => Err(Error::NothingFits(choice.refusal())),
-        }
+        self.answers.insert(&question, answer.clone());
+        Ok(answer)
     }
 
-    fn keep(&self, question: &Question<'_>, answer: Answer) -> Answer {
-        self.answers.insert(question, answer.clone());
-        answer
-    }
-}
-
-/// An index to choose from, and for whom.
-struct Choice<'a> {
-    asked: &'a Asked<'a>,
-    target: &'a Target<'a>,
-    tag: &'a Tag,
-    source: &'a Arc<Source>,
-    index: &'a Index,
-}
-
-impl<'a> Choice<'a> {
-    /// What the answer depends on.
-    fn question(&self) -> Question<'a> {
-        Question {
-            site: self.target.upstream.site(),
-            repository: &self.target.repository,
-            tag: self.tag,
-            source: &self.source.digest,
-            policy: &self.asked.kind.fingerprint,
-        }
+    async fn image(
+        &self,
+        target: &Target<'_>,
+        digest: Digest,
+        notes: &mut Notes,
+    ) -> Result<Answer, Error> {
+        let reference = Reference::Digest(digest);
+        let image = self.source(target, &reference, notes).await?;
+        Ok(Answer::Image(image))
     }
 
-    /// Evaluates the policy.
-    fn select(&self) -> Selection {
-        let upstream = &self.target.upstream.name;
-        let repository = self.target.repository.as_str();
-        let tag = Some(self.tag.as_str());
-        let rules = self.asked.snapshot.rules(upstream, repository, tag);
-        let facts = Facts {
-            rules: &rules,
-            pin: self.asked.kind.pin(upstream, repository),
+    /// Trims an index such that every worker can. `None`: nobody could be told
+    /// how, so that its digest must not be handed out.
+    async fn trim(
+        &self,
+        target: &Target<'_>,
+        flat: &Flat<'_>,
+        cut: &Cut,
+    ) -> Result<Option<Arc<Trimmed>>, Error> {
+        let manifest = trimmed::cut(flat, &cut.places)?;
+        let recipe = Recipe {
+            name: trimmed::name(target, &manifest.digest),
+            source_digest: flat.source().digest.clone(),
+            kept: cut.digests.clone(),
+            last_used: 0,
         };
-        select(&self.asked.kind.host, self.index, facts)
-    }
-
-    fn decide(&self) -> Decision<'a> {
-        let selection = self.select();
-        if selection.is_empty() {
-            return match self.asked.kind.host.machine_type().on_no_match {
-                OnNoMatch::Passthrough => Decision::Source,
-                OnNoMatch::Error => Decision::Nothing,
-            };
-        }
-        if selection.kept.len() == self.index.entries.len() {
-            return Decision::Source;
-        }
-        // More than one kept image: a trimmed index belongs here.
-        let image = selection.single_image().and_then(|at| {
-            let entry = self.index.entries.get(at)?;
-            Some(Decision::Image(entry, Digest::parse(&entry.digest)?))
+        let Ok(usage) = self.recipes.ensure(recipe).await else {
+            return Ok(None);
+        };
+        let trimmed = Arc::new(Trimmed {
+            manifest: Arc::new(manifest),
+            usage,
         });
-        image.unwrap_or(Decision::Source)
+        self.trims.insert(target, trimmed.clone());
+        Ok(Some(trimmed))
     }
 
-    /// What to tell a host that nothing fits. Evaluates the policy again:
-    /// the text names the type, which answers do not depend on.
-    fn refusal(&self) -> String {
-        let image = format!("{}:{}", self.target.name, self.tag.as_str());
-        let name = &self.asked.kind.name;
-        self.select().refusal(&image, name, self.index)
+    /// What is served in the place of a trimmed index: the one image in it, or
+    /// else the source.
+    async fn stand_in(
+        &self,
+        choice: &Choice<'_>,
+        cut: Cut,
+        notes: &mut Notes,
+    ) -> Result<Answer, Error> {
+        notes.stands_in = true;
+        let metrics = self.recipes.metrics();
+        if let Some(digest) = cut.image {
+            let answer = self.image(choice.target, digest, notes).await?;
+            if !matches!(&answer, Answer::Image(image) if choice.needs_index(image)) {
+                metrics.stood_in(StandIn::Image);
+                return Ok(answer);
+            }
+        }
+        metrics.stood_in(StandIn::Source);
+        Ok(Answer::Source)
     }
 
-    /// Whether the client takes `media_type`. An index need not say what its
-    /// entries are.
-    fn is_taken(&self, media_type: &str) -> bool {
-        media_type.is_empty() || accepts(self.asked.headers, media_type)
-    }
-
-    fn is_taken_as(&self, image: &Source) -> bool {
-        self.is_taken(image.media_type.to_str().unwrap_or_default())
+    /// Counts a use of a trimmed index.
+    fn trimmed<'a>(&self, trimmed: &'a Trimmed) -> &'a Arc<Source> {
+        self.recipes.metrics().trimmed.inc();
+        self.recipes.used(&trimmed.usage);
+        &trimmed.manifest
     }
 }

@@ -9,7 +9,9 @@ use tracing_subscriber::{layer::SubscriberExt as _, util::SubscriberInitExt as _
 use self::stage::{IMAGE, INDEX, Stage, by, sha256};
 use crate::snapshot::{PinRecord, Record};
 
+mod hostile;
 mod stage;
+mod trimmed;
 
 const LATEST: &str = "/v2/qnib/app/manifests/latest";
 const GPU_ONLY: &str = "/v2/qnib/app/manifests/gpu-only";
@@ -107,7 +109,7 @@ async fn by_digest_the_index_comes_as_it_is() {
 }
 
 #[tokio::test]
-async fn a_client_that_takes_no_image_gets_the_source_index() {
+async fn without_control_plane_a_client_that_takes_no_image_gets_the_source_index() {
     let stage = Stage::new().await;
     let ask = |accept: &'static str| by("skylake", "GET", LATEST).header(header::ACCEPT, accept);
 

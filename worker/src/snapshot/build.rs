@@ -96,8 +96,8 @@ fn sort<'a>(record: &'a Record, sorted: &mut Sorted<'a>, snapshot: &mut Snapshot
             .push(pin.clone()),
         Record::Cpu(cpu) => sorted.cpus.push(cpu.clone()),
         Record::Recipe(recipe) => {
-            let digest = recipe.digest.clone();
-            snapshot.recipes.insert(digest, recipe.clone());
+            let name = recipe.name.clone();
+            snapshot.recipes.insert(name, recipe.clone());
         }
         Record::Upstream(upstream) => {
             if upstream.is_default && snapshot.default_upstream.is_none() {
@@ -154,21 +154,42 @@ impl Workshop<'_> {
             Ok(host) => Arc::new(host),
             Err(source) => return Err(InvalidPolicy::MachineType { name, source }),
         };
-        let mut sum = Context::new(&SHA256);
-        sum.update(&self.shared);
-        add(&mut sum, &format!("{:?}", record.machine_type));
-        for pin in &pins {
-            add(&mut sum, &pin.scope.repository);
-            add(&mut sum, &pin.digest);
-        }
         Ok(Kind {
             name,
+            fingerprint: fingerprint(&self.shared, &host, &pins),
             host,
             pins,
-            fingerprint: finish(sum),
             shared: self.shared,
         })
     }
+}
+
+/// A kind for one login alone, as if its machine type had these features.
+pub(super) fn with_selectors(
+    kind: &Kind,
+    selectors: &[&str],
+    cpus: &Cpus,
+) -> Result<Kind, InvalidMachineType> {
+    let host = Arc::new(kind.host.with_selectors(selectors)?);
+    host.machine_type().check(&cpus.table)?;
+    Ok(Kind {
+        name: format!("{}+{}", kind.name, selectors.join("+")),
+        fingerprint: fingerprint(&kind.shared, &host, &kind.pins),
+        host,
+        pins: kind.pins.clone(),
+        shared: kind.shared,
+    })
+}
+
+fn fingerprint(shared: &Fingerprint, host: &Host, pins: &[PinRecord]) -> Fingerprint {
+    let mut sum = Context::new(&SHA256);
+    sum.update(shared);
+    sum.update(&host.fingerprint());
+    for pin in pins {
+        add(&mut sum, &pin.scope.repository);
+        add(&mut sum, &pin.digest);
+    }
+    finish(sum)
 }
 
 fn key(user: &str, name: &str) -> Key {
@@ -185,6 +206,7 @@ fn logins(records: &[&LoginRecord], kinds: &Kinds) -> HashMap<Box<str>, Login, a
         };
         let login = Login {
             secret_sha256: record.secret_sha256,
+            allow_selectors: record.allow_selectors,
             kind: kind.clone(),
         };
         logins.insert(record.name.as_str().into(), login);

@@ -25,7 +25,7 @@ pub(crate) enum Record {
     /// A CPU name of the site's own.
     Cpu(Cpu),
     /// How to make a trimmed index again.
-    Recipe(Recipe),
+    Recipe(Arc<Recipe>),
 }
 
 /// A kind of host, and whose it is.
@@ -50,6 +50,8 @@ pub(crate) struct LoginRecord {
     pub(crate) machine_type: String,
     /// SHA-256 of its secret.
     pub(crate) secret_sha256: [u8; 32],
+    /// Whether the host may add features after `+` in the name.
+    pub(crate) allow_selectors: bool,
 }
 
 /// A variant that an admin has chosen for a type and repository.
@@ -65,20 +67,29 @@ pub(crate) struct PinRecord {
     pub(crate) digest: String,
 }
 
-/// How to make a trimmed index again.
-#[derive(Clone, Debug)]
-#[allow(dead_code, reason = "trimmed indexes are not served yet")]
-pub(crate) struct Recipe {
+/// What names a recipe. The same bytes in two repositories have two recipes:
+/// knowing a digest is no permission.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct RecipeName {
     /// The digest of the trimmed index.
     pub(crate) digest: Digest,
     /// The upstream's name.
-    pub(crate) upstream: String,
+    pub(crate) upstream: Box<str>,
     /// The repository at the upstream.
     pub(crate) repository: Repository,
+}
+
+/// How to make a trimmed index again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Recipe {
+    /// Which one, and where.
+    pub(crate) name: RecipeName,
     /// The digest of the index that was trimmed.
     pub(crate) source_digest: Digest,
     /// The digests of the kept entries, in source order.
     pub(crate) kept: Vec<Digest>,
+    /// When the control plane last noted a use, in seconds since 1970.
+    pub(crate) last_used: u64,
 }
 
 /// What changed between two revisions.

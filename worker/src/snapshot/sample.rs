@@ -34,6 +34,7 @@ impl Sample {
             user: user.clone(),
             machine_type: name.into(),
             secret_sha256: secret_sha256.as_ref().try_into().expect("32 bytes"),
+            allow_selectors: false,
         };
         let record = TypeRecord {
             user,

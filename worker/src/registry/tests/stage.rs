@@ -16,9 +16,11 @@ use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::{
+    recipes::Recipes,
     registry::Registry,
     server::{self, Limits},
     snapshot::{Current, sample::Sample},
+    sync::Link,
     upstream::{Puller, Settings},
 };
 
@@ -32,10 +34,10 @@ const LIMITS: Limits = Limits {
 };
 
 /// What an upstream has, by path.
-type Contents = HashMap<String, (&'static str, Bytes)>;
+pub(super) type Contents = HashMap<String, (&'static str, Bytes)>;
 
-/// What the upstream was asked: the `traceparent` of each request.
-type Asked = Arc<Mutex<Vec<String>>>;
+/// The path and the `traceparent` of each request to the upstream.
+type Asked = Arc<Mutex<Vec<(String, String)>>>;
 
 /// An answer, read to its end.
 #[derive(Debug)]
@@ -54,6 +56,8 @@ pub(super) struct Stage {
     pub(super) images: HashMap<&'static str, String>,
     /// The digest of the index `latest`.
     pub(super) index: String,
+    /// The way to the control plane. There is none until a test connects it.
+    pub(super) link: Arc<Link>,
     url: String,
     _upstream: DropGuard,
 }
@@ -61,6 +65,11 @@ pub(super) struct Stage {
 impl Stage {
     /// With the types `broadwell` and `skylake`, whose secret is `secret`.
     pub(super) async fn new() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    /// The same, with more in the upstream.
+    pub(super) async fn with(more: impl FnOnce(&mut Contents)) -> Self {
         let mut contents = Contents::new();
         let images: HashMap<_, _> = ["generic", "broadwell", "skylake", "gpu"]
             .map(|name| (name, put(&mut contents, name, IMAGE, &image(name))))
@@ -80,22 +89,31 @@ impl Stage {
             ("application/json", Bytes::from_static(tags.as_bytes())),
         );
 
+        more(&mut contents);
+
         let asked = Asked::default();
         let shutdown = CancellationToken::new();
         let url = serve(contents, asked.clone(), shutdown.clone()).await;
-        let puller = Puller::new(Settings::default()).expect("a puller");
-        let current = Arc::new(Current::default());
+        let (registry, current, link) = worker();
         let stage = Self {
-            registry: Registry::new(current.clone(), Arc::new(puller), 1 << 20),
+            registry,
             current,
             asked,
             images,
             index: index_digest,
+            link,
             url,
             _upstream: shutdown.drop_guard(),
         };
         stage.publish(|policy| policy);
         stage
+    }
+
+    /// Puts a new worker in the place of the one before: one that knows nothing.
+    pub(super) fn replace_worker(&mut self) {
+        let policy = self.current.load_full().expect("a policy");
+        (self.registry, self.current, self.link) = worker();
+        self.current.publish(policy);
     }
 
     /// Publishes the policy, with more in it.
@@ -126,7 +144,14 @@ impl Stage {
 
     /// The `traceparent` of each request to the upstream.
     pub(super) fn asked(&self) -> Vec<String> {
-        self.asked.lock().expect("no panic").clone()
+        let asked = self.asked.lock().expect("no panic");
+        asked.iter().map(|(_, trace)| trace.clone()).collect()
+    }
+
+    /// How often the upstream was asked for a path that holds `part`.
+    pub(super) fn asked_for(&self, part: &str) -> usize {
+        let asked = self.asked.lock().expect("no panic");
+        asked.iter().filter(|(path, _)| path.contains(part)).count()
     }
 }
 
@@ -149,6 +174,14 @@ impl Heard {
     }
 }
 
+fn worker() -> (Registry, Arc<Current>, Arc<Link>) {
+    let (current, link) = (Arc::new(Current::default()), Arc::new(Link::default()));
+    let puller = Puller::new(Settings::default()).expect("a puller");
+    let recipes = Recipes::new(current.clone(), link.clone());
+    let registry = Registry::new(current.clone(), Arc::new(puller), recipes, 1 << 20);
+    (registry, current, link)
+}
+
 /// A request of a host of `kind`.
 pub(super) fn by(kind: &str, method: &str, path: &str) -> http::request::Builder {
     let credentials = STANDARD.encode(format!("qnib-{kind}:secret"));
@@ -165,7 +198,7 @@ pub(super) fn sha256(bytes: &[u8]) -> String {
     format!("sha256:{}", hex.collect::<String>())
 }
 
-fn image(name: &str) -> Value {
+pub(super) fn image(name: &str) -> Value {
     json!({"schemaVersion": 2, "mediaType": IMAGE, "layers": [],
            "config": {"digest": sha256(name.as_bytes()), "size": 1,
                       "mediaType": "application/vnd.oci.image.config.v1+json"}})
@@ -181,8 +214,24 @@ fn index(entries: &[(&String, &[&str])]) -> Value {
 }
 
 /// Puts a manifest under a tag and its digest, and returns its digest.
-fn put(contents: &mut Contents, tag: &str, media_type: &'static str, manifest: &Value) -> String {
-    let bytes = Bytes::from(serde_json::to_vec_pretty(manifest).expect("JSON"));
+pub(super) fn put(
+    contents: &mut Contents,
+    tag: &str,
+    media_type: &'static str,
+    manifest: &Value,
+) -> String {
+    let bytes = serde_json::to_vec_pretty(manifest).expect("JSON");
+    put_bytes(contents, tag, media_type, bytes)
+}
+
+/// The same, as text that need not be JSON.
+pub(super) fn put_bytes(
+    contents: &mut Contents,
+    tag: &str,
+    media_type: &'static str,
+    bytes: Vec<u8>,
+) -> String {
+    let bytes = Bytes::from(bytes);
     let digest = sha256(&bytes);
     for reference in [tag, &digest] {
         let path = format!("/v2/qnib/app/manifests/{reference}");
@@ -198,7 +247,8 @@ async fn serve(contents: Contents, asked: Asked, shutdown: CancellationToken) ->
     let answer = move |request: Request<hyper::body::Incoming>| {
         let trace = request.headers().get("traceparent");
         let trace = trace.map_or("", |trace| trace.to_str().expect("text"));
-        asked.lock().expect("no panic").push(trace.to_owned());
+        let asking = (request.uri().path().to_owned(), trace.to_owned());
+        asked.lock().expect("no panic").push(asking);
         let found = contents.get(request.uri().path()).cloned();
         std::future::ready(match found {
             Some((media_type, bytes)) => {

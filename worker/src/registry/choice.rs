@@ -1,0 +1,128 @@
+//! What the policy says about an index, for one host.
+
+use metahub_policy::{Facts, OnNoMatch, Present, Selection, select};
+
+use super::{
+    Asked,
+    accept::accepts,
+    answers::{Form, Question},
+    flat::Flat,
+    names::Target,
+};
+use crate::{
+    reference::{Digest, Tag},
+    upstream::Source,
+};
+
+/// An index to choose from, and for whom.
+pub(super) struct Choice<'a> {
+    pub(super) asked: &'a Asked<'a>,
+    pub(super) target: &'a Target<'a>,
+    pub(super) tag: &'a Tag,
+    pub(super) source: &'a Source,
+}
+
+/// What a host is to be given.
+pub(super) enum Decision {
+    /// The source index as it is.
+    Source,
+    /// One of its images.
+    Image(Digest),
+    /// A part of it.
+    Trimmed(Cut),
+    /// Nothing fits.
+    Nothing,
+}
+
+/// What is left of an index.
+pub(super) struct Cut {
+    /// The places of the kept entries.
+    pub(super) places: Vec<usize>,
+    /// Their digests, in source order.
+    pub(super) digests: Vec<Digest>,
+    /// The one image among them, if there is one.
+    pub(super) image: Option<Digest>,
+}
+
+impl<'a> Choice<'a> {
+    /// What the answer depends on.
+    pub(super) fn question(&self, form: Form) -> Question<'a> {
+        Question {
+            site: self.target.upstream.site(),
+            repository: &self.target.repository,
+            tag: self.tag,
+            source: &self.source.digest,
+            policy: &self.asked.kind.fingerprint,
+            form,
+        }
+    }
+
+    /// The form that the host is given one image in.
+    pub(super) fn form(&self) -> Form {
+        match self.asked.kind.host.machine_type().present {
+            Present::Index if self.takes(self.source) => Form::Index,
+            Present::Index | Present::Auto => Form::Image,
+        }
+    }
+
+    /// Whether the client does not take `image`, but takes an index.
+    pub(super) fn needs_index(&self, image: &Source) -> bool {
+        !self.takes(image) && self.takes(self.source)
+    }
+
+    /// Evaluates the policy.
+    pub(super) fn decide(&self, flat: &Flat<'_>, form: Form) -> Decision {
+        let index = flat.index();
+        let selection = self.select(flat);
+        if selection.is_empty() {
+            return match self.asked.kind.host.machine_type().on_no_match {
+                OnNoMatch::Passthrough => Decision::Source,
+                OnNoMatch::Error => Decision::Nothing,
+            };
+        }
+        if selection.kept.len() == index.entries.len() {
+            return Decision::Source;
+        }
+        let image = selection.single_image().and_then(|at| {
+            let entry = index.entries.get(at)?;
+            Digest::parse(&entry.digest)
+        });
+        let digests = selection.kept_digests(index).into_iter();
+        let digests: Option<_> = digests.map(Digest::parse).collect();
+        match (image, digests) {
+            (Some(image), _) if form == Form::Image => Decision::Image(image),
+            (image, Some(digests)) => Decision::Trimmed(Cut {
+                places: selection.kept,
+                digests,
+                image,
+            }),
+            // By a digest that cannot be verified, nothing can be served.
+            (_, None) => Decision::Source,
+        }
+    }
+
+    /// What to tell a host that nothing fits. Evaluates the policy again: the
+    /// text names the type, which answers do not depend on.
+    pub(super) fn refusal(&self, flat: &Flat<'_>) -> String {
+        let image = format!("{}:{}", self.target.name, self.tag.as_str());
+        let name = &self.asked.kind.name;
+        self.select(flat).refusal(&image, name, flat.index())
+    }
+
+    fn select(&self, flat: &Flat<'_>) -> Selection {
+        let upstream = &self.target.upstream.name;
+        let repository = self.target.repository.as_str();
+        let tag = Some(self.tag.as_str());
+        let rules = self.asked.snapshot.rules(upstream, repository, tag);
+        let facts = Facts {
+            rules: &rules,
+            pin: self.asked.kind.pin(upstream, repository),
+        };
+        select(&self.asked.kind.host, flat.index(), facts)
+    }
+
+    fn takes(&self, manifest: &Source) -> bool {
+        let media_type = manifest.media_type.to_str().unwrap_or_default();
+        accepts(self.asked.headers, media_type)
+    }
+}
