@@ -15,8 +15,8 @@ const APP: &str = "org/app";
 
 /// An upstream beside the default one, with `org/app:latest`.
 async fn other() -> (Registry, ImageSet) {
-    let upstream = Registry::start().await.unwrap();
-    let set = ImageSet::new(Form::Oci, &[&[]]).unwrap();
+    let upstream = Registry::start().await.expect("the upstream binds");
+    let set = ImageSet::new(Form::Oci, &[&[]]).expect("memory takes all");
     upstream.put_images(APP, "latest", &set);
     (upstream, set)
 }
@@ -32,7 +32,8 @@ async fn site_with(other: &Registry) -> Site {
     let request = PutUpstreamRequest {
         upstream: Some(upstream),
     };
-    site.admin.client().put_upstream(request).await.unwrap();
+    let put = site.admin.client().put_upstream(request).await;
+    put.expect("the upstream is put");
     site.admin.all_current(1).await;
     site
 }
