@@ -1,6 +1,7 @@
 //! The networks that docker daemons of tests are in.
 
 use std::{
+    fs,
     net::Ipv4Addr,
     path::{Path, PathBuf},
     process::Command,
@@ -63,6 +64,7 @@ impl Network {
     }
 
     fn fresh(kind: Kind) -> Self {
+        sweep();
         static NEXT: AtomicU8 = AtomicU8::new(0);
         let n = NEXT.fetch_add(1, Ordering::Relaxed);
         let pid = std::process::id();
@@ -117,6 +119,29 @@ impl Drop for Network {
             .args([noun, "delete", &self.name])
             .status();
     }
+}
+
+/// Deletes the networks of tests that were killed.
+fn sweep() {
+    for (place, noun) in [("/run/netns", "netns"), ("/sys/class/net", "link")] {
+        let entries = fs::read_dir(place).into_iter().flatten().flatten();
+        let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+        for name in names.filter(|name| is_left_behind(name)) {
+            let _ = Command::new(IP.name).args([noun, "delete", &name]).status();
+        }
+    }
+}
+
+/// Whether `name` is that of a network whose test has ended.
+fn is_left_behind(name: &str) -> bool {
+    let numbers = name
+        .strip_prefix("mh")
+        .and_then(|rest| rest.split_once('x'));
+    numbers.is_some_and(|(pid, n)| {
+        n.parse::<u8>().is_ok()
+            && pid.parse::<u32>().is_ok()
+            && !Path::new("/proc").join(pid).exists()
+    })
 }
 
 fn ip(args: &[&str]) {
