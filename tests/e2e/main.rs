@@ -5,7 +5,9 @@ mod logins;
 mod names;
 mod paths;
 mod policy_flow;
+mod recipes;
 mod selection;
+mod selectors;
 mod single_flight;
 mod weather;
 
