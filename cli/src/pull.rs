@@ -8,6 +8,8 @@
 mod account;
 mod request;
 
+use std::collections::BTreeSet;
+
 use anyhow::{Context, bail, ensure};
 use metahub_policy::{MAX_NESTING, is_index_media_type};
 use reqwest::{Method, StatusCode};
@@ -30,8 +32,8 @@ const SOURCE_DIGEST: &str = "metahub-source-digest";
 const CONTENT_DIGEST: &str = "docker-content-digest";
 const CONTENT_TYPE: &str = "content-type";
 
-/// Most indexes that one index may nest.
-const MOST_CHILDREN: usize = 256;
+/// Most indexes that one index may nest, as workers have it.
+const MOST_CHILDREN: usize = 32;
 
 /// A MetaHub's registry, with a login.
 pub(crate) struct Registry {
@@ -85,6 +87,7 @@ impl Registry {
             None => self.source_digest(name).await?,
         };
         let manifest = self.manifest(&name.name, &digest).await?;
+        let manifest = manifest.with_context(|| format!("{digest} is not there"))?;
         if !is_index_media_type(&manifest.media_type) {
             return Ok(Content::Whole { digest });
         }
@@ -107,12 +110,13 @@ impl Registry {
         header(&head, CONTENT_DIGEST).context("the worker names no digest")
     }
 
-    /// The index with the indexes in it looked into, as deep as workers do.
+    /// The index with the indexes in it looked into, as deep as workers do. One
+    /// that is not there stays as it is.
     async fn flat(&self, repository: &str, mut source: Source) -> anyhow::Result<Source> {
         let mut fetched = 0;
         for _ in 1..MAX_NESTING {
             let nested = source.index.nested().map(|entry| entry.digest.clone());
-            let nested: Vec<_> = nested.collect();
+            let nested: BTreeSet<_> = nested.collect();
             if nested.is_empty() {
                 break;
             }
@@ -123,19 +127,23 @@ impl Registry {
             );
             let mut children = Vec::with_capacity(nested.len());
             for digest in nested {
-                let child = self.manifest(repository, &digest).await?;
-                children.push((digest, child.bytes));
+                if let Some(child) = self.manifest(repository, &digest).await? {
+                    children.push((digest, child.bytes));
+                }
             }
             source = source.with(&children)?;
         }
         Ok(source)
     }
 
-    async fn manifest(&self, repository: &str, digest: &str) -> anyhow::Result<Manifest> {
+    /// What a digest names. `None`: there is no such thing.
+    async fn manifest(&self, repository: &str, digest: &str) -> anyhow::Result<Option<Manifest>> {
         let path = format!("{repository}/manifests/{digest}");
         let answer = self.origin.ask(Method::GET, &path).await?;
-        if answer.status() != StatusCode::OK {
-            bail!("{}", self.origin.refusal(answer).await);
+        match answer.status() {
+            StatusCode::OK => {}
+            StatusCode::NOT_FOUND => return Ok(None),
+            _ => bail!("{}", self.origin.refusal(answer).await),
         }
         let media_type = header(&answer, CONTENT_TYPE).unwrap_or_default();
         let bytes = request::body(answer).await?;
@@ -145,7 +153,7 @@ impl Registry {
         );
         let found = sha256(&bytes);
         ensure!(found == digest, "asked for {digest} and got {found}");
-        Ok(Manifest { media_type, bytes })
+        Ok(Some(Manifest { media_type, bytes }))
     }
 }
 

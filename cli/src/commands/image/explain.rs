@@ -1,7 +1,7 @@
 //! `metahubctl image explain`: what each machine type gets, and why.
 //!
 //! What follows from the policy is [`crate::explain`]'s, the way to the image
-//! [`crate::pull`]'s, and the look [`print`]'s.
+//! [`crate::pull`]'s, and the look [`mod@print`]'s.
 
 mod offline;
 mod print;
