@@ -12,7 +12,8 @@ use crate::{
 
 const IMAGE: &str = "qnib/bench:latest";
 
-/// A site with a type for each variant, and one that nothing fits.
+/// A site with a type for each variant, one that is answered with an index,
+/// and one that nothing fits.
 async fn site() -> (Site, Vec<(&'static str, Login)>) {
     let site = Site::start().await;
     let types = [
@@ -26,7 +27,10 @@ async fn site() -> (Site, Vec<(&'static str, Login)>) {
         let login = site.create_type(name, &[&format!("--feature={features}")]);
         (name, login)
     });
-    (site, logins.into())
+    let mut logins = Vec::from(logins);
+    let index = ["--feature=cpu:broadwell", "--present=index"];
+    logins.push(("index", site.create_type("index", &index)));
+    (site, logins)
 }
 
 fn of_type<'a>(explained: &'a Value, name: &str) -> &'a Value {
@@ -57,6 +61,7 @@ async fn each_type_pulls_what_explain_says_it_gets() {
             }
         }
     }
+    assert_eq!(of_type(&explained, "index")["as"], "trimmed-index");
     let reasons = of_type(&explained, "type1")["reasons"].as_array().unwrap();
     assert!(reasons[0]["reason"].as_str().unwrap().ends_with("by cpu"));
     assert_eq!(
