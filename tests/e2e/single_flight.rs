@@ -34,3 +34,29 @@ async fn two_hundred_parallel_pulls_ask_the_upstream_once_for_each_worker() {
     );
     assert_eq!(gets(broadwell), 2);
 }
+
+#[cfg(feature = "real-parts")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_hundred_parallel_pulls_through_traefik_ask_a_real_registry_once_for_each_worker() {
+    let cluster = metahub_tests::parts::Cluster::start().await;
+    let client = cluster.client(&cluster.type1);
+
+    let mut pulls = JoinSet::new();
+    for _ in 0..PULLS {
+        let client = client.clone();
+        pulls.spawn(async move { client.digest(REPOSITORY, "oci").await });
+    }
+    let digests = pulls.join_all().await;
+
+    let [_, _, broadwell, _] = &cluster.oci.images[..] else {
+        panic!("the image has four variants");
+    };
+    let chosen = &broadwell.manifest.digest;
+    assert!(digests.iter().all(|digest| digest == chosen));
+    let gets = |reference: &str| {
+        let request = format!("\"GET /v2/{REPOSITORY}/manifests/{reference} ");
+        cluster.upstream.count(&[&request])
+    };
+    assert_eq!(gets("oci") + gets(&cluster.oci.index.digest), 2);
+    assert_eq!(gets(chosen), 2);
+}

@@ -24,7 +24,7 @@ const CLIENT: Program = Program {
 /// It trusts registries on 127.0.0.0/8 without TLS, as docker does everywhere.
 #[derive(Debug)]
 pub struct Dockerd {
-    process: Process,
+    _process: Process,
     network: Network,
     client: PathBuf,
     socket: String,
@@ -59,7 +59,7 @@ impl Dockerd {
         })
         .await;
         Self {
-            process,
+            _process: process,
             network,
             client,
             socket,
@@ -104,11 +104,6 @@ impl Dockerd {
     /// Where its containers find what listens on this machine.
     pub fn gateway(&self) -> Ipv4Addr {
         self.network.addr()
-    }
-
-    /// The daemon's log.
-    pub fn log(&self) -> String {
-        self.process.log()
     }
 
     fn with_place(&self, args: &[&str]) -> Vec<String> {
