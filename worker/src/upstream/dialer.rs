@@ -5,7 +5,11 @@
 //! check and a connection wins nothing. Proxies from the environment are not
 //! used: a proxy would resolve names itself.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use hickory_resolver::{
     TokioResolver,
@@ -36,11 +40,25 @@ pub(crate) enum Lane {
     Bulk,
 }
 
-/// All HTTP clients of a worker: one for each lane and reach.
+/// All HTTP clients of a worker: one for each lane and reach, made when it is
+/// first needed, since each reads the system's certificates.
 #[derive(Debug)]
 pub(crate) struct Dialer {
-    small: [Client; 4],
-    bulk: [Client; 4],
+    settings: Settings,
+    names: TokioResolver,
+    small: [OnceLock<Client>; Reach::ALL.len()],
+    bulk: [OnceLock<Client>; Reach::ALL.len()],
+}
+
+/// Why there is no client for an address.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CannotDial {
+    /// It must not be dialled.
+    #[error(transparent)]
+    TooClose(#[from] TooClose),
+    /// The client cannot be made.
+    #[error("cannot set up the HTTP client")]
+    Client(#[from] reqwest::Error),
 }
 
 /// An address that must not be dialled.
@@ -49,27 +67,26 @@ pub(crate) struct Dialer {
 pub(crate) struct TooClose;
 
 impl Dialer {
-    /// Sets up the clients. Dials nobody.
+    /// Sets up what every upstream needs. Dials nobody.
     pub(crate) fn new(settings: &Settings) -> Result<Self, BuildError> {
-        let names = resolver()?;
-        let client = |lane, reach| client(settings, names.clone(), lane, reach);
-        let lane = |lane| -> Result<[Client; 4], BuildError> {
-            let [public, private, loopback, link] = Reach::ALL;
-            Ok([
-                client(lane, public)?,
-                client(lane, private)?,
-                client(lane, loopback)?,
-                client(lane, link)?,
-            ])
+        let dialer = Self {
+            settings: settings.clone(),
+            names: resolver()?,
+            small: Default::default(),
+            bulk: Default::default(),
         };
-        Ok(Self {
-            small: lane(Lane::Small)?,
-            bulk: lane(Lane::Bulk)?,
-        })
+        // What cannot be made should be known at the start.
+        dialer.made(Lane::Small, Reach::Link)?;
+        Ok(dialer)
     }
 
     /// A client for `url` that dials no address closer than `reach`.
-    pub(crate) fn client(&self, lane: Lane, url: &Url, reach: Reach) -> Result<&Client, TooClose> {
+    pub(crate) fn client(
+        &self,
+        lane: Lane,
+        url: &Url,
+        reach: Reach,
+    ) -> Result<&Client, CannotDial> {
         // The resolver is not asked for an address that is spelled out.
         let spelled = match url.host() {
             Some(Host::Ipv4(v4)) => Some(v4.into()),
@@ -77,13 +94,22 @@ impl Dialer {
             _ => None,
         };
         if spelled.is_some_and(|address| Reach::of(address) > reach) {
-            return Err(TooClose);
+            return Err(TooClose.into());
         }
+        Ok(self.made(lane, reach)?)
+    }
+
+    fn made(&self, lane: Lane, reach: Reach) -> Result<&Client, reqwest::Error> {
         let clients = match lane {
             Lane::Small => &self.small,
             Lane::Bulk => &self.bulk,
         };
-        Ok(&clients[reach as usize])
+        let place = &clients[reach as usize];
+        if let Some(client) = place.get() {
+            return Ok(client);
+        }
+        let client = client(&self.settings, self.names.clone(), lane, reach)?;
+        Ok(place.get_or_init(|| client))
     }
 }
 
@@ -104,7 +130,7 @@ fn client(
     resolver: TokioResolver,
     lane: Lane,
     reach: Reach,
-) -> Result<Client, BuildError> {
+) -> Result<Client, reqwest::Error> {
     let builder = Client::builder()
         .user_agent(concat!("metahub/", env!("CARGO_PKG_VERSION")))
         .redirect(reqwest::redirect::Policy::none())
@@ -120,7 +146,7 @@ fn client(
             .http2_max_header_list_size(MAX_HEADER_BYTES),
         Lane::Bulk => builder.http1_only(),
     };
-    Ok(builder.build()?)
+    builder.build()
 }
 
 /// The system's resolver. Without a configuration only addresses and the hosts

@@ -15,7 +15,7 @@ use url::Url;
 use super::{
     Error, Metrics, Settings, Upstream, Why,
     clock::Clock,
-    dialer::{Dialer, Lane, is_too_close},
+    dialer::{CannotDial, Dialer, Lane, is_too_close},
     metrics::Kind,
     reach::Reach,
     trust::{is_same_origin, is_trusted_realm, is_trusted_redirect},
@@ -153,7 +153,10 @@ impl Wire {
         let client = self
             .dialer
             .client(lane, url, reach)
-            .map_err(|_| untrusted(upstream, url))?;
+            .map_err(|error| match error {
+                CannotDial::TooClose(_) => untrusted(upstream, url),
+                CannotDial::Client(_) => unavailable(upstream, Why::Internal, None),
+            })?;
         let span = tracing::info_span!(
             "upstream.request",
             otel.kind = "client",

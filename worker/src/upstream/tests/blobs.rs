@@ -1,6 +1,9 @@
 //! Blobs, whole and in parts, from upstreams good and bad.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{
+    LazyLock,
+    atomic::{AtomicUsize, Ordering},
+};
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Response, header};
@@ -13,9 +16,12 @@ use crate::upstream::{
 };
 
 /// Three megabytes that differ everywhere.
-fn large() -> Bytes {
-    let words = (0..750_000_u32).flat_map(u32::to_be_bytes);
-    words.collect::<Vec<_>>().into()
+pub(super) fn large() -> Bytes {
+    static LARGE: LazyLock<Bytes> = LazyLock::new(|| {
+        let words = (0..750_000_u32).flat_map(u32::to_be_bytes);
+        words.collect::<Vec<_>>().into()
+    });
+    LARGE.clone()
 }
 
 struct Asked<'a> {
