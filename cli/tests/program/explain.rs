@@ -177,16 +177,34 @@ async fn a_diff_that_missed_an_image_still_tells_of_the_others_and_fails() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_login_that_may_use_selectors_is_shown_how() {
+async fn a_login_that_may_use_selectors_is_shown_how_and_gets_what_explain_says() {
     let site = Site::start().await;
+    let feature = "--feature=cpu:broadwell";
+    let create = [
+        "type",
+        "create",
+        "t",
+        "--user=qnib",
+        feature,
+        "--allow-selectors",
+    ];
 
-    let create = ["type", "create", "t", "--user=qnib", "--allow-selectors"];
     let text = printed(&site.run(&create));
+    let rotated = site.json(&["login", "rotate", "qnib-t", "--wait"]);
 
     assert!(text.contains("qnib-t+nvcap:8.0"), "{text}");
-    let logins = site.json(&["login", "list"]);
-    assert_eq!(logins[0]["allow_selectors"], true);
-    assert_eq!(site.json(&["recipe", "list"]), json!([]));
+    assert_eq!(site.json(&["login", "list"])[0]["allow_selectors"], true);
+    let mut login = Login {
+        name: "qnib-t".into(),
+        secret: rotated["secret"].as_str().unwrap().into(),
+    };
+    let [name, password] = site.login_flags(&login);
+    let explain = ["image", "explain", IMAGE, "--type=t+nvcap:5.2"];
+    let explained = site.json(&[&explain[..], &[&name, &password]].concat());
+    login.name += "+nvcap:5.2";
+    let pulled = site.pull(&login, "latest").await.unwrap();
+    assert_eq!(explained["gets"], pulled);
+    assert_eq!(pulled, site.bench.images[3].manifest.digest);
 }
 
 #[test]
