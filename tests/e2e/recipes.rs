@@ -96,7 +96,8 @@ async fn serves(worker: &Worker, login: &Login, digest: &str) {
     let client = RegistryClient::new(worker.addr(), login);
     let answer = client.manifest(REPOSITORY, digest).await;
     assert_eq!(answer.status(), 200);
-    assert_eq!(sha256(&answer.bytes().await.unwrap()), digest);
+    let bytes = answer.bytes().await.expect("a whole body");
+    assert_eq!(sha256(&bytes), digest);
 }
 
 async fn head(client: &RegistryClient, repository: &str, reference: &str) -> Response {
@@ -264,6 +265,7 @@ async fn pull(workers: &[RegistryClient; 3], repository: &str, n: usize) -> Stri
     let answer = workers[(n + 1) % 3].manifest(repository, &digest).await;
 
     assert_eq!(answer.status(), 200, "pair {n}");
-    assert_eq!(sha256(&answer.bytes().await.unwrap()), digest);
+    let bytes = answer.bytes().await.expect("a whole body");
+    assert_eq!(sha256(&bytes), digest);
     digest
 }

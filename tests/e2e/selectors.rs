@@ -23,7 +23,8 @@ async fn site() -> (Site, Login) {
         allow_selectors: true,
         ..Default::default()
     };
-    let created = site.admin.client().create_type(request).await.unwrap();
+    let created = site.admin.client().create_type(request).await;
+    let created = created.expect("the type is created");
     let login = created.into_inner().login.expect("it has a login");
     site.admin.all_current(1).await;
     let login = Login {

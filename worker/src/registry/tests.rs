@@ -10,6 +10,7 @@ use self::stage::{IMAGE, INDEX, Stage, by, sha256};
 use crate::snapshot::{PinRecord, Record};
 
 mod hostile;
+mod nested;
 mod stage;
 mod trimmed;
 

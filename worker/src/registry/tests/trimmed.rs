@@ -12,6 +12,7 @@ use crate::{
     sync::ledger::Ledger,
 };
 
+const LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
 const LATEST: &str = "/v2/qnib/app/manifests/latest";
 const BOTH: &str = "/v2/qnib/app/manifests/both";
 
@@ -220,6 +221,33 @@ async fn many_who_want_a_new_digest_at_once_record_it_once() {
 }
 
 #[tokio::test]
+async fn a_digest_that_two_sources_leave_is_made_of_the_newer_one() {
+    let list = |other: &str| {
+        json!({"schemaVersion": 2, "mediaType": LIST, "manifests": [
+            {"mediaType": IMAGE, "size": 1, "digest": sha256(b"mine"),
+             "platform": {"os": "linux", "architecture": "amd64", "features": ["cpu:skylake"]}},
+            {"mediaType": IMAGE, "size": 1, "digest": sha256(other.as_bytes()),
+             "platform": {"os": "linux", "architecture": "amd64"}},
+        ]})
+    };
+    let stage = Stage::with(|contents| {
+        put(contents, "old", LIST, &list("old"));
+        put(contents, "new", LIST, &list("new"));
+    })
+    .await;
+    publish(&stage, None);
+    let ledger = Ledger::start().await;
+    ledger.connect(&stage.link).await;
+
+    let old = stage.get("lister", &path("old")).await;
+    let new = stage.get("lister", &path("new")).await;
+
+    assert_eq!(old.header("content-type"), LIST);
+    assert_eq!(old.digest(), new.digest());
+    ledger.recorded(2).await;
+}
+
+#[tokio::test]
 async fn a_digest_of_one_repository_is_not_served_from_another() {
     let (stage, _ledger) = linked().await;
     let made = stage.get("lister", LATEST).await;
@@ -240,6 +268,22 @@ async fn without_control_plane_a_new_trimmed_index_gives_way_to_its_image() {
 
     assert_eq!(heard.digest(), stage.images["skylake"]);
     assert!(heard.header("warning").starts_with("199 - "));
+}
+
+#[tokio::test]
+async fn a_control_plane_that_does_not_answer_holds_up_one_request_and_not_the_next() {
+    let (stage, ledger) = linked().await;
+    stage.get("skylake", LATEST).await;
+    ledger.fall_silent();
+    tokio::time::pause();
+
+    for waits in [true, false] {
+        let began = tokio::time::Instant::now();
+        let heard = stage.get("lister", LATEST).await;
+
+        assert_eq!(heard.digest(), stage.images["skylake"]);
+        assert_eq!(began.elapsed().as_secs() >= 2, waits);
+    }
 }
 
 #[tokio::test]
