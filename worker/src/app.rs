@@ -141,12 +141,16 @@ async fn listen(addr: SocketAddr) -> anyhow::Result<(TcpListener, SocketAddr)> {
     Ok((listener, bound))
 }
 
-/// The host's name and the registry port: the same after a restart, and
-/// another for each worker of a host.
+/// The host's name and where the registry API is: the same after a restart,
+/// and another for each worker of a host.
 async fn default_id(registry: SocketAddr) -> String {
     let name = tokio::fs::read_to_string("/proc/sys/kernel/hostname").await;
     let name = name.unwrap_or_default();
-    format!("{}:{}", name.trim(), registry.port())
+    let name = name.trim();
+    match registry.ip().is_unspecified() {
+        true => format!("{name}:{}", registry.port()),
+        false => format!("{name}/{registry}"),
+    }
 }
 
 fn registry(config: &Config, current: &Arc<Current>, recipes: Recipes) -> anyhow::Result<Registry> {

@@ -35,7 +35,7 @@ pub struct Config {
     pub token_file: PathBuf,
 
     /// A name for this worker that outlives it. Default: its host's name and
-    /// registry port.
+    /// registry address.
     #[arg(long, env = "METAHUB_WORKER_ID")]
     pub worker_id: Option<String>,
 
