@@ -136,6 +136,22 @@ impl Injector for Carrier<&mut HeaderMap> {
     }
 }
 
+/// Makes spans of requests, in all tests from the first call on. A subscriber
+/// of one thread is not enough: a span that another thread comes by first
+/// stays disabled for all of them.
+#[cfg(test)]
+pub(crate) fn trace_tests() {
+    static STARTED: std::sync::Once = std::sync::Once::new();
+    STARTED.call_once(|| {
+        let provider = SdkTracerProvider::builder().build();
+        let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer(SERVICE));
+        let started = tracing::subscriber::set_global_default(Registry::default().with(layer));
+        started.expect("nothing else starts one for all threads");
+        // For spans that were come by in the meantime.
+        tracing::callsite::rebuild_interest_cache();
+    });
+}
+
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
@@ -152,9 +168,7 @@ mod tests {
 
     #[test]
     fn an_upstream_is_told_the_trace_of_the_client() {
-        let provider = SdkTracerProvider::builder().build();
-        let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer(SERVICE));
-        let _guard = Registry::default().with(layer).set_default();
+        trace_tests();
         let request = Request::get("/v2/").header("traceparent", PARENT);
         let (parts, ()) = request.body(()).unwrap().into_parts();
 
@@ -197,6 +211,7 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread")]
     async fn a_collector_is_sent_the_spans_of_requests() {
+        trace_tests();
         let shutdown = CancellationToken::new();
         let _guard = shutdown.clone().drop_guard();
         let (send, mut sent) = mpsc::channel(1);

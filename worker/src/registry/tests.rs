@@ -2,12 +2,12 @@
 
 use http::{Request, header};
 use metahub_policy::{Rule, RuleMatch};
-use opentelemetry::trace::TracerProvider as _;
-use opentelemetry_sdk::trace::SdkTracerProvider;
-use tracing_subscriber::{layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
 use self::stage::{IMAGE, INDEX, Stage, by, sha256};
-use crate::snapshot::{PinRecord, Record};
+use crate::{
+    snapshot::{PinRecord, Record},
+    telemetry,
+};
 
 mod hostile;
 mod nested;
@@ -325,10 +325,8 @@ async fn a_request_that_is_there_before_the_first_policy_waits_for_it() {
 
 #[tokio::test]
 async fn an_upstream_is_told_the_trace_of_the_client_whom_it_serves() {
+    telemetry::trace_tests();
     let stage = Stage::new().await;
-    let spans = SdkTracerProvider::builder().build();
-    let layer = tracing_opentelemetry::layer().with_tracer(spans.tracer("test"));
-    let _guard = tracing_subscriber::registry().with(layer).set_default();
 
     let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736";
     let parent = format!("{trace}-00f067aa0ba902b7-01");
