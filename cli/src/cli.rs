@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 use crate::{
     client::Client,
     commands::{
-        completions, cpu, demo, image, login, machine_type, pin, recipe, rule, status, up,
+        completions, cpu, demo, grant, image, login, machine_type, pin, recipe, rule, status, up,
         upstream, user, worker,
     },
     config::{Config, Settings},
@@ -48,6 +48,9 @@ enum Command {
     /// Pins: variants that an admin has chosen for a type.
     #[command(subcommand)]
     Pin(pin::Command),
+    /// Grants: who may pull from restricted upstreams.
+    #[command(subcommand)]
+    Grant(grant::Command),
     /// CPU names beyond the built-in table.
     #[command(subcommand)]
     Cpu(cpu::Command),
@@ -81,6 +84,7 @@ impl Command {
                 | Self::Upstream(_)
                 | Self::Rule(_)
                 | Self::Pin(_)
+                | Self::Grant(_)
                 | Self::Cpu(_)
         )
     }
@@ -118,6 +122,7 @@ async fn run_with(
         Command::Upstream(command) => upstream::run(command, settings, output).await,
         Command::Rule(command) => rule::run(command, settings, output).await,
         Command::Pin(command) => pin::run(command, settings, output).await,
+        Command::Grant(command) => grant::run(command, settings, output).await,
         Command::Cpu(command) => cpu::run(command, settings, output).await,
         Command::Recipe(command) => recipe::run(command, settings, output).await,
         Command::Image(command) => image::run(command, settings, output).await,
@@ -145,6 +150,20 @@ mod tests {
         let update = ["metahubctl", "type", "update", "type1", "--user", "qnib"];
 
         assert!(Cli::try_parse_from(update).is_err());
+    }
+
+    #[test]
+    fn a_grant_is_for_a_user_or_for_all() {
+        let create = [
+            "metahubctl",
+            "grant",
+            "create",
+            "--repository=ghcr.io/acme/*",
+        ];
+        let with = |more: &[&str]| Cli::try_parse_from(create.iter().chain(more));
+
+        assert!(with(&["--user=qnib"]).is_ok() && with(&["--all-users"]).is_ok());
+        assert!(with(&[]).is_err() && with(&["--user=qnib", "--all-users"]).is_err());
     }
 
     #[test]

@@ -166,6 +166,7 @@ async fn set_up(admin: &Admin, upstream: &Registry) -> anyhow::Result<Vec<Host>>
         url: upstream.url(),
         default: true,
         username: String::new(),
+        restricted: false,
     };
     admin.put_upstream(upstream, None).await?;
     admin.create_user(USER, "").await?;

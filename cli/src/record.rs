@@ -46,6 +46,15 @@ pub(crate) struct Upstream {
     pub(crate) url: String,
     pub(crate) default: bool,
     pub(crate) username: String,
+    /// Open only to users with a grant, although it has no account.
+    pub(crate) restricted: bool,
+}
+
+impl Upstream {
+    /// Whether only users with a grant may pull from it.
+    pub(crate) fn needs_grant(&self) -> bool {
+        self.restricted || !self.username.is_empty()
+    }
 }
 
 /// A variant that an admin has chosen.

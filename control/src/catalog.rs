@@ -7,6 +7,7 @@
 mod cpus;
 mod declaration;
 mod edit;
+mod grants;
 mod logins;
 mod machine_types;
 mod recipes;
@@ -20,7 +21,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tracing::{debug, info};
 
 pub use self::declaration::{
-    Declaration, DeclaredPin, DeclaredType, DeclaredUpstream, DeclaredUser,
+    Declaration, DeclaredGrant, DeclaredPin, DeclaredType, DeclaredUpstream, DeclaredUser,
 };
 use self::edit::Edit;
 pub(crate) use self::logins::{LoginWish, NewLogin};

@@ -9,7 +9,7 @@ mod admin;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use metahub_policy::{Cpu, GpuMatch, MatchMode, OnNoMatch, Present, Rule, RuleMatch};
+use metahub_policy::{Cpu, GpuMatch, Grant, MatchMode, OnNoMatch, Present, Rule, RuleMatch};
 use metahub_proto::policy::v1 as proto;
 use prost::Message;
 
@@ -67,6 +67,7 @@ fn record(key: &Key, value: &Record) -> Option<proto::Record> {
         Record::Pin(it) => Value::Pin(pin(it)),
         Record::Cpu(it) => Value::Cpu(cpu(it)),
         Record::Recipe(it) => Value::Recipe(recipe(it)),
+        Record::Grant(it) => Value::Grant(grant(it)),
     };
     Some(proto::Record {
         key: key.as_str().to_owned(),
@@ -235,6 +236,7 @@ fn upstream(it: &Upstream) -> proto::Upstream {
         password: account
             .map(|it| it.password.expose().to_owned())
             .unwrap_or_default(),
+        restricted: it.restricted,
     }
 }
 
@@ -255,6 +257,7 @@ pub(crate) fn upstream_from(message: Option<proto::Upstream>) -> Result<Upstream
             username: message.username,
             password: Secret::from(message.password),
         }),
+        restricted: message.restricted,
     })
 }
 
@@ -308,6 +311,25 @@ pub(crate) fn pin_from(message: Option<proto::Pin>) -> Result<Pin> {
         machine_type: message.machine_type,
         repository: message.repository,
         digest: message.digest,
+    })
+}
+
+pub(crate) fn grant(it: &Grant) -> proto::Grant {
+    proto::Grant {
+        user: it.user.clone().unwrap_or_default(),
+        repository: it.repository.clone(),
+        all_users: it.user.is_none(),
+    }
+}
+
+pub(crate) fn grant_from(message: Option<proto::Grant>) -> Result<Grant> {
+    let message = message.ok_or_else(|| missing("grant"))?;
+    if message.user.is_empty() != message.all_users {
+        return Err(Error::invalid("grant.user", "give a user or all users"));
+    }
+    Ok(Grant {
+        user: (!message.all_users).then_some(message.user),
+        repository: message.repository,
     })
 }
 

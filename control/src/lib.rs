@@ -21,7 +21,7 @@ mod tokens;
 
 pub use self::app::App;
 pub use self::catalog::{
-    Catalog, Declaration, DeclaredPin, DeclaredType, DeclaredUpstream, DeclaredUser,
+    Catalog, Declaration, DeclaredGrant, DeclaredPin, DeclaredType, DeclaredUpstream, DeclaredUser,
 };
 pub use self::config::Config;
 pub use self::error::{Error, Result};

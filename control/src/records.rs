@@ -8,7 +8,7 @@ mod key;
 
 use std::fmt;
 
-use metahub_policy::{Cpu, Rule};
+use metahub_policy::{Cpu, Grant, Rule};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::key::{Key, Kind};
@@ -24,6 +24,7 @@ pub(crate) enum Record {
     Pin(Pin),
     Cpu(Cpu),
     Recipe(Recipe),
+    Grant(Grant),
 }
 
 /// An account: owns machine types and logins.
@@ -61,6 +62,10 @@ pub(crate) struct Upstream {
     /// Whether names without a host go to it. True for one upstream at most.
     pub(crate) is_default: bool,
     pub(crate) account: Option<Account>,
+    /// Whether only users with a grant may pull from it, although it has no
+    /// account.
+    #[serde(default)]
+    pub(crate) restricted: bool,
 }
 
 /// Whom an upstream is pulled from as.
@@ -130,7 +135,17 @@ macro_rules! kept {
     };
 }
 
-kept!(User, MachineType, Login, Upstream, Rule, Pin, Cpu, Recipe);
+kept!(
+    User,
+    MachineType,
+    Login,
+    Upstream,
+    Rule,
+    Pin,
+    Cpu,
+    Recipe,
+    Grant
+);
 
 impl Record {
     /// The key that the record is kept under.
@@ -144,6 +159,7 @@ impl Record {
             Self::Pin(pin) => Key::pin(&pin.user, &pin.machine_type, &pin.repository),
             Self::Cpu(cpu) => Key::cpu(&cpu.name),
             Self::Recipe(it) => Key::recipe(&it.digest, &it.upstream, &it.repository),
+            Self::Grant(it) => Key::grant(it.user.as_deref(), &it.repository),
         }
     }
 
@@ -158,6 +174,7 @@ impl Record {
             Self::Pin(it) => serde_json::to_string(it),
             Self::Cpu(it) => serde_json::to_string(it),
             Self::Recipe(it) => serde_json::to_string(it),
+            Self::Grant(it) => serde_json::to_string(it),
         }
     }
 
@@ -172,6 +189,7 @@ impl Record {
             Kind::Pin => Self::Pin(serde_json::from_str(json)?),
             Kind::Cpu => Self::Cpu(serde_json::from_str(json)?),
             Kind::Recipe => Self::Recipe(serde_json::from_str(json)?),
+            Kind::Grant => Self::Grant(serde_json::from_str(json)?),
         })
     }
 
@@ -194,7 +212,8 @@ impl Record {
             | Self::Rule(_)
             | Self::Pin(_)
             | Self::Cpu(_)
-            | Self::Recipe(_) => {}
+            | Self::Recipe(_)
+            | Self::Grant(_) => {}
         }
         copy
     }
@@ -256,6 +275,7 @@ mod tests {
                 username: "robot".into(),
                 password: Secret::from("hunter2".to_owned()),
             }),
+            restricted: false,
         })
     }
 
@@ -276,6 +296,15 @@ mod tests {
         let audit = record.redacted().to_json().unwrap();
 
         assert!(!debug.contains("hunter2") && !audit.contains("hunter2"));
+    }
+
+    #[test]
+    fn an_upstream_from_before_restrictions_is_not_restricted() {
+        let json = r#"{"name":"a.b","url":"https://a.b","is_default":false,"account":null}"#;
+
+        let read = Record::from_json(Kind::Upstream, json).unwrap();
+
+        assert!(matches!(read, Record::Upstream(it) if !it.restricted));
     }
 
     #[test]

@@ -8,6 +8,8 @@
 mod cpu;
 mod feature;
 mod gfx;
+mod glob;
+mod grant;
 mod host;
 mod index;
 mod machine_type;
@@ -19,6 +21,7 @@ mod trim;
 mod version;
 
 pub use self::cpu::{Cpu, CpuTable, InvalidCpu};
+pub use self::grant::{Grant, InvalidGrant};
 pub use self::host::Host;
 pub use self::index::{
     Entry, Index, InvalidIndex, MAX_ENTRIES, MAX_INDEX_BYTES, MAX_NESTING, Platform, flatten,

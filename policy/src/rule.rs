@@ -6,11 +6,10 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Entry,
     feature::{Feature, Meaning, meaning, misspelt},
+    glob,
     index::is_digest,
     version::Version,
 };
-
-mod glob;
 
 /// Most requirements of a rule.
 const MAX_REQUIRES: usize = 64;

@@ -4,7 +4,7 @@ use metahub_cli::demo::{
     image::{Form, ImageSet},
     registry::Registry,
 };
-use metahub_proto::{admin::v1::PutUpstreamRequest, policy::v1::Upstream};
+use metahub_proto::policy::v1::Upstream;
 use metahub_tests::{
     client::{ALL_MANIFESTS, error, header, sent},
     site::Site,
@@ -29,11 +29,7 @@ async fn site_with(other: &Registry) -> Site {
         url: other.url(),
         ..Default::default()
     };
-    let request = PutUpstreamRequest {
-        upstream: Some(upstream),
-    };
-    let put = site.admin.client().put_upstream(request).await;
-    put.expect("the upstream is put");
+    site.admin.put_upstream(upstream).await;
     site.admin.all_current(1).await;
     site
 }

@@ -110,12 +110,17 @@ impl Admin {
 
     /// Makes the registry at `url` the default upstream, open to all.
     pub async fn put_default_upstream(&mut self, name: &str, url: &str) {
-        let upstream = policy::Upstream {
+        self.put_upstream(policy::Upstream {
             name: name.into(),
             url: url.into(),
             is_default: true,
             ..Default::default()
-        };
+        })
+        .await;
+    }
+
+    /// Creates or replaces an upstream.
+    pub async fn put_upstream(&mut self, upstream: policy::Upstream) {
         let request = pb::PutUpstreamRequest {
             upstream: Some(upstream),
         };
@@ -123,6 +128,22 @@ impl Admin {
             .put_upstream(request)
             .await
             .expect("the upstream is taken");
+    }
+
+    /// Opens repositories to a user, or to all.
+    pub async fn create_grant(&mut self, user: Option<&str>, repository: &str) {
+        let grant = Some(grant(user, repository));
+        let request = pb::PutGrantRequest { grant };
+        let created = self.client.put_grant(request).await;
+        created.expect("the grant is created");
+    }
+
+    /// Takes a grant back.
+    pub async fn delete_grant(&mut self, user: Option<&str>, repository: &str) {
+        let grant = Some(grant(user, repository));
+        let request = pb::DeleteGrantRequest { grant };
+        let deleted = self.client.delete_grant(request).await;
+        deleted.expect("the grant is deleted");
     }
 
     /// Waits until `workers` workers are connected and serve the newest policy.
@@ -135,5 +156,13 @@ impl Admin {
             fleet.workers.iter().filter(current).count() == workers
         })
         .await;
+    }
+}
+
+fn grant(user: Option<&str>, repository: &str) -> policy::Grant {
+    policy::Grant {
+        user: user.unwrap_or_default().into(),
+        repository: repository.into(),
+        all_users: user.is_none(),
     }
 }

@@ -4,7 +4,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use metahub_policy::{Cpu, GpuMatch, MachineType, MatchMode, OnNoMatch, Present, Rule, RuleMatch};
+use metahub_policy::{
+    Cpu, GpuMatch, Grant, MachineType, MatchMode, OnNoMatch, Present, Rule, RuleMatch,
+};
 use metahub_proto::policy::v1 as proto;
 use prost::Message as _;
 use proto::{control_message::Message as Said, record::Value, worker_message::Message as Says};
@@ -191,6 +193,7 @@ fn record(value: Value) -> Result<Record, &'static str> {
             aliases: it.aliases,
         }),
         Value::Recipe(it) => Record::Recipe(Arc::new(recipe(it)?)),
+        Value::Grant(it) => Record::Grant(grant(it)?),
     })
 }
 
@@ -264,7 +267,19 @@ fn upstream(it: proto::Upstream) -> Result<Upstream, &'static str> {
         username: username.into(),
         password: it.password.into(),
     });
-    Ok(Upstream::new(&it.name, url, credential, it.is_default))
+    let upstream = Upstream::new(&it.name, url, credential, it.is_default);
+    Ok(upstream.restricted(it.restricted))
+}
+
+/// One that is neither for a user nor for all opens nothing to anyone.
+fn grant(it: proto::Grant) -> Result<Grant, &'static str> {
+    match (given(&it.user), it.all_users) {
+        (None, false) | (Some(_), true) => Err("user"),
+        (user, _) => Ok(Grant {
+            user,
+            repository: it.repository,
+        }),
+    }
 }
 
 fn rule(it: proto::Rule) -> Rule {

@@ -226,9 +226,12 @@ impl Registry {
         route: &Route,
         notes: &mut Notes,
     ) -> Result<Response<Body>, Error> {
-        // A restriction of a repository to some users belongs into `target`:
-        // everything beyond it has been allowed.
-        let target = |name| Target::find(asked.snapshot, name, asked.namespace.as_deref());
+        // Everything beyond this has been allowed: caches and flights are
+        // shared by all who may pull a repository.
+        let target = |name| {
+            let target = Target::find(asked.snapshot, name, asked.namespace.as_deref())?;
+            asked.allowed(target)
+        };
         match route {
             Route::Base => Ok(served::whole(asked, "{}".into(), JSON)),
             Route::Catalog => Err(Error::Catalog),
@@ -241,6 +244,21 @@ impl Registry {
                 self.referrers(asked, &target(name)?, digest, notes).await
             }
         }
+    }
+}
+
+impl Asked<'_> {
+    /// `target`, if the caller may pull it. Whether it exists does not matter.
+    fn allowed<'a>(&self, target: Target<'a>) -> Result<Target<'a>, Error> {
+        let user = &self.kind.user;
+        let repository = target.repository.as_str();
+        if self.snapshot.may_pull(user, target.upstream, repository) {
+            return Ok(target);
+        }
+        Err(Error::NoGrant {
+            user: user.clone(),
+            repository: format!("{}/{repository}", target.upstream.name),
+        })
     }
 }
 

@@ -6,10 +6,12 @@ use std::{collections::HashMap, fmt, sync::Arc};
 
 use metahub_policy::{Host, InvalidMachineType, Rule};
 
+use self::grants::Grants;
 use crate::upstream::Upstream;
 
 mod build;
 mod current;
+mod grants;
 mod records;
 #[cfg(test)]
 pub(crate) mod sample;
@@ -39,6 +41,7 @@ pub(crate) struct Snapshot {
     kinds: HashMap<(Box<str>, Box<str>), Arc<Kind>, ahash::RandomState>,
     upstreams: HashMap<Box<str>, Arc<Upstream>, ahash::RandomState>,
     default_upstream: Option<Arc<Upstream>>,
+    grants: Grants,
     /// In order of their names.
     rules: Vec<Rule>,
     recipes: HashMap<RecipeName, Arc<Recipe>, ahash::RandomState>,
@@ -61,6 +64,8 @@ pub(crate) struct Login {
 pub(crate) struct Kind {
     /// `<user>-<type>`, for people to read.
     pub(crate) name: String,
+    /// The user that owns it.
+    pub(crate) user: Box<str>,
     /// What selection needs of it.
     pub(crate) host: Arc<Host>,
     /// Its pins, in order of their keys.
@@ -94,6 +99,11 @@ impl Snapshot {
     /// The upstream of names without a host.
     pub(crate) fn default_upstream(&self) -> Option<&Arc<Upstream>> {
         self.default_upstream.as_ref()
+    }
+
+    /// Whether `user` may pull `repository` from `upstream`.
+    pub(crate) fn may_pull(&self, user: &str, upstream: &Upstream, repository: &str) -> bool {
+        !upstream.is_restricted() || self.grants.open(user, &upstream.name, repository)
     }
 
     /// How to make a trimmed index again.

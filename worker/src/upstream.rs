@@ -61,6 +61,7 @@ pub(crate) struct Upstream {
     /// Whether names without a host go to it.
     pub(crate) is_default: bool,
     credential: Option<Credential>,
+    is_restricted: bool,
     site: Site,
 }
 
@@ -93,8 +94,21 @@ impl Upstream {
             site: Site::of(name, &url, credential.as_ref()),
             url,
             is_default,
+            is_restricted: credential.is_some(),
             credential,
         }
+    }
+
+    /// The same, open only to users with a grant if `restricted` says so. With
+    /// a credential it is that in any case.
+    pub(crate) fn restricted(mut self, restricted: bool) -> Self {
+        self.is_restricted |= restricted;
+        self
+    }
+
+    /// Whether it is open only to users with a grant.
+    pub(crate) fn is_restricted(&self) -> bool {
+        self.is_restricted
     }
 
     /// The account to pull with. None: anonymous.

@@ -1,6 +1,6 @@
 //! The calls of the admin API, with records in and out.
 
-use metahub_policy::{Cpu, Rule};
+use metahub_policy::{Cpu, Grant, Rule};
 use metahub_proto::admin::v1 as pb;
 use secrecy::{ExposeSecret, SecretString};
 
@@ -215,6 +215,29 @@ impl Client {
             repository: repository.into(),
         };
         self.answer(self.rpc.clone().delete_pin(request).await)?;
+        Ok(())
+    }
+
+    /// Creates a grant. One that is there already stays.
+    pub(crate) async fn put_grant(&self, grant: Grant) -> Result<()> {
+        let request = pb::PutGrantRequest {
+            grant: Some(convert::to_grant(grant)),
+        };
+        self.answer(self.rpc.clone().put_grant(request).await)?;
+        Ok(())
+    }
+
+    pub(crate) async fn grants(&self) -> Result<Vec<Grant>> {
+        let request = pb::ListGrantsRequest {};
+        let answer = self.answer(self.rpc.clone().list_grants(request).await)?;
+        Ok(answer.grants.into_iter().map(convert::grant).collect())
+    }
+
+    pub(crate) async fn delete_grant(&self, grant: Grant) -> Result<()> {
+        let request = pb::DeleteGrantRequest {
+            grant: Some(convert::to_grant(grant)),
+        };
+        self.answer(self.rpc.clone().delete_grant(request).await)?;
         Ok(())
     }
 

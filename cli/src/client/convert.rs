@@ -1,6 +1,6 @@
 //! Between the wire and the records, the only place that knows both.
 
-use metahub_policy::{Cpu, GpuMatch, MatchMode, OnNoMatch, Present, Rule, RuleMatch};
+use metahub_policy::{Cpu, GpuMatch, Grant, MatchMode, OnNoMatch, Present, Rule, RuleMatch};
 use metahub_proto::{admin::v1 as admin, policy::v1 as policy};
 
 use crate::record::{
@@ -130,6 +130,7 @@ pub(super) fn upstream(wire: policy::Upstream) -> Upstream {
         url: wire.url,
         default: wire.is_default,
         username: wire.username,
+        restricted: wire.restricted,
     }
 }
 
@@ -140,6 +141,7 @@ pub(super) fn to_upstream(record: Upstream, password: String) -> policy::Upstrea
         is_default: record.default,
         username: record.username,
         password,
+        restricted: record.restricted,
     }
 }
 
@@ -192,6 +194,21 @@ pub(super) fn to_pin(record: Pin) -> policy::Pin {
         machine_type: record.machine_type,
         repository: record.repository,
         digest: record.digest,
+    }
+}
+
+pub(super) fn grant(wire: policy::Grant) -> Grant {
+    Grant {
+        user: (!wire.all_users).then_some(wire.user),
+        repository: wire.repository,
+    }
+}
+
+pub(super) fn to_grant(grant: Grant) -> policy::Grant {
+    policy::Grant {
+        all_users: grant.user.is_none(),
+        user: grant.user.unwrap_or_default(),
+        repository: grant.repository,
     }
 }
 

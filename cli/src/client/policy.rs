@@ -1,4 +1,4 @@
-//! What selection depends on, as the control plane holds it.
+//! What answers depend on, as the control plane holds it.
 
 use std::net::SocketAddr;
 
@@ -18,6 +18,7 @@ impl Client {
             pins: self.pins().await?,
             cpus: self.cpus().await?,
             upstreams: self.upstreams().await?,
+            grants: self.grants().await?,
         };
         Policy::new(records)
     }

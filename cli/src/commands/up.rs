@@ -135,6 +135,7 @@ fn parse_upstream(text: &str) -> anyhow::Result<Upstream> {
         url: url.as_str().trim_end_matches('/').into(),
         default: true,
         username: String::new(),
+        restricted: false,
     })
 }
 

@@ -24,6 +24,10 @@ pub(crate) enum Command {
         /// The file that holds the account's password or token; `-` is stdin.
         #[arg(long, value_name = "FILE", requires = "username")]
         password_file: Option<PathBuf>,
+        /// Open it only to users with a grant. One with an account is
+        /// restricted in any case.
+        #[arg(long)]
+        restricted: bool,
     },
     /// Lists upstreams.
     List,
@@ -47,6 +51,7 @@ pub(crate) async fn run(
             default,
             username,
             password_file,
+            restricted,
         } => {
             let password = password_file.as_deref().map(secret::read).transpose()?;
             let upstream = Upstream {
@@ -54,10 +59,17 @@ pub(crate) async fn run(
                 url: url.as_str().trim_end_matches('/').into(),
                 default,
                 username: username.unwrap_or_default(),
+                restricted,
             };
             client
                 .put_upstream(upstream.clone(), password.as_ref())
                 .await?;
+            if upstream.needs_grant() {
+                output.note(&format!(
+                    "Only users with a grant may pull from it: see `metahubctl grant create --help`; `--all-users --repository '{}/**'` opens it to all.",
+                    upstream.name
+                ))?;
+            }
             output.record(&upstream, &format!("Created upstream {}.", upstream.name))
         }
         Command::List => output.list(&client.upstreams().await?),

@@ -19,7 +19,7 @@ pub(crate) enum Command {
     },
     /// Lists users.
     List,
-    /// Deletes a user with all its machine types, logins and pins.
+    /// Deletes a user with all its machine types, logins, pins and grants.
     Delete {
         /// Its name.
         name: String,

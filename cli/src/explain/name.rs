@@ -28,6 +28,8 @@ pub(crate) struct Place {
     pub(crate) upstream: String,
     /// The repository there.
     pub(crate) repository: String,
+    /// Whether it is open only to users with a grant.
+    pub(crate) needs_grant: bool,
 }
 
 impl ImageName {
@@ -68,6 +70,7 @@ impl ImageName {
 impl Place {
     fn new(upstream: &Upstream, repository: &str) -> Self {
         let is_hub = upstream.name == HUB || upstream.url.starts_with(HUB_API);
+        let needs_grant = upstream.needs_grant();
         let repository = match is_hub && !repository.contains('/') {
             true => format!("library/{repository}"),
             false => repository.to_owned(),
@@ -75,6 +78,7 @@ impl Place {
         Self {
             upstream: upstream.name.clone(),
             repository,
+            needs_grant,
         }
     }
 }
@@ -140,6 +144,7 @@ mod tests {
             url: url.into(),
             default,
             username: String::new(),
+            restricted: false,
         }
     }
 

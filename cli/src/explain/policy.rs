@@ -1,14 +1,14 @@
 //! The policy as the admin API tells it, made ready for selection.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use anyhow::{Context, bail};
-use metahub_policy::{Cpu, CpuTable, Host, Rule, RuleMatch};
+use metahub_policy::{Cpu, CpuTable, Grant, Host, Rule, RuleMatch};
 
 use super::{Subject, content::Content, name::ImageName};
 use crate::record::{MachineType, Pin, Upstream};
 
-/// The records that selection depends on.
+/// The records that answers depend on.
 #[derive(Debug, Default)]
 pub(crate) struct Records {
     pub(crate) types: Vec<MachineType>,
@@ -16,6 +16,7 @@ pub(crate) struct Records {
     pub(crate) pins: Vec<Pin>,
     pub(crate) cpus: Vec<Cpu>,
     pub(crate) upstreams: Vec<Upstream>,
+    pub(crate) grants: Vec<Grant>,
 }
 
 /// The policy, ready for selection.
@@ -26,6 +27,7 @@ pub(crate) struct Policy {
     rules: Vec<Rule>,
     pins: Vec<Pin>,
     upstreams: Vec<Upstream>,
+    grants: Vec<Grant>,
 }
 
 /// A machine type, ready for selection.
@@ -57,6 +59,7 @@ impl Policy {
             rules,
             pins,
             upstreams: records.upstreams,
+            grants: records.grants,
         })
     }
 
@@ -86,6 +89,24 @@ impl Policy {
                 && scope(pin).applies_to(&place.upstream, &place.repository, None)
         });
         Ok(pinned.map(|pin| pin.digest.as_str()))
+    }
+
+    /// The users that own one of `types` and may not pull the image `name`.
+    pub(crate) fn refused<'a>(
+        &self,
+        name: &ImageName,
+        types: &'a [NamedHost],
+    ) -> anyhow::Result<BTreeSet<&'a str>> {
+        let place = name.place(&self.upstreams)?;
+        let users = types.iter().map(|host| host.user.as_str());
+        let is_open = |user: &str| {
+            let is_theirs = |own: &Option<String>| own.as_deref().is_none_or(|own| own == user);
+            let mut grants = self.grants.iter().filter(|grant| is_theirs(&grant.user));
+            grants.any(|grant| grant.opens(&place.upstream, &place.repository))
+        };
+        Ok(users
+            .filter(|user| place.needs_grant && !is_open(user))
+            .collect())
     }
 
     /// The rules about every image, for an index whose name is not known.
@@ -217,10 +238,37 @@ mod tests {
                 url: String::new(),
                 default: true,
                 username: String::new(),
+                restricted: true,
             }],
+            grants: vec![
+                grant(Some("qnib"), "docker.io/lab/*"),
+                grant(None, "docker.io/open/*"),
+            ],
             ..Records::default()
         })
         .unwrap()
+    }
+
+    fn grant(user: Option<&str>, repository: &str) -> Grant {
+        Grant {
+            user: user.map(Into::into),
+            repository: repository.into(),
+        }
+    }
+
+    #[test]
+    fn users_without_a_grant_are_known() {
+        let policy = policy();
+        let refused = |image: &str| {
+            let refused = policy
+                .refused(&image.parse().unwrap(), &policy.types)
+                .unwrap();
+            refused.into_iter().collect::<Vec<_>>().join(" ")
+        };
+
+        assert_eq!(refused("qnib/bench"), "lab qnib");
+        assert_eq!(refused("lab/bench"), "lab");
+        assert_eq!(refused("open/bench"), "");
     }
 
     #[test]

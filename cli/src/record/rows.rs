@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use humantime::format_duration;
-use metahub_policy::{Cpu, Rule};
+use metahub_policy::{Cpu, Grant, Rule};
 
 use super::{Login, MachineType, Pin, Recipe, Revision, Upstream, User, Worker};
 use crate::output::Row;
@@ -50,7 +50,7 @@ impl Row for Login {
 }
 
 impl Row for Upstream {
-    const COLUMNS: &'static [&'static str] = &["UPSTREAM", "URL", "DEFAULT", "USERNAME"];
+    const COLUMNS: &'static [&'static str] = &["UPSTREAM", "URL", "DEFAULT", "USERNAME", "OPEN TO"];
 
     fn cells(&self) -> Vec<String> {
         vec![
@@ -58,7 +58,20 @@ impl Row for Upstream {
             self.url.clone(),
             yes(self.default),
             or_dash(&self.username),
+            match self.needs_grant() {
+                true => "users with a grant".into(),
+                false => "all users".into(),
+            },
         ]
+    }
+}
+
+impl Row for Grant {
+    const COLUMNS: &'static [&'static str] = &["USER", "REPOSITORY"];
+
+    fn cells(&self) -> Vec<String> {
+        let user = self.user.as_deref().unwrap_or("(all users)");
+        vec![user.to_owned(), self.repository.clone()]
     }
 }
 

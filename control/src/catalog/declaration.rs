@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use metahub_policy::{Cpu, CpuTable, Rule};
+use metahub_policy::{Cpu, CpuTable, Grant, Rule};
 use serde::Deserialize;
 use tokio::task::spawn_blocking;
 
-use super::{Actor, Catalog, cpus, edit::Edit, machine_types, rules, upstreams, users};
+use super::{Actor, Catalog, cpus, edit::Edit, grants, machine_types, rules, upstreams, users};
 use crate::{
     Error, Result, Revision, Secret, names,
     policy::Policy,
@@ -33,6 +33,9 @@ pub struct Declaration {
     /// The pins.
     #[serde(default)]
     pub pins: Vec<DeclaredPin>,
+    /// Who may pull from restricted upstreams.
+    #[serde(default)]
+    pub grants: Vec<DeclaredGrant>,
     /// CPU names beyond the built-in table.
     #[serde(default)]
     pub cpus: Vec<Cpu>,
@@ -91,6 +94,24 @@ pub struct DeclaredUpstream {
     /// The account's password or token.
     #[serde(default)]
     pub password: Option<Secret>,
+    /// Whether only users with a grant may pull from it. One with an account is
+    /// restricted in any case.
+    #[serde(default)]
+    pub restricted: bool,
+}
+
+/// A grant, as a file says it: for a user, or for all.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeclaredGrant {
+    /// The user.
+    #[serde(default)]
+    pub user: Option<String>,
+    /// Whether it is for every user.
+    #[serde(default)]
+    pub all_users: bool,
+    /// The repositories, with their upstream in front.
+    pub repository: String,
 }
 
 /// A pin, as a file says it.
@@ -161,6 +182,10 @@ fn wanted(declaration: Declaration, policy: &Policy) -> Result<Wanted> {
         Ok(rule)
     })?;
     add_pins(&mut wanted, declaration.pins)?;
+    let users = keys_of(&wanted, Kind::User);
+    add_all(&mut wanted, "grants", declaration.grants, |declared| {
+        grant(declared, &users)
+    })?;
     Ok(wanted)
 }
 
@@ -270,7 +295,34 @@ fn upstream(declared: DeclaredUpstream) -> Result<Upstream> {
         url: declared.url,
         is_default: declared.default,
         account,
+        restricted: declared.restricted,
     })
+}
+
+fn grant(declared: DeclaredGrant, users: &[Key]) -> Result<Grant> {
+    match &declared.user {
+        Some(user) if declared.all_users || users.binary_search(&Key::user(user)).is_err() => {
+            let reason = "is not in this file, or there is `all_users` besides";
+            return Err(Error::invalid("user", reason));
+        }
+        None if !declared.all_users => {
+            let reason = "is missing: give it, or `all_users: true`";
+            return Err(Error::invalid("user", reason));
+        }
+        _ => {}
+    }
+    let grant = Grant {
+        user: declared.user,
+        repository: declared.repository,
+    };
+    grants::check_grant(&grant)?;
+    Ok(grant)
+}
+
+/// The keys of a kind, in order.
+fn keys_of(wanted: &Wanted, kind: Kind) -> Vec<Key> {
+    let keys = wanted.keys().filter(|key| key.kind() == kind);
+    keys.cloned().collect()
 }
 
 fn one_default(wanted: &mut Wanted) -> Result<()> {
@@ -289,11 +341,7 @@ fn one_default(wanted: &mut Wanted) -> Result<()> {
 }
 
 fn add_pins(wanted: &mut Wanted, pins: Vec<DeclaredPin>) -> Result<()> {
-    let types: Vec<Key> = wanted
-        .keys()
-        .filter(|key| key.kind() == Kind::MachineType)
-        .cloned()
-        .collect();
+    let types = keys_of(wanted, Kind::MachineType);
     add_all(wanted, "pins", pins, |declared| {
         let pin = Pin {
             user: declared.user,

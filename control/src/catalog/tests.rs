@@ -1,6 +1,6 @@
 //! What changes of the policy promise. No network.
 
-use metahub_policy::{Cpu, Rule};
+use metahub_policy::{Cpu, Grant, Rule};
 
 use super::*;
 use crate::{
@@ -26,6 +26,7 @@ fn upstream(name: &str) -> Upstream {
         url: format!("https://{name}/"),
         is_default: false,
         account: None,
+        restricted: false,
     }
 }
 
@@ -52,12 +53,65 @@ async fn catalog() -> Catalog {
         digest: digest("cc"),
     };
     catalog.put_pin(&admin(), pin).await.unwrap();
+    let grants = [
+        grant(Some("qnib"), "ghcr.io/acme/*"),
+        grant(None, "ghcr.io/open/*"),
+    ];
+    for grant in grants {
+        catalog.put_grant(&admin(), grant).await.unwrap();
+    }
     catalog
+}
+
+fn grant(user: Option<&str>, repository: &str) -> Grant {
+    Grant {
+        user: user.map(Into::into),
+        repository: repository.into(),
+    }
 }
 
 fn counts(catalog: &Catalog) -> [usize; 4] {
     let policy = catalog.policy();
     [Kind::User, Kind::MachineType, Kind::Login, Kind::Pin].map(|kind| policy.count(kind))
+}
+
+#[tokio::test]
+async fn deleting_a_user_takes_its_grants_and_leaves_those_of_all() {
+    let catalog = catalog().await;
+
+    catalog.delete_user(&admin(), "qnib").await.unwrap();
+
+    let policy = catalog.policy();
+    let left: Vec<&Grant> = policy.all().collect();
+    assert_eq!(left, [&grant(None, "ghcr.io/open/*")]);
+}
+
+#[tokio::test]
+async fn a_grant_needs_its_user_and_names_its_upstream() {
+    let catalog = catalog().await;
+
+    let nobody = grant(Some("moby"), "ghcr.io/acme/*");
+    let refused = catalog.put_grant(&admin(), nobody).await;
+    assert!(matches!(refused, Err(Error::NotFound { kind: "user", .. })));
+    let anywhere = grant(Some("qnib"), "acme/*");
+    let refused = catalog.put_grant(&admin(), anywhere).await;
+    assert!(matches!(refused, Err(Error::InvalidField { .. })));
+}
+
+#[tokio::test]
+async fn a_grant_is_deleted_as_it_was_created() {
+    let catalog = catalog().await;
+
+    let elsewhere = grant(Some("qnib"), "ghcr.io/open/*");
+    let refused = catalog.delete_grant(&admin(), &elsewhere).await;
+    assert!(matches!(
+        refused,
+        Err(Error::NotFound { kind: "grant", .. })
+    ));
+    let open = grant(None, "ghcr.io/open/*");
+    catalog.delete_grant(&admin(), &open).await.unwrap();
+
+    assert_eq!(catalog.policy().count(Kind::Grant), 1);
 }
 
 #[tokio::test]

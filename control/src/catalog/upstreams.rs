@@ -54,6 +54,7 @@ pub(super) fn docker_hub() -> Upstream {
         url: "https://registry-1.docker.io".into(),
         is_default: true,
         account: None,
+        restricted: false,
     }
 }
 

@@ -35,13 +35,14 @@ impl Catalog {
         .await
     }
 
-    /// Deletes a user with all its machine types, logins and pins.
+    /// Deletes a user with all its machine types, logins, pins and grants.
     pub(crate) async fn delete_user(&self, actor: &Actor, name: &str) -> Result<()> {
         self.edit(actor, "user.delete", |edit| {
             edit.delete::<User>(Key::user(name))?;
             edit.remove_starting_with(&Key::machine_type(name, ""));
             edit.remove_starting_with(&Key::login(&format!("{name}-")));
             edit.remove_starting_with(&Key::pin_start(name));
+            edit.remove_starting_with(&Key::grant(Some(name), ""));
             Ok(())
         })
         .await

@@ -1,7 +1,7 @@
 //! Serves the policy to admins. Each call checks who asks, asks the catalog,
 //! and converts; it decides nothing.
 
-use metahub_policy::{Cpu, Rule};
+use metahub_policy::{Cpu, Grant, Rule};
 use metahub_proto::admin::v1::{
     self as proto, admin_service_server::AdminService as AdminServiceTrait,
 };
@@ -273,6 +273,35 @@ impl AdminServiceTrait for AdminApi {
         let key = Key::pin(&asked.user, &asked.machine_type, &asked.repository);
         self.parts.catalog.delete_pin(&actor, key).await?;
         Ok(Response::new(proto::DeletePinResponse {}))
+    }
+
+    async fn put_grant(
+        &self,
+        request: Request<proto::PutGrantRequest>,
+    ) -> Answer<proto::PutGrantResponse> {
+        let actor = actor(&request)?;
+        let grant = convert::grant_from(request.into_inner().grant)?;
+        self.parts.catalog.put_grant(&actor, grant).await?;
+        Ok(Response::new(proto::PutGrantResponse {}))
+    }
+
+    async fn list_grants(
+        &self,
+        _: Request<proto::ListGrantsRequest>,
+    ) -> Answer<proto::ListGrantsResponse> {
+        let policy = self.parts.catalog.policy();
+        let grants = policy.all::<Grant>().map(convert::grant).collect();
+        Ok(Response::new(proto::ListGrantsResponse { grants }))
+    }
+
+    async fn delete_grant(
+        &self,
+        request: Request<proto::DeleteGrantRequest>,
+    ) -> Answer<proto::DeleteGrantResponse> {
+        let actor = actor(&request)?;
+        let grant = convert::grant_from(request.into_inner().grant)?;
+        self.parts.catalog.delete_grant(&actor, &grant).await?;
+        Ok(Response::new(proto::DeleteGrantResponse {}))
     }
 
     async fn put_cpu(

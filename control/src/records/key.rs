@@ -13,6 +13,7 @@ pub(crate) enum Kind {
     Pin,
     Cpu,
     Recipe,
+    Grant,
 }
 
 /// The key of one record, for example `type/qnib/type1`. Cheap to clone.
@@ -25,9 +26,10 @@ pub(crate) struct Key {
 impl Kind {
     /// Every kind, in the order in which workers get them: what logins and
     /// pins refer to comes before them.
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::User,
         Self::Upstream,
+        Self::Grant,
         Self::Cpu,
         Self::Rule,
         Self::MachineType,
@@ -47,6 +49,7 @@ impl Kind {
             Self::Pin => "pin",
             Self::Cpu => "cpu",
             Self::Recipe => "recipe",
+            Self::Grant => "grant",
         }
     }
 
@@ -105,6 +108,12 @@ impl Key {
         Self::new(Kind::Pin, &format!("{user}/"))
     }
 
+    /// No user is called `*`: that is every user.
+    pub(crate) fn grant(user: Option<&str>, repository: &str) -> Self {
+        let user = user.unwrap_or("*");
+        Self::new(Kind::Grant, &format!("{user}/{repository}"))
+    }
+
     pub(crate) fn cpu(name: &str) -> Self {
         Self::new(Kind::Cpu, name)
     }
@@ -151,6 +160,6 @@ mod tests {
 
     #[test]
     fn a_key_of_no_known_kind_is_refused() {
-        assert_eq!(Key::parse("grant/qnib"), None);
+        assert_eq!(Key::parse("group/qnib"), None);
     }
 }

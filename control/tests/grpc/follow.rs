@@ -218,6 +218,7 @@ async fn workers_get_an_upstreams_password_and_admins_do_not() {
         is_default: false,
         username: "robot".into(),
         password: "hunter2".into(),
+        ..Default::default()
     };
     let request = PutUpstreamRequest {
         upstream: Some(upstream.clone()),

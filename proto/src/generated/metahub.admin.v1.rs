@@ -295,6 +295,36 @@ pub struct DeletePinRequest {
 /// The pin is gone.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct DeletePinResponse {}
+/// Asks to create or replace a grant.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PutGrantRequest {
+    /// The grant.
+    #[prost(message, optional, tag = "1")]
+    pub grant: ::core::option::Option<super::super::policy::v1::Grant>,
+}
+/// The grant exists.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PutGrantResponse {}
+/// Asks for grants.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListGrantsRequest {}
+/// The grants.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListGrantsResponse {
+    /// By user and repository, those for all users first.
+    #[prost(message, repeated, tag = "1")]
+    pub grants: ::prost::alloc::vec::Vec<super::super::policy::v1::Grant>,
+}
+/// Asks to delete a grant.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeleteGrantRequest {
+    /// The grant, as it was created.
+    #[prost(message, optional, tag = "1")]
+    pub grant: ::core::option::Option<super::super::policy::v1::Grant>,
+}
+/// The grant is gone.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeleteGrantResponse {}
 /// Asks to create or replace a CPU name.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct PutCpuRequest {
@@ -553,7 +583,8 @@ pub mod admin_service_client {
                 .insert(GrpcMethod::new("metahub.admin.v1.AdminService", "ListUsers"));
             self.inner.unary(req, path, codec).await
         }
-        /// Deletes a user with all its machine types, logins and pins.
+        /// Deletes a user with all its machine types, logins, pins and
+        /// grants.
         pub async fn delete_user(
             &mut self,
             request: impl tonic::IntoRequest<super::DeleteUserRequest>,
@@ -1005,6 +1036,81 @@ pub mod admin_service_client {
                 .insert(GrpcMethod::new("metahub.admin.v1.AdminService", "DeletePin"));
             self.inner.unary(req, path, codec).await
         }
+        /// Creates or replaces a grant.
+        pub async fn put_grant(
+            &mut self,
+            request: impl tonic::IntoRequest<super::PutGrantRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::PutGrantResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/metahub.admin.v1.AdminService/PutGrant",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("metahub.admin.v1.AdminService", "PutGrant"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Lists grants by user and repository, those for all users first.
+        pub async fn list_grants(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListGrantsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListGrantsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/metahub.admin.v1.AdminService/ListGrants",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("metahub.admin.v1.AdminService", "ListGrants"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Deletes a grant.
+        pub async fn delete_grant(
+            &mut self,
+            request: impl tonic::IntoRequest<super::DeleteGrantRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::DeleteGrantResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/metahub.admin.v1.AdminService/DeleteGrant",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("metahub.admin.v1.AdminService", "DeleteGrant"));
+            self.inner.unary(req, path, codec).await
+        }
         /// Creates or replaces a CPU name.
         pub async fn put_cpu(
             &mut self,
@@ -1183,7 +1289,8 @@ pub mod admin_service_server {
             tonic::Response<super::ListUsersResponse>,
             tonic::Status,
         >;
-        /// Deletes a user with all its machine types, logins and pins.
+        /// Deletes a user with all its machine types, logins, pins and
+        /// grants.
         async fn delete_user(
             &self,
             request: tonic::Request<super::DeleteUserRequest>,
@@ -1320,6 +1427,30 @@ pub mod admin_service_server {
             request: tonic::Request<super::DeletePinRequest>,
         ) -> std::result::Result<
             tonic::Response<super::DeletePinResponse>,
+            tonic::Status,
+        >;
+        /// Creates or replaces a grant.
+        async fn put_grant(
+            &self,
+            request: tonic::Request<super::PutGrantRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::PutGrantResponse>,
+            tonic::Status,
+        >;
+        /// Lists grants by user and repository, those for all users first.
+        async fn list_grants(
+            &self,
+            request: tonic::Request<super::ListGrantsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListGrantsResponse>,
+            tonic::Status,
+        >;
+        /// Deletes a grant.
+        async fn delete_grant(
+            &self,
+            request: tonic::Request<super::DeleteGrantRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::DeleteGrantResponse>,
             tonic::Status,
         >;
         /// Creates or replaces a CPU name.
@@ -2333,6 +2464,141 @@ pub mod admin_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = DeletePinSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/metahub.admin.v1.AdminService/PutGrant" => {
+                    #[allow(non_camel_case_types)]
+                    struct PutGrantSvc<T: AdminService>(pub Arc<T>);
+                    impl<
+                        T: AdminService,
+                    > tonic::server::UnaryService<super::PutGrantRequest>
+                    for PutGrantSvc<T> {
+                        type Response = super::PutGrantResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::PutGrantRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AdminService>::put_grant(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = PutGrantSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/metahub.admin.v1.AdminService/ListGrants" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListGrantsSvc<T: AdminService>(pub Arc<T>);
+                    impl<
+                        T: AdminService,
+                    > tonic::server::UnaryService<super::ListGrantsRequest>
+                    for ListGrantsSvc<T> {
+                        type Response = super::ListGrantsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListGrantsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AdminService>::list_grants(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListGrantsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/metahub.admin.v1.AdminService/DeleteGrant" => {
+                    #[allow(non_camel_case_types)]
+                    struct DeleteGrantSvc<T: AdminService>(pub Arc<T>);
+                    impl<
+                        T: AdminService,
+                    > tonic::server::UnaryService<super::DeleteGrantRequest>
+                    for DeleteGrantSvc<T> {
+                        type Response = super::DeleteGrantResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::DeleteGrantRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AdminService>::delete_grant(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = DeleteGrantSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -17,7 +17,7 @@ pub struct Record {
     #[prost(string, tag = "1")]
     pub key: ::prost::alloc::string::String,
     /// What the record says.
-    #[prost(oneof = "record::Value", tags = "2, 3, 4, 5, 6, 7, 8")]
+    #[prost(oneof = "record::Value", tags = "2, 3, 4, 5, 6, 7, 8, 9")]
     pub value: ::core::option::Option<record::Value>,
 }
 /// Nested message and enum types in `Record`.
@@ -46,6 +46,9 @@ pub mod record {
         /// How to make a trimmed index again.
         #[prost(message, tag = "8")]
         Recipe(super::Recipe),
+        /// Repositories that are open to a user.
+        #[prost(message, tag = "9")]
+        Grant(super::Grant),
     }
 }
 /// A named description of a kind of host.
@@ -127,6 +130,25 @@ pub struct Upstream {
     /// The account's password or token. Left out when upstreams are listed.
     #[prost(string, tag = "5")]
     pub password: ::prost::alloc::string::String,
+    /// Whether only users with a grant may pull from it. One with an account is
+    /// restricted in any case.
+    #[prost(bool, tag = "6")]
+    pub restricted: bool,
+}
+/// Opens repositories of restricted upstreams.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Grant {
+    /// The user that it is for. Empty when it is for all.
+    #[prost(string, tag = "1")]
+    pub user: ::prost::alloc::string::String,
+    /// The repositories: an upstream's name, `/` and a repository, with `*` for
+    /// any text within one path component and `**` for any text.
+    #[prost(string, tag = "2")]
+    pub repository: ::prost::alloc::string::String,
+    /// Whether it is for every user. Without a user and without this it is not
+    /// valid.
+    #[prost(bool, tag = "3")]
+    pub all_users: bool,
 }
 /// Requirements of variants of images that their author did not label.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -62,6 +62,16 @@ pub(crate) enum Error {
     /// The name means nothing here.
     #[error(transparent)]
     Name(#[from] UnknownName),
+    /// The repository is not open to the client's user.
+    #[error(
+        "user `{user}` may not pull `{repository}`: ask an admin for a grant (metahubctl grant create --user {user} --repository {repository})"
+    )]
+    NoGrant {
+        /// The user.
+        user: Box<str>,
+        /// The upstream's name, `/`, and the repository there.
+        repository: String,
+    },
     /// No variant fits the client's machine type.
     #[error("{0}")]
     NothingFits(String),
@@ -146,7 +156,7 @@ impl Error {
             Self::Name(UnknownName::NotConfigured(_) | UnknownName::NoDefault) => {
                 (StatusCode::NOT_FOUND, "NAME_UNKNOWN")
             }
-            Self::NothingFits(_) => (StatusCode::FORBIDDEN, "DENIED"),
+            Self::NoGrant { .. } | Self::NothingFits(_) => (StatusCode::FORBIDDEN, "DENIED"),
             Self::Index(_) => (StatusCode::BAD_GATEWAY, "MANIFEST_INVALID"),
             Self::NotRemade(_) => (StatusCode::BAD_GATEWAY, "DIGEST_INVALID"),
             Self::NoControl(_) => (StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE"),

@@ -9,6 +9,7 @@ use crate::{
     telemetry,
 };
 
+mod grants;
 mod hostile;
 mod nested;
 mod stage;

@@ -7,7 +7,7 @@ use metahub_policy::{Cpu, CpuTable, Host, InvalidCpu, InvalidMachineType, Invali
 use tracing::debug;
 
 use super::{
-    Fingerprint, Kind, Login, LoginRecord, PinRecord, Record, Records, Revision, Snapshot,
+    Fingerprint, Grants, Kind, Login, LoginRecord, PinRecord, Record, Records, Revision, Snapshot,
     TypeRecord,
 };
 
@@ -61,6 +61,7 @@ pub(crate) fn build(
         kinds: HashMap::default(),
         upstreams: HashMap::default(),
         default_upstream: None,
+        grants: Grants::default(),
         rules: Vec::new(),
         recipes: HashMap::default(),
         cpus: Cpus::none(),
@@ -94,6 +95,7 @@ fn sort<'a>(record: &'a Record, sorted: &mut Sorted<'a>, snapshot: &mut Snapshot
             .entry((&pin.user, &pin.machine_type))
             .or_default()
             .push(pin.clone()),
+        Record::Grant(grant) => snapshot.grants.add(grant.clone()),
         Record::Cpu(cpu) => sorted.cpus.push(cpu.clone()),
         Record::Recipe(recipe) => {
             let name = recipe.name.clone();
@@ -156,6 +158,7 @@ impl Workshop<'_> {
         };
         Ok(Kind {
             name,
+            user: record.user.as_str().into(),
             fingerprint: fingerprint(&self.shared, &host, &pins),
             host,
             pins,
@@ -174,6 +177,7 @@ pub(super) fn with_selectors(
     host.machine_type().check(&cpus.table)?;
     Ok(Kind {
         name: format!("{}+{}", kind.name, selectors.join("+")),
+        user: kind.user.clone(),
         fingerprint: fingerprint(&kind.shared, &host, &kind.pins),
         host,
         pins: kind.pins.clone(),

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use metahub_policy::{Cpu, MachineType, Rule};
+use metahub_policy::{Cpu, Grant, MachineType, Rule};
 
 use crate::{
     reference::{Digest, Repository},
@@ -26,6 +26,8 @@ pub(crate) enum Record {
     Cpu(Cpu),
     /// How to make a trimmed index again.
     Recipe(Arc<Recipe>),
+    /// Repositories that are open to a user, or to all.
+    Grant(Grant),
 }
 
 /// A kind of host, and whose it is.

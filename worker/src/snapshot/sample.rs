@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use aws_lc_rs::digest::{SHA256, digest};
-use metahub_policy::MachineType;
+use metahub_policy::{Grant, MachineType};
 
 use super::{LoginRecord, Record, Revision, Snapshot, TypeRecord, build};
 use crate::upstream::Upstream;
@@ -22,6 +22,22 @@ impl Sample {
         let url = url.parse().expect("a URL");
         let upstream = Upstream::new(name, url, None, is_default);
         self.with("upstream", name, Record::Upstream(Arc::new(upstream)))
+    }
+
+    /// With an upstream that is open only to users with a grant.
+    pub(crate) fn restricted_upstream(self, name: &str, url: &str) -> Self {
+        let url = url.parse().expect("a URL");
+        let upstream = Upstream::new(name, url, None, false).restricted(true);
+        self.with("upstream", name, Record::Upstream(Arc::new(upstream)))
+    }
+
+    /// With a grant for a user, or for all.
+    pub(crate) fn grant(self, user: Option<&str>, repository: &str) -> Self {
+        let grant = Grant {
+            user: user.map(Into::into),
+            repository: repository.into(),
+        };
+        self.with("grant", repository, Record::Grant(grant))
     }
 
     /// With the machine type `qnib-<name>`, described in JSON, and its login.

@@ -28,6 +28,11 @@ pins:
     type: type1
     repository: qnib/bench
     digest: sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad
+grants:
+  - user: qnib
+    repository: localhost:5000/qnib/*
+  - all_users: true
+    repository: localhost:5000/open/**
 ";
 
 fn parse(text: &str) -> Declaration {
@@ -54,6 +59,7 @@ async fn a_file_becomes_the_policy_in_one_commit() {
     assert_eq!(policy.count(Kind::Login), 2);
     assert_eq!(policy.count(Kind::Rule), 1);
     assert_eq!(policy.count(Kind::Pin), 1);
+    assert_eq!(policy.count(Kind::Grant), 2);
     let upstreams: Vec<&str> = policy.all::<Upstream>().map(|it| &*it.name).collect();
     assert_eq!(upstreams, ["localhost:5000"]);
 }
@@ -79,6 +85,7 @@ async fn what_a_later_file_leaves_out_is_gone() {
     let policy = catalog.policy();
     assert_eq!(policy.count(Kind::Login), 0);
     assert_eq!(policy.count(Kind::Pin), 0);
+    assert_eq!(policy.count(Kind::Grant), 0);
     assert!(policy.find::<User>(&Key::user("moby")).is_some());
     let upstreams: Vec<&str> = policy.all::<Upstream>().map(|it| &*it.name).collect();
     assert_eq!(upstreams, ["docker.io"]);
@@ -122,6 +129,21 @@ async fn a_pin_for_a_type_that_the_file_lacks_is_refused() {
     .await;
 
     assert!(refused.starts_with("pins[0].type: "), "{refused}");
+}
+
+#[tokio::test]
+async fn a_grant_says_whom_it_is_for_and_which_upstream() {
+    for (grant, field) in [
+        ("{repository: ghcr.io/a}", "user"),
+        ("{user: moby, repository: ghcr.io/a}", "user"),
+        ("{user: a, all_users: true, repository: ghcr.io/a}", "user"),
+        ("{user: a, repository: acme/a}", "repository"),
+    ] {
+        let refused = refusal(&format!("{{users: [{{name: a}}], grants: [{grant}]}}")).await;
+
+        let place = format!("grants[0].{field}: ");
+        assert!(refused.starts_with(&place), "{refused}");
+    }
 }
 
 #[test]

@@ -21,6 +21,7 @@ fn upstream(password: &str) -> Record {
             username: "robot".into(),
             password: Secret::from(password.to_owned()),
         }),
+        restricted: false,
     })
 }
 

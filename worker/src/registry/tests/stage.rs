@@ -125,6 +125,11 @@ impl Stage {
         self.current.publish(Arc::new(more(policy).build()));
     }
 
+    /// Where the upstream is.
+    pub(super) fn url(&self) -> &str {
+        &self.url
+    }
+
     /// Asks as a host of `kind`.
     pub(super) async fn get(&self, kind: &str, path: &str) -> Heard {
         self.ask(by(kind, "GET", path)).await

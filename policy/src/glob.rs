@@ -3,7 +3,7 @@
 /// Whether the whole of `text` is as `pattern` says: `*` stands for any text
 /// without `/`, `**` for any text. Takes time in proportion to the product of
 /// their lengths, whatever the pattern.
-pub(super) fn matches(pattern: &str, text: &str) -> bool {
+pub(crate) fn matches(pattern: &str, text: &str) -> bool {
     let text = text.as_bytes();
     // Which beginnings of the text the pattern read so far stands for.
     let mut reached = vec![false; text.len() + 1];
