@@ -91,19 +91,19 @@ impl Process {
     pub fn has_port(&self, port: u16) -> bool {
         let table = fs::read_to_string("/proc/net/tcp").unwrap_or_default();
         let local = format!(":{port:04X}");
-        let mut rows = table
+        // Ports are the same at several addresses: more than one row may fit.
+        let sockets: Vec<PathBuf> = table
             .lines()
-            .map(|row| row.split_whitespace().collect::<Vec<_>>());
-        let Some(row) = rows.find(|row| row.len() > 9 && row[1].ends_with(&local)) else {
-            return false;
-        };
-        let socket = PathBuf::from(format!("socket:[{}]", row[9]));
+            .map(|row| row.split_whitespace().collect::<Vec<_>>())
+            .filter(|row| row.len() > 9 && row[1].ends_with(&local))
+            .map(|row| PathBuf::from(format!("socket:[{}]", row[9])))
+            .collect();
         let files = fs::read_dir(format!("/proc/{}/fd", self.pid()));
         files
             .into_iter()
             .flatten()
             .flatten()
-            .any(|file| fs::read_link(file.path()).is_ok_and(|target| target == socket))
+            .any(|file| fs::read_link(file.path()).is_ok_and(|it| sockets.contains(&it)))
     }
 
     /// All that the program has written.
