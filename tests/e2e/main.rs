@@ -2,6 +2,7 @@
 
 mod answers;
 mod grants;
+mod limits;
 mod logins;
 mod names;
 mod paths;

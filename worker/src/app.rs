@@ -13,7 +13,9 @@ use tracing::info;
 use crate::{
     Config,
     admin::Admin,
+    auth::{self, Gate},
     metrics::StateMetrics,
+    peer::Proxies,
     recipes::Recipes,
     registry::Registry,
     server::{self, Limits},
@@ -161,7 +163,12 @@ fn registry(config: &Config, current: &Arc<Current>, recipes: Recipes) -> anyhow
         ..Settings::default()
     };
     let puller = Puller::new(settings).context("cannot set up the way to the upstreams")?;
+    let gate = Gate::new(auth::Settings {
+        proxies: Proxies(config.trusted_proxies.clone()),
+        requests_per_login: config.max_requests_per_login,
+    });
     Ok(Registry::new(
+        gate,
         current.clone(),
         Arc::new(puller),
         recipes,
@@ -185,6 +192,7 @@ fn limits(config: &Config) -> Limits {
     Limits {
         connections: config.max_connections,
         header_timeout: config.header_timeout,
+        stall_timeout: config.stall_timeout,
         drain_timeout: config.drain_timeout,
     }
 }

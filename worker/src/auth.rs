@@ -2,26 +2,35 @@
 //!
 //! One challenge only, since clients mix two up. Nothing here waits, and no
 //! login is remembered: one that is not in the snapshot is refused at once.
+//! Who guesses secrets is slowed down, and no login takes all there is.
 //!
 //! A login that allows it may carry selectors: features that the host has
 //! besides, or instead of, those of its machine type.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::{
-    HeaderMap,
     header::{AUTHORIZATION, HeaderValue},
+    request::Parts,
 };
 use subtle::ConstantTimeEq as _;
 
-use self::selectors::Credentials;
-use crate::snapshot::{Kind, Snapshot};
+use self::{selectors::Credentials, selectors::Selected, tries::Tries};
+use crate::{
+    peer::Proxies,
+    snapshot::{Kind, Login, Snapshot},
+};
 
+mod place;
 mod selectors;
+mod tries;
 
-pub(crate) use self::selectors::Selected;
+pub(crate) use self::place::{Open, Place};
 
 /// The challenge. The realm is fixed: nothing that a client sends is in it.
 pub(crate) const CHALLENGE: HeaderValue = HeaderValue::from_static("Basic realm=\"MetaHub\"");
@@ -37,6 +46,10 @@ pub(crate) enum Refused {
     NotLoggedIn,
     /// It is not who it says.
     Wrong,
+    /// It has been wrong too often. It may try again after this time.
+    TooManyTries(Duration),
+    /// It is, but its login has too many open requests.
+    TooManyRequests,
     /// It is, but its login allows no selectors.
     NoSelectors,
     /// It is, but its selectors cannot be used, for this reason.
@@ -50,40 +63,93 @@ pub(crate) struct Caller {
     pub(crate) name: String,
     /// Its machine type, with its selectors.
     pub(crate) kind: Arc<Kind>,
+    /// Its place among the requests of its login.
+    pub(crate) place: Place,
 }
 
-/// Finds out who asks. `selected` remembers what selectors make of machine
-/// types, never who asked.
-pub(crate) fn authenticate(
-    snapshot: &Snapshot,
-    headers: &HeaderMap,
-    selected: &Selected,
-) -> Result<Caller, Refused> {
-    let mut given = headers.get_all(AUTHORIZATION).iter();
-    let credentials = match (given.next(), given.next()) {
-        (None, _) => return Err(Refused::NotLoggedIn),
-        (Some(value), None) => basic(value).ok_or(Refused::Wrong)?,
-        (Some(_), Some(_)) => return Err(Refused::Wrong),
-    };
-    // podman sends these when it has none.
-    if credentials == ":" {
-        return Err(Refused::NotLoggedIn);
+/// Lets clients in.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    settings: Settings,
+    /// What selectors make of machine types, never who asked.
+    selected: Selected,
+    tries: Tries,
+}
+
+/// How clients are let in.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    /// The proxies that tell whom they speak for.
+    pub(crate) proxies: Proxies,
+    /// How many requests of a login may be open at a time.
+    pub(crate) requests_per_login: usize,
+}
+
+impl Gate {
+    /// A gate that knows of no tries yet.
+    pub(crate) fn new(settings: Settings) -> Self {
+        Self {
+            settings,
+            selected: Selected::default(),
+            tries: Tries::default(),
+        }
     }
-    let given = Credentials::split(&credentials).ok_or(Refused::Wrong)?;
-    let login = snapshot.login(given.login).ok_or(Refused::Wrong)?;
-    let presented = digest(&SHA256, given.secret.as_bytes());
-    if !bool::from(presented.as_ref().ct_eq(&login.secret_sha256)) {
-        return Err(Refused::Wrong);
+
+    /// Finds out who asks.
+    pub(crate) fn admit(&self, snapshot: &Snapshot, request: &Parts) -> Result<Caller, Refused> {
+        let mut given = request.headers.get_all(AUTHORIZATION).iter();
+        let credentials = match (given.next(), given.next()) {
+            (None, _) => return Err(Refused::NotLoggedIn),
+            (Some(value), None) => basic(value).ok_or(Refused::Wrong)?,
+            (Some(_), Some(_)) => return Err(Refused::Wrong),
+        };
+        // podman sends these when it has none.
+        if credentials == ":" {
+            return Err(Refused::NotLoggedIn);
+        }
+        let given = Credentials::split(&credentials).ok_or(Refused::Wrong)?;
+        let login = self.check(snapshot, request, &given)?;
+        self.caller(snapshot, login, &given)
     }
-    let kind = match given.selectors {
-        None => login.kind.clone(),
-        Some(_) if !login.allow_selectors => return Err(Refused::NoSelectors),
-        Some(selectors) => selected.kind(snapshot, &login.kind, selectors)?,
-    };
-    Ok(Caller {
-        name: given.name.to_owned(),
-        kind,
-    })
+
+    /// The login that was given, if its secret was.
+    fn check<'a>(
+        &self,
+        snapshot: &'a Snapshot,
+        request: &Parts,
+        given: &Credentials<'_>,
+    ) -> Result<&'a Login, Refused> {
+        let (address, now) = (self.settings.proxies.client(request), Instant::now());
+        if let Some(wait) = self.tries.wait(given.login, address, now) {
+            return Err(Refused::TooManyTries(wait));
+        }
+        let presented = digest(&SHA256, given.secret.as_bytes());
+        let is_right = |login: &&Login| presented.as_ref().ct_eq(&login.secret_sha256).into();
+        snapshot.login(given.login).filter(is_right).ok_or_else(|| {
+            self.tries.failed(given.login, address, now);
+            Refused::Wrong
+        })
+    }
+
+    fn caller(
+        &self,
+        snapshot: &Snapshot,
+        login: &Login,
+        given: &Credentials<'_>,
+    ) -> Result<Caller, Refused> {
+        let place = login.open.place(self.settings.requests_per_login);
+        let place = place.ok_or(Refused::TooManyRequests)?;
+        let kind = match given.selectors {
+            None => login.kind.clone(),
+            Some(_) if !login.allow_selectors => return Err(Refused::NoSelectors),
+            Some(selectors) => self.selected.kind(snapshot, &login.kind, selectors)?,
+        };
+        Ok(Caller {
+            name: given.name.to_owned(),
+            kind,
+            place,
+        })
+    }
 }
 
 fn basic(value: &HeaderValue) -> Option<String> {
@@ -95,19 +161,37 @@ fn basic(value: &HeaderValue) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use http::Request;
+
     use super::*;
-    use crate::snapshot::sample::Sample;
+    use crate::{peer::Peer, snapshot::sample::Sample};
+
+    fn snapshot() -> Snapshot {
+        Sample::new()
+            .machine_type("type1", "{}", "secret:with:colons")
+            .build()
+    }
+
+    fn gate() -> Gate {
+        Gate::new(Settings {
+            proxies: Proxies::default(),
+            requests_per_login: 2,
+        })
+    }
+
+    fn request(address: &str, lines: &[&str]) -> Parts {
+        let mut parts = Request::get("/v2/").body(()).unwrap().into_parts().0;
+        for line in lines {
+            let line = HeaderValue::from_str(line).unwrap();
+            parts.headers.append(AUTHORIZATION, line);
+        }
+        parts.extensions.insert(Peer(address.parse().unwrap()));
+        parts
+    }
 
     fn login(lines: &[&str]) -> Result<String, Refused> {
-        let snapshot = Sample::new()
-            .machine_type("type1", "{}", "secret:with:colons")
-            .build();
-        let mut headers = HeaderMap::new();
-        for line in lines {
-            headers.append(AUTHORIZATION, HeaderValue::from_str(line).unwrap());
-        }
-        let selected = Selected::default();
-        authenticate(&snapshot, &headers, &selected).map(|caller| caller.kind.name.clone())
+        let caller = gate().admit(&snapshot(), &request("192.0.2.1", lines));
+        caller.map(|caller| caller.kind.name.clone())
     }
 
     fn basic_of(credentials: impl AsRef<[u8]>) -> String {
@@ -150,5 +234,37 @@ mod tests {
             assert_eq!(login(&[line]), Err(Refused::Wrong), "{line}");
         }
         assert_eq!(login(&[&good, &good]), Err(Refused::Wrong));
+    }
+
+    #[test]
+    fn who_guesses_is_held_up_while_a_host_elsewhere_is_let_in() {
+        let (gate, snapshot) = (gate(), snapshot());
+        let wrong = request("192.0.2.1", &[&basic_of("qnib-type1:guess")]);
+        let right = basic_of("qnib-type1:secret:with:colons");
+
+        for _ in 0..20 {
+            assert_eq!(gate.admit(&snapshot, &wrong).unwrap_err(), Refused::Wrong);
+        }
+
+        for line in [&right, &basic_of("qnib-type1:guess")] {
+            let refused = gate.admit(&snapshot, &request("192.0.2.1", &[line]));
+            assert!(matches!(refused, Err(Refused::TooManyTries(_))));
+        }
+        let elsewhere = request("192.0.2.2", &[&right]);
+        assert!(gate.admit(&snapshot, &elsewhere).is_ok());
+    }
+
+    #[test]
+    fn a_login_has_no_more_open_requests_than_it_may() {
+        let (gate, snapshot) = (gate(), snapshot());
+        let good = request("192.0.2.1", &[&basic_of("qnib-type1:secret:with:colons")]);
+
+        let open = [gate.admit(&snapshot, &good), gate.admit(&snapshot, &good)];
+        let third = gate.admit(&snapshot, &good);
+
+        assert!(open.iter().all(Result::is_ok));
+        assert_eq!(third.unwrap_err(), Refused::TooManyRequests);
+        drop(open);
+        assert!(gate.admit(&snapshot, &good).is_ok());
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{fmt, net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
 
+use ipnet::IpNet;
 use url::Url;
 
 /// Runs a MetaHub worker.
@@ -63,9 +64,28 @@ pub struct Config {
     #[arg(long, env = "METAHUB_HEADER_TIMEOUT", default_value = "30s", value_parser = humantime::parse_duration)]
     pub header_timeout: Duration,
 
+    /// How long a client may read nothing of an answer before it is cut off.
+    #[arg(long, env = "METAHUB_STALL_TIMEOUT", default_value = "60s", value_parser = humantime::parse_duration)]
+    pub stall_timeout: Duration,
+
     /// How many connections are served at a time. More wait.
     #[arg(long, env = "METAHUB_MAX_CONNECTIONS", default_value_t = 10_000)]
     pub max_connections: usize,
+
+    /// How many requests of one login are answered at a time. More get 429.
+    #[arg(long, env = "METAHUB_MAX_REQUESTS_PER_LOGIN", default_value_t = 5_000)]
+    pub max_requests_per_login: usize,
+
+    /// The addresses of load balancers, for example `10.0.0.0/8`. Only these
+    /// are believed when they tell whom they speak for, in `X-Forwarded-For`
+    /// and the like. Can be given several times, or with commas.
+    #[arg(
+        long = "trusted-proxy",
+        env = "METAHUB_TRUSTED_PROXY",
+        value_delimiter = ',',
+        value_name = "CIDR"
+    )]
+    pub trusted_proxies: Vec<IpNet>,
 
     /// What to log, for example `info` or `metahub_worker=debug`.
     #[arg(long, env = "METAHUB_LOG", default_value = "info")]
@@ -90,6 +110,8 @@ impl fmt::Display for Config {
             token_file,
             cache_size,
             max_connections,
+            max_requests_per_login,
+            trusted_proxies,
             log,
             log_json,
             ..
@@ -101,12 +123,15 @@ impl fmt::Display for Config {
         let drain_delay = duration(self.drain_delay);
         let drain_timeout = duration(self.drain_timeout);
         let header_timeout = duration(self.header_timeout);
+        let stall_timeout = duration(self.stall_timeout);
         write!(
             f,
             "registry_addr={registry_addr} admin_addr={admin_addr} control={control} \
              token_file={} cache_size={cache_size} tag_ttl={tag_ttl} \
              drain_delay={drain_delay} drain_timeout={drain_timeout} header_timeout={header_timeout} \
-             max_connections={max_connections} log={log} log_json={log_json} \
+             stall_timeout={stall_timeout} max_connections={max_connections} \
+             max_requests_per_login={max_requests_per_login} \
+             trusted_proxies={trusted_proxies:?} log={log} log_json={log_json} \
              otlp_endpoint={otlp_endpoint}",
             token_file.display()
         )
@@ -180,6 +205,14 @@ mod tests {
 
         assert!(shown.contains("control=http://here:1 "), "{shown}");
         assert!(!shown.contains("hunter2"), "{shown}");
+    }
+
+    #[test]
+    fn proxies_are_networks_with_commas_between_them() {
+        let args = ["metahub-worker", "--trusted-proxy=10.0.0.0/8,fd00::/8"];
+        let config = Config::try_parse_from(args).unwrap();
+
+        assert_eq!(config.trusted_proxies.len(), 2);
     }
 
     #[test]

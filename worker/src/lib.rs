@@ -1,7 +1,8 @@
 //! A MetaHub worker: serves the registry API as the policy says.
 //!
 //! Start at [`App`]. Data flows one way: `server` takes a connection,
-//! `registry` parses and answers a request, `auth` says who asks, `snapshot`
+//! `peer` says where a request is from, `registry`
+//! parses and answers it, `auth` says who asks, `snapshot`
 //! what they are given, `upstream` where it comes from. `sync` keeps the
 //! snapshot equal to the control plane's policy.
 
@@ -16,6 +17,7 @@ mod config;
 mod convert;
 mod dns;
 mod metrics;
+mod peer;
 mod recipes;
 mod reference;
 mod registry;

@@ -19,7 +19,7 @@ use tracing::{Instrument as _, debug, field};
 
 use self::{answers::Answers, error::Error, names::Target, path::InvalidPath, trimmed::Trims};
 use crate::{
-    auth::{self, Selected},
+    auth::{Gate, Place},
     metrics::{Cached, Endpoint, Metrics},
     recipes::Recipes,
     snapshot::{Current, Kind, Snapshot},
@@ -67,7 +67,7 @@ pub(crate) struct Registry {
     recipes: Recipes,
     answers: Answers,
     trims: Trims,
-    selected: Selected,
+    gate: Gate,
     metrics: Metrics,
 }
 
@@ -95,6 +95,7 @@ struct Notes {
     waited: Duration,
     login: Option<String>,
     kind: Option<Arc<Kind>>,
+    place: Option<Place>,
     /// The index that the answer was chosen from.
     chosen_from: Option<Arc<Source>>,
     /// Whether the answer stands in for a trimmed index.
@@ -102,9 +103,11 @@ struct Notes {
 }
 
 impl Registry {
-    /// A registry that serves what `current` allows of what `puller` gets,
-    /// trims by `recipes`, and remembers `capacity` bytes of answers.
+    /// A registry that lets clients in by `gate`, serves what `current` allows
+    /// of what `puller` gets, trims by `recipes`, and remembers `capacity` bytes
+    /// of answers.
     pub(crate) fn new(
+        gate: Gate,
         current: Arc<Current>,
         puller: Arc<Puller>,
         recipes: Recipes,
@@ -117,7 +120,7 @@ impl Registry {
             recipes,
             answers: Answers::new(capacity - trims),
             trims: Trims::new(trims),
-            selected: Selected::default(),
+            gate,
             metrics: Metrics::new(),
         }
     }
@@ -177,7 +180,7 @@ impl Registry {
             added_us = added.as_micros(),
             "answered {status}",
         );
-        response
+        response.map(|body| body.keep(notes.place))
     }
 
     async fn serve(&self, request: &Parts, notes: &mut Notes) -> Result<Response<Body>, Error> {
@@ -195,9 +198,9 @@ impl Registry {
             // A load balancer may find a worker before the policy does.
             None => self.current.first(PATIENCE).await.ok_or(Error::NotReady)?,
         };
-        let caller = auth::authenticate(&snapshot, &request.headers, &self.selected);
-        let caller = caller.map_err(Error::Unauthorized)?;
+        let caller = self.gate.admit(&snapshot, request)?;
         notes.login = Some(caller.name);
+        notes.place = Some(caller.place);
         notes.kind = Some(caller.kind.clone());
         if !matches!(request.method, Method::GET | Method::HEAD) {
             return Err(Error::Write);

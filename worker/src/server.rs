@@ -33,6 +33,11 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, warn};
 
+use self::stall::Stalling;
+use crate::peer::Peer;
+
+mod stall;
+
 /// How long to wait after a failed accept: it fails when the process has run
 /// out of file descriptors.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(50);
@@ -54,6 +59,8 @@ pub(crate) struct Limits {
     /// How long a request's head may take, and how long an idle connection
     /// is kept.
     pub(crate) header_timeout: Duration,
+    /// How long a client may read nothing of what is written to it.
+    pub(crate) stall_timeout: Duration,
     /// How long open requests may take at shutdown.
     pub(crate) drain_timeout: Duration,
 }
@@ -145,10 +152,15 @@ async fn connection<S, F, B>(
     B: Body<Data = Bytes, Error: std::error::Error + Send + Sync> + Send + 'static,
 {
     let spoke = AtomicBool::new(false);
-    let service = service_fn(|request| {
+    let peer = stream.peer_addr().ok().map(|address| Peer(address.ip()));
+    let service = service_fn(|mut request: Request<Incoming>| {
         spoke.store(true, Relaxed);
+        if let Some(peer) = peer {
+            request.extensions_mut().insert(peer);
+        }
         service(request).map(Ok::<_, Infallible>)
     });
+    let stream = Stalling::new(stream, limits.stall_timeout);
     let served = builder.serve_connection(TokioIo::new(stream), service);
     let mut served = pin!(watcher.watch(served));
     // hyper's own timer starts when it knows the protocol: a client that says

@@ -7,7 +7,7 @@ use std::{collections::HashMap, fmt, sync::Arc};
 use metahub_policy::{Host, InvalidMachineType, Rule};
 
 use self::grants::Grants;
-use crate::upstream::Upstream;
+use crate::{auth::Open, upstream::Upstream};
 
 mod build;
 mod current;
@@ -57,6 +57,8 @@ pub(crate) struct Login {
     pub(crate) allow_selectors: bool,
     /// Its machine type.
     pub(crate) kind: Arc<Kind>,
+    /// Its open requests, whichever snapshot they were let in by.
+    pub(crate) open: Open,
 }
 
 /// A machine type, ready to select for.

@@ -203,6 +203,7 @@ mod tests {
         let limits = Limits {
             connections: 1,
             header_timeout: crate::CONNECT_TIMEOUT,
+            stall_timeout: crate::CONNECT_TIMEOUT,
             drain_timeout: std::time::Duration::ZERO,
         };
         tokio::spawn(serve(listener, limits, answer, shutdown));

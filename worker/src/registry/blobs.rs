@@ -37,7 +37,10 @@ impl Registry {
         let blob = notes.wait_for(self.puller.blob(target.upstream, request));
         let blob = blob.await;
         let blob = blob.map_err(|error| Error::Upstream(error, Wanted::Blob))?;
-        let mut response = blob.map(|body| Body::Blob(Box::pin(body)));
+        let mut response = blob.map(|body| Body::Blob {
+            blob: Box::pin(body),
+            _place: None,
+        });
         if has {
             *response.status_mut() = StatusCode::NOT_MODIFIED;
             response.headers_mut().remove(CONTENT_LENGTH);

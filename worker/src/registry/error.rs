@@ -47,6 +47,9 @@ pub(crate) enum Error {
     /// The client is not let in.
     #[error("{}", told(.0))]
     Unauthorized(Refused),
+    /// The client is not let in now.
+    #[error("{}; try again in {} seconds", .0, whole_seconds(*.1))]
+    TooMany(&'static str, Duration),
     /// The worker has no policy yet.
     #[error("this worker has not heard from its control plane yet; try again")]
     NotReady,
@@ -91,6 +94,20 @@ pub(crate) enum Error {
     Upstream(upstream::Error, Wanted),
 }
 
+impl From<Refused> for Error {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::TooManyTries(wait) => {
+                Self::TooMany("too many failed logins as this machine type", wait)
+            }
+            Refused::TooManyRequests => {
+                Self::TooMany("this login has too many open requests", SOON)
+            }
+            refused => Self::Unauthorized(refused),
+        }
+    }
+}
+
 fn told(refused: &Refused) -> Cow<'static, str> {
     Cow::Borrowed(match refused {
         Refused::NotLoggedIn => "log in with a machine type first",
@@ -98,6 +115,8 @@ fn told(refused: &Refused) -> Cow<'static, str> {
         Refused::NoSelectors => {
             "this login allows no selectors after `+`: create it with --allow-selectors"
         }
+        Refused::TooManyTries(_) => "too many failed logins",
+        Refused::TooManyRequests => "too many open requests",
         Refused::Selectors(reason) => return format!("the selectors after `+`: {reason}").into(),
     })
 }
@@ -138,7 +157,7 @@ impl Error {
             headers.insert(ALLOW, METHODS);
         }
         if let Some(delay) = self.retry_after() {
-            headers.insert(RETRY_AFTER, seconds(delay));
+            headers.insert(RETRY_AFTER, HeaderValue::from(whole_seconds(delay)));
         }
         response
     }
@@ -148,6 +167,7 @@ impl Error {
     fn code(&self) -> (StatusCode, &'static str) {
         match self {
             Self::Unauthorized(_) => (StatusCode::UNAUTHORIZED, "UNAUTHORIZED"),
+            Self::TooMany(..) => (StatusCode::TOO_MANY_REQUESTS, "TOOMANYREQUESTS"),
             Self::NotReady => (StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE"),
             Self::Path(path) => invalid(*path),
             Self::Write => (StatusCode::METHOD_NOT_ALLOWED, "UNSUPPORTED"),
@@ -167,6 +187,7 @@ impl Error {
     /// When the same request may succeed.
     fn retry_after(&self) -> Option<Duration> {
         match self {
+            Self::TooMany(_, wait) => Some(*wait),
             Self::NotReady => Some(SOON),
             Self::NoControl(_) => Some(LATER),
             Self::Upstream(error, _) if error.is_weather() => {
@@ -213,9 +234,9 @@ fn missing(wanted: Wanted) -> &'static str {
 }
 
 /// Whole seconds, one at least, since clients take 0 for "at once".
-fn seconds(delay: Duration) -> HeaderValue {
+fn whole_seconds(delay: Duration) -> u64 {
     let rounded = delay.as_secs() + u64::from(delay.subsec_nanos() > 0);
-    HeaderValue::from(rounded.max(1))
+    rounded.max(1)
 }
 
 #[cfg(test)]
@@ -225,7 +246,7 @@ mod tests {
     fn text(response: Response<Body>) -> String {
         match response.into_body() {
             Body::Whole(bytes) => String::from_utf8(bytes.to_vec()).unwrap(),
-            Body::Blob(_) => panic!("an error is no blob"),
+            Body::Blob { .. } => panic!("an error is no blob"),
         }
     }
 

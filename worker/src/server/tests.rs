@@ -17,6 +17,7 @@ const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nhost: here\r\nconnection: close\r\n\r
 const LIMITS: Limits = Limits {
     connections: 2,
     header_timeout: Duration::from_millis(200),
+    stall_timeout: Duration::from_millis(300),
     drain_timeout: Duration::from_millis(300),
 };
 
@@ -32,6 +33,11 @@ struct Server {
 
 /// Starts a server whose answers wait to be let out if `slow`.
 async fn start(slow: bool) -> Server {
+    start_with(slow, Bytes::from_static(b"fine")).await
+}
+
+/// The same, with answers of another body.
+async fn start_with(slow: bool, body: Bytes) -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let addr = listener.local_addr().expect("an address");
     let shutdown = CancellationToken::new();
@@ -39,13 +45,13 @@ async fn start(slow: bool) -> Server {
     let service = {
         let (asked, answer) = (asked.clone(), answer.clone());
         move |_| {
-            let (asked, answer) = (asked.clone(), answer.clone());
+            let (asked, answer, body) = (asked.clone(), answer.clone(), body.clone());
             async move {
                 asked.notify_one();
                 if slow {
                     answer.notified().await;
                 }
-                Response::new(Full::new(Bytes::from_static(b"fine")))
+                Response::new(Full::new(body))
             }
         }
     };
@@ -164,4 +170,135 @@ async fn a_request_that_never_ends_does_not_hold_up_the_stop() {
 /// Waits on the clock, which is what the test is about.
 async fn sleep_past(limit: Duration) {
     sleep(limit + limit / 2).await;
+}
+
+/// How much of an answer is read when the client first lets `pause` go by
+/// before each piece of 1 MiB.
+async fn read_slowly(mut stream: TcpStream, pauses: usize, pause: Duration) -> usize {
+    let (mut read, mut piece) = (0, vec![0; 1 << 20]);
+    for n in 0.. {
+        if n < pauses {
+            sleep(pause).await;
+        }
+        match timeout(PATIENCE, stream.read(&mut piece)).await {
+            Ok(Ok(0) | Err(_)) => break,
+            Ok(Ok(length)) => read += length,
+            Err(_) => panic!("neither bytes nor an end in time"),
+        }
+    }
+    read
+}
+
+/// More than the kernel keeps for a connection.
+const LARGE: usize = 32 << 20;
+
+#[tokio::test]
+async fn a_client_that_stops_reading_is_cut_off() {
+    let server = start_with(false, vec![0; LARGE].into()).await;
+    let stream = say(server.addr, REQUEST).await;
+
+    let read = read_slowly(stream, 1, 4 * LIMITS.stall_timeout).await;
+
+    assert!(read < LARGE, "it was given all");
+}
+
+#[tokio::test]
+async fn a_client_that_reads_slowly_gets_everything() {
+    let server = start_with(false, vec![0; LARGE].into()).await;
+    let stream = say(server.addr, REQUEST).await;
+
+    let read = read_slowly(stream, 20, LIMITS.stall_timeout / 10).await;
+
+    assert!(read > LARGE, "it was cut off after {read} bytes");
+}
+
+/// Sends pieces with pauses between them until the server ends it. Returns how
+/// many there were.
+async fn drip(stream: &mut TcpStream, piece: &[u8], pause: Duration) -> usize {
+    let mut sent = 0;
+    let dripping = async {
+        while stream.write_all(piece).await.is_ok() {
+            sent += 1;
+            sleep(pause).await;
+        }
+    };
+    timeout(PATIENCE, dripping).await.expect("it ends in time");
+    sent
+}
+
+#[tokio::test]
+async fn a_head_that_drips_in_does_not_keep_its_connection() {
+    let server = start(false).await;
+    let mut stream = say(server.addr, b"GET / HTTP/1.1\r\nhost: here\r\nx: ").await;
+
+    let sent = drip(&mut stream, b"x", Duration::from_millis(10)).await;
+
+    assert!(sent > 1 && !hear(stream).await.contains("fine"));
+}
+
+#[tokio::test]
+async fn a_head_that_is_too_long_is_not_answered() {
+    let server = start(true).await;
+    let mut stream = say(server.addr, b"GET / HTTP/1.1\r\nhost: here\r\nx: ").await;
+
+    let sent = drip(&mut stream, &[b'x'; 16 << 10], Duration::ZERO).await;
+
+    let heard = hear(stream).await;
+    assert!(sent < 1_000, "it took {sent} pieces");
+    assert!(
+        heard.is_empty() || heard.starts_with("HTTP/1.1 431 "),
+        "{heard}"
+    );
+}
+
+#[tokio::test]
+async fn a_body_without_end_is_not_read() {
+    let server = start(false).await;
+    let head = b"POST / HTTP/1.1\r\nhost: here\r\ncontent-length: 1000000000000\r\n\r\n";
+    let mut stream = say(server.addr, head).await;
+
+    let sent = drip(&mut stream, &[b'x'; 64 << 10], Duration::ZERO).await;
+
+    assert!(sent < 1_000, "it took {sent} pieces");
+}
+
+#[tokio::test]
+async fn a_client_that_says_no_more_than_a_preface_is_sent_away() {
+    let server = start(false).await;
+    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+
+    // It ends in time.
+    hear(say(server.addr, preface).await).await;
+}
+
+#[tokio::test]
+async fn headers_that_are_too_long_for_http2_are_not_answered() {
+    let server = start(false).await;
+    let client = reqwest::Client::builder().http2_prior_knowledge();
+    let client = client.build().expect("a client");
+    let url = format!("http://{}/", server.addr);
+
+    let short = client.get(&url).header("x", "x".repeat(16 << 10)).send();
+    let long = client.get(&url).header("x", "x".repeat(64 << 10)).send();
+
+    assert_eq!(short.await.expect("an answer").status(), 200);
+    let refused = timeout(PATIENCE, long).await.expect("it ends in time");
+    assert!(refused.is_err() || refused.is_ok_and(|it| it.status() == 431));
+}
+
+#[tokio::test]
+async fn a_request_tells_where_it_is_from() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let addr = listener.local_addr().expect("an address");
+    let shutdown = CancellationToken::new();
+    let _guard = shutdown.clone().drop_guard();
+    let service = |request: Request<Incoming>| {
+        let peer = format!("{:?}", request.extensions().get::<Peer>());
+        std::future::ready(Response::new(Full::new(Bytes::from(peer))))
+    };
+    tokio::spawn(serve(listener, LIMITS, service, shutdown));
+
+    let heard = hear(say(addr, REQUEST).await).await;
+
+    assert!(heard.ends_with("Some(Peer(127.0.0.1))"), "{heard}");
 }

@@ -81,7 +81,7 @@ pub(crate) fn build(
         cpus: &snapshot.cpus,
     };
     snapshot.kinds = workshop.kinds(&sorted.types, sorted.pins)?;
-    snapshot.logins = logins(&sorted.logins, &snapshot.kinds);
+    snapshot.logins = logins(&sorted.logins, &snapshot.kinds, previous);
     Ok(snapshot)
 }
 
@@ -201,17 +201,24 @@ fn key(user: &str, name: &str) -> Key {
 }
 
 /// A login whose type is gone is no login: it is left out.
-fn logins(records: &[&LoginRecord], kinds: &Kinds) -> HashMap<Box<str>, Login, ahash::RandomState> {
+fn logins(
+    records: &[&LoginRecord],
+    kinds: &Kinds,
+    previous: Option<&Snapshot>,
+) -> HashMap<Box<str>, Login, ahash::RandomState> {
     let mut logins = HashMap::with_capacity_and_hasher(records.len(), ahash::RandomState::new());
     for record in records {
         let Some(kind) = kinds.get(&key(&record.user, &record.machine_type)) else {
             debug!(login = record.name, "left out a login without machine type");
             continue;
         };
+        let before = previous.and_then(|it| it.login(&record.name));
+        let open = before.map(|it| &it.open);
         let login = Login {
             secret_sha256: record.secret_sha256,
             allow_selectors: record.allow_selectors,
             kind: kind.clone(),
+            open: open.cloned().unwrap_or_default(),
         };
         logins.insert(record.name.as_str().into(), login);
     }

@@ -16,6 +16,8 @@ use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::{
+    auth::{self, Gate},
+    peer::Proxies,
     recipes::Recipes,
     registry::Registry,
     server::{self, Limits},
@@ -30,6 +32,7 @@ pub(super) const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 const LIMITS: Limits = Limits {
     connections: 100,
     header_timeout: Duration::from_secs(10),
+    stall_timeout: Duration::from_secs(10),
     drain_timeout: Duration::ZERO,
 };
 
@@ -183,7 +186,11 @@ fn worker() -> (Registry, Arc<Current>, Arc<Link>) {
     let (current, link) = (Arc::new(Current::default()), Arc::new(Link::default()));
     let puller = Puller::new(Settings::default()).expect("a puller");
     let recipes = Recipes::new(current.clone(), link.clone());
-    let registry = Registry::new(current.clone(), Arc::new(puller), recipes, 1 << 20);
+    let gate = Gate::new(auth::Settings {
+        proxies: Proxies::default(),
+        requests_per_login: 100,
+    });
+    let registry = Registry::new(gate, current.clone(), Arc::new(puller), recipes, 1 << 20);
     (registry, current, link)
 }
 

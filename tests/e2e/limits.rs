@@ -1,0 +1,50 @@
+//! What clients may take of a worker, and what they hear beyond it.
+
+use metahub_cli::demo::image::{Form, REPOSITORY};
+use metahub_tests::{
+    admin::Login,
+    client::{error, header},
+    site::Site,
+};
+
+const PROXY: &str = "--trusted-proxy=127.0.0.0/8";
+
+/// The status that the holder of `login` at `address` hears.
+async fn status(site: &Site, login: &Login, address: &str) -> u16 {
+    let request = site.client(0, login).request(http::Method::GET, "/v2/");
+    let request = request.header("x-forwarded-for", address);
+    request.send().await.expect("an answer").status().as_u16()
+}
+
+#[tokio::test]
+async fn who_guesses_a_secret_is_told_to_wait_and_a_host_elsewhere_is_not() {
+    let site = Site::start_with(1, Form::Docker, &[PROXY]).await;
+    let guess = Login {
+        secret: "guess".into(),
+        ..site.type1.clone()
+    };
+
+    for _ in 0..20 {
+        assert_eq!(status(&site, &guess, "192.0.2.1").await, 401);
+    }
+
+    let request = site.client(0, &guess).request(http::Method::GET, "/v2/");
+    let request = request.header("x-forwarded-for", "192.0.2.1");
+    let answer = request.send().await.unwrap();
+    assert_eq!(answer.status(), 429);
+    assert_eq!(header(&answer, "retry-after"), "3");
+    assert_eq!(error(answer).await.0, "TOOMANYREQUESTS");
+    assert_eq!(status(&site, &site.type1, "192.0.2.2").await, 200);
+    assert_eq!(status(&site, &site.type2, "192.0.2.1").await, 200);
+}
+
+#[tokio::test]
+async fn a_login_with_too_many_open_requests_is_told_to_come_back() {
+    let site = Site::start_with(1, Form::Docker, &["--max-requests-per-login=0"]).await;
+
+    let answer = site.host().manifest(REPOSITORY, "latest").await;
+
+    assert_eq!(answer.status(), 429);
+    assert_eq!(header(&answer, "retry-after"), "2");
+    assert_eq!(error(answer).await.0, "TOOMANYREQUESTS");
+}

@@ -1,0 +1,179 @@
+//! Slows those down who guess secrets.
+//!
+//! Failures are counted for each pair of a login's name and an address, and
+//! fade with time. A host elsewhere with the right secret is not held up, and
+//! nor is anyone for long: once the limit is reached, there is a try every few
+//! seconds.
+//!
+//! Takes the same memory whatever comes. Where room is short, those with the
+//! fewest failures are forgotten.
+
+use std::{
+    net::{IpAddr, Ipv6Addr},
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+/// How many failures there may be at once. containerd repeats a wrong password
+/// four or five times each time that it is asked to pull.
+const MOST: f64 = 20.0;
+/// How many failures fade in a second: all within a minute.
+const FADING: f64 = MOST / 60.0;
+/// Pairs that are remembered: `SETS` times `WAYS`.
+const SETS: usize = 2048;
+const WAYS: usize = 8;
+/// An address stands for its network: one host may have all of it.
+const NETWORK: u128 = !((1 << 64) - 1);
+
+/// The failures of late.
+#[derive(Debug)]
+pub(crate) struct Tries {
+    sets: Box<[Mutex<[Slot; WAYS]>]>,
+    hasher: ahash::RandomState,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Slot {
+    pair: u64,
+    failures: f64,
+    /// When `failures` was right. None: never used.
+    at: Option<Instant>,
+}
+
+impl Default for Tries {
+    fn default() -> Self {
+        Self {
+            sets: (0..SETS).map(|_| Mutex::default()).collect(),
+            hasher: ahash::RandomState::new(),
+        }
+    }
+}
+
+impl Tries {
+    /// How long whoever gives `name` at `address` has to wait for the next
+    /// try. `None`: it may be now.
+    pub(super) fn wait(&self, name: &str, address: IpAddr, now: Instant) -> Option<Duration> {
+        let pair = self.pair(name, address);
+        let set = self.set(pair);
+        let slot = set.iter().find(|slot| slot.pair == pair)?;
+        let over = slot.left(now) + 1.0 - MOST;
+        (over > 0.0).then(|| Duration::from_secs_f64(over / FADING))
+    }
+
+    /// Counts a failure.
+    pub(super) fn failed(&self, name: &str, address: IpAddr, now: Instant) {
+        let pair = self.pair(name, address);
+        let mut set = self.set(pair);
+        let order = |slot: &Slot| (slot.pair != pair, slot.left(now));
+        let slot = set.iter_mut().min_by(|a, b| {
+            order(a)
+                .partial_cmp(&order(b))
+                .unwrap_or(std::cmp::Ordering::Equal)
+        });
+        if let Some(slot) = slot {
+            let before = if slot.pair == pair {
+                slot.left(now)
+            } else {
+                0.0
+            };
+            *slot = Slot {
+                pair,
+                failures: (before + 1.0).min(MOST),
+                at: Some(now),
+            };
+        }
+    }
+
+    fn pair(&self, name: &str, address: IpAddr) -> u64 {
+        let network = match address {
+            IpAddr::V4(_) => address,
+            IpAddr::V6(ip) => Ipv6Addr::from(u128::from(ip) & NETWORK).into(),
+        };
+        self.hasher.hash_one((name, network))
+    }
+
+    fn set(&self, pair: u64) -> MutexGuard<'_, [Slot; WAYS]> {
+        let at = usize::try_from(pair % SETS as u64).unwrap_or(0);
+        // Whole even after a panic: each change is one assignment.
+        self.sets[at].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Slot {
+    /// The failures that have not faded.
+    fn left(&self, now: Instant) -> f64 {
+        let Some(at) = self.at else { return 0.0 };
+        let faded = now.saturating_duration_since(at).as_secs_f64() * FADING;
+        (self.failures - faded).max(0.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HERE: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1));
+    const NEIGHBOUR: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 9, 9, 9, 9));
+    const ELSEWHERE: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 1, 0, 0, 0, 1));
+
+    /// After as many failures as there may be.
+    fn exhausted(now: Instant) -> Tries {
+        let tries = Tries::default();
+        while tries.wait("qnib-type1", HERE, now).is_none() {
+            tries.failed("qnib-type1", HERE, now);
+        }
+        tries
+    }
+
+    #[test]
+    fn twenty_failures_are_let_pass_and_no_more() {
+        let (tries, now) = (Tries::default(), Instant::now());
+
+        for _ in 0..20 {
+            assert_eq!(tries.wait("qnib-type1", HERE, now), None);
+            tries.failed("qnib-type1", HERE, now);
+        }
+
+        assert!(tries.wait("qnib-type1", HERE, now).is_some());
+        assert!(tries.wait("qnib-type1", NEIGHBOUR, now).is_some());
+    }
+
+    #[test]
+    fn another_address_and_another_login_are_not_held_up() {
+        let now = Instant::now();
+        let tries = exhausted(now);
+
+        assert_eq!(tries.wait("qnib-type1", ELSEWHERE, now), None);
+        assert_eq!(tries.wait("qnib-type2", HERE, now), None);
+    }
+
+    #[test]
+    fn a_try_comes_back_every_few_seconds_and_all_do_within_a_minute() {
+        let now = Instant::now();
+        let tries = exhausted(now);
+
+        let wait = tries.wait("qnib-type1", HERE, now).unwrap();
+        assert!(wait <= Duration::from_secs(3), "{wait:?}");
+        let later = now + wait + Duration::from_millis(1);
+        assert_eq!(tries.wait("qnib-type1", HERE, later), None);
+        tries.failed("qnib-type1", HERE, later);
+        assert!(tries.wait("qnib-type1", HERE, later).is_some());
+        for _ in 0..19 {
+            let later = now + Duration::from_secs(70);
+            assert_eq!(tries.wait("qnib-type1", HERE, later), None);
+            tries.failed("qnib-type1", HERE, later);
+        }
+    }
+
+    #[test]
+    fn those_who_try_many_names_do_not_make_others_forgotten() {
+        let now = Instant::now();
+        let tries = exhausted(now);
+
+        for n in 0..100_000 {
+            tries.failed(&format!("name{n}"), HERE, now);
+        }
+
+        assert!(tries.wait("qnib-type1", HERE, now).is_some());
+    }
+}
