@@ -127,6 +127,7 @@ impl Ask<'_> {
             upstream: self.upstream,
             kind: self.kind,
             method: self.method.clone(),
+            form: None,
             url: self.url(),
             headers,
             pass,

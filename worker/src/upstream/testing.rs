@@ -47,6 +47,7 @@ pub(crate) struct Seen {
     /// Path and query.
     pub(crate) target: String,
     pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
 }
 
 /// What to answer.
@@ -211,9 +212,11 @@ async fn accept(listener: TcpListener, state: Arc<Mutex<State>>) {
     while let Ok((stream, _)) = listener.accept().await {
         let state = Arc::clone(&state);
         connections.spawn(async move {
-            let service = service_fn(|request| {
-                let response = state.lock().unwrap().respond(&request);
-                async { Ok::<_, Infallible>(response) }
+            let service = service_fn(async |request: Request<Incoming>| {
+                let (parts, body) = request.into_parts();
+                let body = body.collect().await.unwrap().to_bytes();
+                let request = Request::from_parts(parts, body);
+                Ok::<_, Infallible>(state.lock().unwrap().respond(&request))
             });
             // A cut body is an error here, and what the test wants.
             let _ = http1::Builder::new()
@@ -226,11 +229,12 @@ async fn accept(listener: TcpListener, state: Arc<Mutex<State>>) {
 }
 
 impl State {
-    fn respond(&mut self, request: &Request<Incoming>) -> Response<Body> {
+    fn respond(&mut self, request: &Request<Bytes>) -> Response<Body> {
         let seen = Seen {
             method: request.method().clone(),
             target: request.uri().to_string(),
             headers: request.headers().clone(),
+            body: request.body().clone(),
         };
         self.seen.push(seen.clone());
         let intercepted = self.intercept.as_ref().and_then(|i| i(&seen));

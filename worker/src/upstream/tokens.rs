@@ -9,11 +9,12 @@ use std::{
 };
 
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
-use url::Url;
+use url::{Url, form_urlencoded};
 
 use super::{
-    Error, Site, Upstream, Why,
+    Credential, Error, Site, Upstream, Why,
     access::basic,
     metrics::Kind,
     reach::Reach,
@@ -25,6 +26,10 @@ use crate::cache::{Cache, Flights, Ticket};
 
 /// What all tokens may weigh, in bytes.
 const CAPACITY: u64 = 16 << 20;
+/// What is remembered of servers that take no forms may weigh, in bytes.
+const FORMLESS_CAPACITY: u64 = 1 << 20;
+/// What a token server is told that asks.
+const CLIENT_ID: &str = "metahub";
 /// The largest answer of a token server that is taken, in bytes.
 const MAX_ANSWER: usize = 1 << 20;
 /// How long a token works when its server does not say.
@@ -37,6 +42,8 @@ const LONGEST_LIFE: Duration = Duration::from_secs(3600);
 pub(crate) struct Tokens {
     kept: Cache<Errand, Arc<Token>>,
     flights: Flights<Errand, Result<Arc<Token>, Error>>,
+    /// Token servers that give out tokens, but not for a form.
+    formless: Cache<(Site, Url), ()>,
     wire: Arc<Wire>,
 }
 
@@ -80,6 +87,9 @@ impl Tokens {
                 512 + errand.scope.len() + errand.realm.as_str().len() + token.header.len()
             }),
             flights: Flights::new(),
+            formless: Cache::new(FORMLESS_CAPACITY, |(_, realm), ()| {
+                256 + realm.as_str().len()
+            }),
             wire,
         }
     }
@@ -143,19 +153,53 @@ impl Tokens {
         if !is_trusted_realm(&upstream.url, &errand.realm) {
             return Err(untrusted(upstream, &errand.realm));
         }
-        let is_upstream = is_same_origin(&upstream.url, &errand.realm);
+        let known_formless = (errand.site, errand.realm.clone());
+        let credential = match self.formless.get(&known_formless) {
+            Some(()) => None,
+            None => upstream.credential(),
+        };
+        let Some(credential) = credential else {
+            return self.ask(upstream, errand).await;
+        };
+        if let Some(token) = self.post(upstream, errand, credential).await? {
+            return Ok(token);
+        }
+        let token = self.ask(upstream, errand).await?;
+        self.formless.insert(known_formless, ());
+        Ok(token)
+    }
+
+    /// Asks as OAuth2 has it. `None`: this server gives out no token for a form
+    /// (of those in use, some say 400 to one, some 401, 404 or 405), and is to
+    /// be asked in the other way.
+    async fn post(
+        &self,
+        upstream: &Upstream,
+        errand: &Errand,
+        credential: &Credential,
+    ) -> Result<Option<Token>, Error> {
         let call = Call {
-            upstream,
-            kind: Kind::Token,
-            method: Method::GET,
-            url: errand.url(upstream),
-            headers: HeaderMap::new(),
+            method: Method::POST,
+            form: Some(errand.form(credential)),
+            ..Self::call(upstream, errand, errand.realm.clone())
+        };
+        let reply = self.wire.send(call).await?;
+        match reply.response.status() {
+            StatusCode::OK => {}
+            StatusCode::TOO_MANY_REQUESTS => {
+                return Err(rate_limited(upstream, reply.response.headers()));
+            }
+            _ => return Ok(None),
+        }
+        let body = self.wire.read(upstream, reply.response, MAX_ANSWER).await?;
+        Ok(Token::read(&body, self.wire.clock.now()))
+    }
+
+    /// Asks as docker's registries had it first.
+    async fn ask(&self, upstream: &Upstream, errand: &Errand) -> Result<Token, Error> {
+        let call = Call {
             pass: upstream.credential().and_then(basic),
-            reach: if is_upstream {
-                Reach::Link
-            } else {
-                errand.reach
-            },
+            ..Self::call(upstream, errand, errand.url(upstream))
         };
         let reply = self.wire.send(call).await?;
         let headers = reply.response.headers();
@@ -175,6 +219,24 @@ impl Tokens {
             what: "no token from its token server",
         })
     }
+
+    fn call<'a>(upstream: &'a Upstream, errand: &Errand, url: Url) -> Call<'a> {
+        let is_upstream = is_same_origin(&upstream.url, &errand.realm);
+        Call {
+            upstream,
+            kind: Kind::Token,
+            method: Method::GET,
+            form: None,
+            url,
+            headers: HeaderMap::new(),
+            pass: None,
+            reach: if is_upstream {
+                Reach::Link
+            } else {
+                errand.reach
+            },
+        }
+    }
 }
 
 impl Errand {
@@ -192,6 +254,20 @@ impl Errand {
         }
         drop(query);
         url
+    }
+
+    /// What to post. All scopes are one field here.
+    fn form(&self, credential: &Credential) -> SecretString {
+        let mut form = form_urlencoded::Serializer::new(String::new());
+        form.append_pair("grant_type", "password");
+        if let Some(service) = &self.service {
+            form.append_pair("service", service);
+        }
+        form.append_pair("client_id", CLIENT_ID)
+            .append_pair("scope", &self.scope)
+            .append_pair("username", &credential.username)
+            .append_pair("password", credential.password.expose_secret());
+        form.finish().into()
     }
 }
 

@@ -5,7 +5,7 @@
 //! One that limits pulls is not asked for manifests until it said it would
 //! answer again.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use dashmap::DashMap;
 use http::{HeaderMap, header};
@@ -159,10 +159,21 @@ pub(crate) fn unavailable(upstream: &Upstream, why: Why, headers: Option<&Header
     }
 }
 
-/// `Retry-After` in seconds. A date is not read.
+/// `Retry-After`, in seconds or as a date (RFC 9110, section 10.2.3).
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let seconds = headers.get(header::RETRY_AFTER)?.to_str().ok()?;
-    seconds.trim().parse().ok().map(Duration::from_secs)
+    let value = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
+    let seconds = value.parse().ok().map(Duration::from_secs);
+    seconds.or_else(|| {
+        let then = httpdate::parse_http_date(value).ok()?;
+        // By the upstream's clock, where it tells the time.
+        let now = date(headers).unwrap_or_else(SystemTime::now);
+        Some(then.duration_since(now).unwrap_or_default())
+    })
+}
+
+fn date(headers: &HeaderMap) -> Option<SystemTime> {
+    let date = headers.get(header::DATE)?.to_str().ok()?;
+    httpdate::parse_http_date(date).ok()
 }
 
 fn rest_after(failures: u32) -> Duration {
@@ -235,6 +246,25 @@ mod tests {
         assert!(error.retry_after().unwrap() > Duration::from_secs(58));
         clock.advance(Duration::from_secs(61));
         assert!(weather.admit(&hub, Kind::Manifest).is_ok());
+    }
+
+    #[test]
+    fn a_date_to_come_again_is_read_by_the_upstreams_own_clock() {
+        let dates = |date: &str, then: &str| {
+            let mut headers = headers("date", date);
+            headers.insert(header::RETRY_AFTER, then.parse().unwrap());
+            retry_after(&headers)
+        };
+        let noon = "Fri, 07 Nov 2014 12:00:00 GMT";
+
+        let later = dates(noon, "Fri, 07 Nov 2014 12:01:30 GMT");
+        assert_eq!(later, Some(Duration::from_secs(90)));
+        let earlier = dates(noon, "Fri, 07 Nov 2014 11:00:00 GMT");
+        assert_eq!(earlier, Some(Duration::ZERO));
+        assert_eq!(dates(noon, "7"), Some(Duration::from_secs(7)));
+        assert_eq!(dates(noon, "soon"), None);
+        let by_own_clock = retry_after(&headers("retry-after", "Fri, 07 Nov 2014 12:00:00 GMT"));
+        assert_eq!(by_own_clock, Some(Duration::ZERO));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, Method, header};
 use reqwest::Response;
+use secrecy::{ExposeSecret, SecretString};
 use tokio::time::timeout;
 use tracing::{Instrument, debug};
 use url::Url;
@@ -25,6 +26,7 @@ use crate::telemetry;
 
 /// The most redirects that are followed.
 const MAX_REDIRECTS: usize = 5;
+const FORM: HeaderValue = HeaderValue::from_static("application/x-www-form-urlencoded");
 /// The longest that a small body may take as a whole.
 const SMALL_BODY_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -44,8 +46,10 @@ pub(crate) struct Call<'a> {
     pub(crate) upstream: &'a Upstream,
     /// What it is for.
     pub(crate) kind: Kind,
-    /// `GET` or `HEAD`.
+    /// `GET` or `HEAD`; `POST` with a form.
     pub(crate) method: Method,
+    /// A form to post to `url`, and nowhere else: a redirect is the answer then.
+    pub(crate) form: Option<SecretString>,
     /// Where to.
     pub(crate) url: Url,
     /// Sent along, also after a redirect. No secrets.
@@ -80,7 +84,11 @@ impl Wire {
                     .remote_addr()
                     .map_or(Reach::Public, |address| Reach::of(address.ip()));
             }
-            let Some(next) = self.redirect(&call, &url, &response)? else {
+            let next = match call.form {
+                Some(_) => None,
+                None => self.redirect(&call, &url, &response)?,
+            };
+            let Some(next) = next else {
                 return Ok(Reply {
                     response,
                     reach,
@@ -174,6 +182,11 @@ impl Wire {
             .headers(headers);
         if let Some(pass) = call.pass.as_ref().filter(|_| is_at_home) {
             request = request.header(header::AUTHORIZATION, pass.clone());
+        }
+        if let Some(form) = call.form.as_ref().filter(|_| is_at_home) {
+            request = request
+                .header(header::CONTENT_TYPE, FORM)
+                .body(form.expose_secret().to_owned());
         }
         let sent = timeout(self.settings.header_timeout, request.send())
             .instrument(span.clone())

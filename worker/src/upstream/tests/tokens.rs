@@ -18,6 +18,15 @@ fn token_request(seen: &Seen) -> bool {
     seen.target.starts_with("/token")
 }
 
+fn tokens_asked_for(bench: &Bench) -> usize {
+    bench
+        .registry
+        .seen()
+        .iter()
+        .filter(|seen| token_request(seen))
+        .count()
+}
+
 fn bearer(seen: &Seen) -> &str {
     seen.header(header::AUTHORIZATION)
         .strip_prefix("Bearer ")
@@ -52,7 +61,7 @@ async fn guarded(is_good: impl Fn(&str) -> bool + Send + 'static) -> Bench {
 }
 
 #[tokio::test]
-async fn a_token_is_fetched_with_the_credential_and_used_without_it() {
+async fn a_token_is_fetched_with_the_credential_in_a_form_and_used_without_it() {
     let bench = guarded(|token| token == "t0").await;
 
     bench.pull("latest").await.unwrap();
@@ -61,12 +70,72 @@ async fn a_token_is_fetched_with_the_credential_and_used_without_it() {
     let tokens: Vec<_> = seen.iter().filter(|seen| token_request(seen)).collect();
     assert_eq!(tokens.len(), 1);
     assert_eq!(
-        tokens[0].target,
-        "/token?service=r&scope=repository%3Aapp%3Apull&account=robot"
+        (tokens[0].method.as_str(), &*tokens[0].target),
+        ("POST", "/token")
     );
-    assert_eq!(tokens[0].header(header::AUTHORIZATION), BASIC);
-    for seen in seen.iter().filter(|seen| !token_request(seen)) {
+    assert_eq!(
+        tokens[0].body,
+        "grant_type=password&service=r&client_id=metahub&scope=repository%3Aapp%3Apull\
+         &username=robot&password=hunter2"
+    );
+    for seen in seen.iter() {
         assert_ne!(seen.header(header::AUTHORIZATION), BASIC);
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_takes_no_form_is_asked_in_the_url_and_that_is_remembered() {
+    for status in [400, 401, 404, 405] {
+        let bench = guarded(|token| !token.is_empty()).await;
+        let realm = bench.registry.url().join("/token").unwrap();
+        bench
+            .registry
+            .intercept(move |seen| match seen.method.as_str() {
+                "POST" => Some(Answer::status(status)),
+                _ if token_request(seen) => Some(Answer::ok(r#"{"token":"t"}"#)),
+                _ => {
+                    let challenge = format!(r#"Bearer realm="{realm}",service="r""#);
+                    let refused = Answer::status(401).with("www-authenticate", &challenge);
+                    bearer(seen).is_empty().then_some(refused)
+                }
+            });
+
+        bench.pull("latest").await.unwrap();
+        bench.clock.advance(Duration::from_secs(100));
+        bench.pull("other").await.unwrap();
+
+        assert_eq!(bench.registry.count("POST /token"), 1, "{status}");
+        let seen = bench.registry.seen();
+        let mut asked = seen
+            .iter()
+            .filter(|seen| seen.target.starts_with("/token?"));
+        let asked = asked.next().unwrap();
+        assert_eq!(
+            asked.target,
+            "/token?service=r&scope=repository%3Aapp%3Apull&account=robot"
+        );
+        assert_eq!(asked.header(header::AUTHORIZATION), BASIC);
+    }
+}
+
+#[tokio::test]
+async fn a_form_is_not_sent_on_to_where_a_token_server_redirects() {
+    let bench = guarded(|token| !token.is_empty()).await;
+    let realm = bench.registry.url().join("/token").unwrap();
+    bench.registry.intercept(move |seen| {
+        if token_request(seen) {
+            let elsewhere = Answer::status(307).with("location", "/elsewhere");
+            return Some(elsewhere);
+        }
+        let challenge = format!(r#"Bearer realm="{realm}""#);
+        let refused = Answer::status(401).with("www-authenticate", &challenge);
+        bearer(seen).is_empty().then_some(refused)
+    });
+
+    assert!(bench.pull("latest").await.is_err());
+
+    for seen in bench.registry.seen() {
+        assert!(seen.body.is_empty() || seen.target == "/token", "{seen:?}");
     }
 }
 
@@ -79,7 +148,7 @@ async fn a_token_is_kept_and_shown_before_it_is_asked_for() {
     bench.pull("other").await.unwrap();
 
     assert_eq!(bench.registry.seen().len(), before + 1);
-    assert_eq!(bench.registry.count("GET /token"), 1);
+    assert_eq!(tokens_asked_for(&bench), 1);
 }
 
 #[tokio::test]
@@ -89,7 +158,7 @@ async fn many_who_need_one_token_fetch_it_once() {
     let tags: Vec<_> = (0..20).map(|n| format!("tag{n}")).collect();
     join_all(tags.iter().map(|tag| bench.pull(tag))).await;
 
-    assert_eq!(bench.registry.count("GET /token"), 1);
+    assert_eq!(tokens_asked_for(&bench), 1);
 }
 
 #[tokio::test]
@@ -136,7 +205,7 @@ async fn a_fresh_token_that_is_refused_means_denied() {
     let denied = bench.pull("latest").await;
 
     assert!(matches!(denied, Err(Error::Denied { .. })), "{denied:?}");
-    assert_eq!(bench.registry.count("GET /token"), 1);
+    assert_eq!(tokens_asked_for(&bench), 1);
 }
 
 #[tokio::test]
@@ -178,7 +247,7 @@ async fn a_changed_password_takes_effect_at_once() {
     let seen = bench.registry.seen();
     let last = seen.iter().rfind(|seen| token_request(seen)).unwrap();
     assert!(pulled.is_ok());
-    assert_ne!(last.header(header::AUTHORIZATION), BASIC);
+    assert!(!last.body.is_empty() && !last.body.ends_with(b"=hunter2"));
 }
 
 #[tokio::test]
@@ -197,13 +266,12 @@ async fn a_scope_of_the_upstreams_own_is_asked_for_as_it_spells_it() {
     bench.pull("latest").await.unwrap();
     bench.pull("other").await.unwrap();
 
-    assert_eq!(bench.registry.count("GET /token"), 1);
-    assert_eq!(
-        bench
-            .registry
-            .count("GET /token?scope=aws&scope=repository%3Ax%3Apull%2Cpush"),
-        1
-    );
+    assert_eq!(tokens_asked_for(&bench), 1);
+    let seen = bench.registry.seen();
+    let asked = seen.iter().find(|seen| token_request(seen)).unwrap();
+    let form = str::from_utf8(&asked.body).unwrap();
+    let scope = "&scope=aws+repository%3Ax%3Apull%2Cpush&";
+    assert!(form.contains(scope), "{form}");
 }
 
 #[tokio::test]
@@ -212,7 +280,7 @@ async fn a_token_for_too_little_is_replaced_by_one_for_what_is_asked() {
     let realm = bench.registry.url().join("/token").unwrap();
     bench.registry.intercept(move |seen| {
         if token_request(seen) {
-            let is_wide = seen.target.contains("wide");
+            let is_wide = str::from_utf8(&seen.body).unwrap().contains("wide");
             let token = if is_wide { "wide" } else { "narrow" };
             return Some(Answer::ok(format!(r#"{{"token":"{token}"}}"#)));
         }
