@@ -6,11 +6,15 @@
 //! seconds.
 //!
 //! Takes the same memory whatever comes. Where room is short, those with the
-//! fewest failures are forgotten.
+//! fewest failures are forgotten. A lock is taken only where something failed
+//! within the last minute.
 
 use std::{
     net::{IpAddr, Ipv6Addr},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     time::{Duration, Instant},
 };
 
@@ -18,7 +22,9 @@ use std::{
 /// four or five times each time that it is asked to pull.
 const MOST: f64 = 20.0;
 /// How many failures fade in a second: all within a minute.
-const FADING: f64 = MOST / 60.0;
+const FADING: f64 = MOST / MEMORY.as_secs_f64();
+/// How long a failure counts at most.
+const MEMORY: Duration = Duration::from_secs(60);
 /// Pairs that are remembered: `SETS` times `WAYS`.
 const SETS: usize = 2048;
 const WAYS: usize = 8;
@@ -28,8 +34,17 @@ const NETWORK: u128 = !((1 << 64) - 1);
 /// The failures of late.
 #[derive(Debug)]
 pub(crate) struct Tries {
-    sets: Box<[Mutex<[Slot; WAYS]>]>,
+    sets: Box<[Set]>,
     hasher: ahash::RandomState,
+    began: Instant,
+}
+
+/// The pairs that share a place.
+#[derive(Debug, Default)]
+struct Set {
+    /// When all of its failures have faded, in milliseconds since the start.
+    quiet_after: AtomicU64,
+    slots: Mutex<[Slot; WAYS]>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -43,8 +58,9 @@ struct Slot {
 impl Default for Tries {
     fn default() -> Self {
         Self {
-            sets: (0..SETS).map(|_| Mutex::default()).collect(),
+            sets: (0..SETS).map(|_| Set::default()).collect(),
             hasher: ahash::RandomState::new(),
+            began: Instant::now(),
         }
     }
 }
@@ -55,7 +71,11 @@ impl Tries {
     pub(super) fn wait(&self, name: &str, address: IpAddr, now: Instant) -> Option<Duration> {
         let pair = self.pair(name, address);
         let set = self.set(pair);
-        let slot = set.iter().find(|slot| slot.pair == pair)?;
+        if set.quiet_after.load(Relaxed) <= self.millis(now) {
+            return None;
+        }
+        let slots = set.slots();
+        let slot = slots.iter().find(|slot| slot.pair == pair)?;
         let over = slot.left(now) + 1.0 - MOST;
         (over > 0.0).then(|| Duration::from_secs_f64(over / FADING))
     }
@@ -63,9 +83,12 @@ impl Tries {
     /// Counts a failure.
     pub(super) fn failed(&self, name: &str, address: IpAddr, now: Instant) {
         let pair = self.pair(name, address);
-        let mut set = self.set(pair);
+        let set = self.set(pair);
+        let mut slots = set.slots();
+        let quiet_after = self.millis(now + MEMORY) + 1;
+        set.quiet_after.fetch_max(quiet_after, Relaxed);
         let order = |slot: &Slot| (slot.pair != pair, slot.left(now));
-        let slot = set.iter_mut().min_by(|a, b| {
+        let slot = slots.iter_mut().min_by(|a, b| {
             order(a)
                 .partial_cmp(&order(b))
                 .unwrap_or(std::cmp::Ordering::Equal)
@@ -92,10 +115,20 @@ impl Tries {
         self.hasher.hash_one((name, network))
     }
 
-    fn set(&self, pair: u64) -> MutexGuard<'_, [Slot; WAYS]> {
-        let at = usize::try_from(pair % SETS as u64).unwrap_or(0);
+    fn set(&self, pair: u64) -> &Set {
+        &self.sets[usize::try_from(pair % SETS as u64).unwrap_or(0)]
+    }
+
+    fn millis(&self, at: Instant) -> u64 {
+        let since = at.saturating_duration_since(self.began);
+        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+impl Set {
+    fn slots(&self) -> MutexGuard<'_, [Slot; WAYS]> {
         // Whole even after a panic: each change is one assignment.
-        self.sets[at].lock().unwrap_or_else(PoisonError::into_inner)
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
