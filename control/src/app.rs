@@ -5,7 +5,7 @@ use std::{
     net::SocketAddr,
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use anyhow::{Context, ensure};
@@ -23,8 +23,8 @@ use crate::{
     tokens::TokenFile,
 };
 
-/// How often unused recipes are looked for.
-const SWEEP_INTERVAL: Duration = Duration::from_secs(60 * 60);
+/// How often unused recipes and old signing keys are looked for.
+const HOUSEKEEPING_INTERVAL: Duration = Duration::from_secs(60 * 60);
 
 /// A control plane that has bound its port.
 #[derive(Debug)]
@@ -58,6 +58,8 @@ impl App {
         let catalog = Catalog::open(store)
             .await
             .context("cannot read the store")?;
+        let rotated = catalog.rotate_signing_keys(SystemTime::now()).await;
+        rotated.context("cannot make a signing key")?;
         let token = |own: &Option<PathBuf>, name: &str| {
             TokenFile::read_or_create(own.as_ref().unwrap_or(&config.data_dir.join(name)))
         };
@@ -105,7 +107,7 @@ impl App {
         let tasks = TaskTracker::new();
         // Also ends the tasks when the server fails.
         let stopping = shutdown.child_token();
-        tasks.spawn(sweep_recipes(
+        tasks.spawn(keep_house(
             self.catalog.clone(),
             self.config.recipe_retention,
             stopping.clone(),
@@ -159,13 +161,16 @@ async fn serve(
     }
 }
 
-async fn sweep_recipes(catalog: Catalog, retention: Duration, shutdown: CancellationToken) {
-    let mut ticks = time::interval(SWEEP_INTERVAL);
+async fn keep_house(catalog: Catalog, retention: Duration, shutdown: CancellationToken) {
+    let mut ticks = time::interval(HOUSEKEEPING_INTERVAL);
     while shutdown.run_until_cancelled(ticks.tick()).await.is_some() {
         match catalog.sweep_recipes(retention).await {
             Ok(0) => {}
             Ok(count) => info!("deleted {count} recipes that no one has used for {retention:?}"),
             Err(error) => warn!("cannot delete unused recipes: {error}"),
+        }
+        if let Err(error) = catalog.rotate_signing_keys(SystemTime::now()).await {
+            warn!("cannot rotate the signing keys: {error}");
         }
     }
 }

@@ -12,6 +12,7 @@ mod logins;
 mod machine_types;
 mod recipes;
 mod rules;
+mod signing_keys;
 mod upstreams;
 mod users;
 

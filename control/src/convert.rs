@@ -16,7 +16,8 @@ use prost::Message;
 use crate::{
     Error, Result, Revision, Secret,
     fleet::Identity,
-    records::{Account, Key, Login, MachineType, Pin, Recipe, Record, Upstream},
+    records::{Account, Key, Login, MachineType, Pin, Recipe, Record, SigningKey, Upstream},
+    secrets,
 };
 
 pub(crate) use self::admin::{listed_upstream, login_summary, new_login, user, worker};
@@ -67,6 +68,7 @@ fn record(key: &Key, value: &Record) -> Option<proto::Record> {
         Record::Pin(it) => Value::Pin(pin(it)),
         Record::Cpu(it) => Value::Cpu(cpu(it)),
         Record::Recipe(it) => Value::Recipe(recipe(it)),
+        Record::SigningKey(it) => Value::SigningKey(signing_key(it)),
         Record::Grant(it) => Value::Grant(grant(it)),
     };
     Some(proto::Record {
@@ -360,6 +362,14 @@ pub(crate) fn recipe(it: &Recipe) -> proto::Recipe {
         source_digest: it.source_digest.clone(),
         kept: it.kept.clone(),
         last_used_unix_secs: it.last_used_unix_secs,
+    }
+}
+
+fn signing_key(it: &SigningKey) -> proto::SigningKey {
+    proto::SigningKey {
+        id: it.id.clone(),
+        seed: secrets::bytes(&it.seed).unwrap_or_default().into(),
+        signs_from_unix_secs: it.signs_from_unix_secs,
     }
 }
 

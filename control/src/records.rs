@@ -24,6 +24,7 @@ pub(crate) enum Record {
     Pin(Pin),
     Cpu(Cpu),
     Recipe(Recipe),
+    SigningKey(SigningKey),
     Grant(Grant),
 }
 
@@ -98,6 +99,15 @@ pub(crate) struct Recipe {
     pub(crate) last_used_unix_secs: u64,
 }
 
+/// What workers sign client tokens with. Ed25519.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SigningKey {
+    pub(crate) id: String,
+    /// 32 bytes, base64url.
+    pub(crate) seed: Secret,
+    pub(crate) signs_from_unix_secs: u64,
+}
+
 /// A text that must not show in logs: a password, a token or a hash of one.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -144,7 +154,8 @@ kept!(
     Pin,
     Cpu,
     Recipe,
-    Grant
+    Grant,
+    SigningKey
 );
 
 impl Record {
@@ -158,6 +169,7 @@ impl Record {
             Self::Rule(rule) => Key::rule(&rule.name),
             Self::Pin(pin) => Key::pin(&pin.user, &pin.machine_type, &pin.repository),
             Self::Cpu(cpu) => Key::cpu(&cpu.name),
+            Self::SigningKey(it) => Key::signing_key(&it.id),
             Self::Recipe(it) => Key::recipe(&it.digest, &it.upstream, &it.repository),
             Self::Grant(it) => Key::grant(it.user.as_deref(), &it.repository),
         }
@@ -174,6 +186,7 @@ impl Record {
             Self::Pin(it) => serde_json::to_string(it),
             Self::Cpu(it) => serde_json::to_string(it),
             Self::Recipe(it) => serde_json::to_string(it),
+            Self::SigningKey(it) => serde_json::to_string(it),
             Self::Grant(it) => serde_json::to_string(it),
         }
     }
@@ -189,6 +202,7 @@ impl Record {
             Kind::Pin => Self::Pin(serde_json::from_str(json)?),
             Kind::Cpu => Self::Cpu(serde_json::from_str(json)?),
             Kind::Recipe => Self::Recipe(serde_json::from_str(json)?),
+            Kind::SigningKey => Self::SigningKey(serde_json::from_str(json)?),
             Kind::Grant => Self::Grant(serde_json::from_str(json)?),
         })
     }
@@ -203,6 +217,7 @@ impl Record {
                 }
             }
             Self::Login(login) => login.secret_sha256 = Secret::stars(),
+            Self::SigningKey(key) => key.seed = Secret::stars(),
             Self::Upstream(upstream) => {
                 if let Some(account) = &mut upstream.account {
                     account.password = Secret::stars();

@@ -18,6 +18,11 @@ pub(crate) fn generate() -> Secret {
     Secret::from(URL_SAFE_NO_PAD.encode(random::<32>()))
 }
 
+/// The bytes of a secret from [`generate`]. None: it is none of these.
+pub(crate) fn bytes(secret: &Secret) -> Option<Vec<u8>> {
+    URL_SAFE_NO_PAD.decode(secret.expose()).ok()
+}
+
 /// A random number, from the same source as secrets.
 pub(crate) fn random_u64() -> u64 {
     u64::from_le_bytes(random())
@@ -74,6 +79,12 @@ mod tests {
 
         assert_ne!(one, other);
         assert_eq!(one.expose().len(), 43);
+    }
+
+    #[test]
+    fn a_generated_secret_is_32_bytes() {
+        assert_eq!(bytes(&generate()).map(|it| it.len()), Some(32));
+        assert_eq!(bytes(&Secret::from("?".to_owned())), None);
     }
 
     #[test]

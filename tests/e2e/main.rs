@@ -11,8 +11,11 @@ mod recipes;
 mod selection;
 mod selectors;
 mod single_flight;
+mod tokens;
 mod weather;
 
+#[cfg(feature = "real-parts")]
+mod bearer;
 #[cfg(feature = "real-parts")]
 mod deploy;
 #[cfg(feature = "real-parts")]

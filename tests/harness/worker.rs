@@ -70,6 +70,7 @@ pub struct WorkerProcess {
     registry: SocketAddr,
     admin: SocketAddr,
     control: Place,
+    flags: Vec<String>,
     dir: TempDir,
 }
 
@@ -94,16 +95,23 @@ impl Ports {
 impl WorkerProcess {
     /// Starts the `n`th worker of a fleet, from 0, and waits until it is ready.
     pub async fn start(control: &Place, ports: Ports, n: u8) -> Self {
+        Self::start_with(control, ports, n, &[]).await
+    }
+
+    /// Starts one with more flags.
+    pub async fn start_with(control: &Place, ports: Ports, n: u8, flags: &[&str]) -> Self {
+        let flags: Vec<_> = flags.iter().map(|flag| (*flag).to_owned()).collect();
         let ip = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 10 + n));
         let registry = SocketAddr::new(ip, ports.registry);
         let admin = SocketAddr::new(ip, ports.admin);
         let dir = TempDir::new().expect("a temporary directory");
-        let process = spawn(control, registry, admin, &dir);
+        let process = spawn(control, [registry, admin], &flags, &dir);
         let mut worker = Self {
             process,
             registry,
             admin,
             control: control.clone(),
+            flags,
             dir,
         };
         worker.ready().await;
@@ -136,7 +144,8 @@ impl WorkerProcess {
         self.process.terminate();
         let process = &mut self.process;
         eventually("the worker drains", async || !process.is_running()).await;
-        self.process = spawn(&self.control, self.registry, self.admin, &self.dir);
+        let addrs = [self.registry, self.admin];
+        self.process = spawn(&self.control, addrs, &self.flags, &self.dir);
         self.ready().await;
     }
 
@@ -150,12 +159,18 @@ impl WorkerProcess {
     }
 }
 
-fn spawn(control: &Place, registry: SocketAddr, admin: SocketAddr, dir: &TempDir) -> Process {
+fn spawn(
+    control: &Place,
+    [registry, admin]: [SocketAddr; 2],
+    flags: &[String],
+    dir: &TempDir,
+) -> Process {
     let mut args = args(control, registry, admin);
     // Workers of a fleet have one port: their address tells them apart.
     args.push(format!("--worker-id={registry}"));
     // Longer than traefik takes to find out.
     args.push("--drain-delay=2s".into());
+    args.extend_from_slice(flags);
     Process::start_ours("metahub-worker", args, dir.path())
 }
 

@@ -17,7 +17,7 @@ use crate::{
     metrics::StateMetrics,
     peer::Proxies,
     recipes::Recipes,
-    registry::Registry,
+    registry::{self, Registry},
     server::{self, Limits},
     snapshot::Current,
     sync::{Introduction, Link, Sync},
@@ -91,7 +91,7 @@ impl App {
         let (limits, current) = (limits(&self.config), Arc::new(Current::default()));
         let link = Arc::new(Link::default());
         let recipes = Recipes::new(current.clone(), link.clone());
-        let registry = Arc::new(registry(&self.config, &current, recipes)?);
+        let registry = Arc::new(new_registry(&self.config, &current, recipes)?);
         let admin = Arc::new(Admin {
             counters: counters(&registry, current.clone()),
             shutdown: shutdown.clone(),
@@ -105,7 +105,7 @@ impl App {
         let admin = tokio::spawn(serve_admin(self.admin.0, limits, admin, drained.clone()));
         let answer = move |request: http::Request<Incoming>| {
             let registry = registry.clone();
-            async move { registry.answer(request.into_parts().0).await }
+            async move { registry.answer(registry::read(request).await).await }
         };
         let told = async {
             shutdown.cancelled().await;
@@ -155,7 +155,11 @@ async fn default_id(registry: SocketAddr) -> String {
     }
 }
 
-fn registry(config: &Config, current: &Arc<Current>, recipes: Recipes) -> anyhow::Result<Registry> {
+fn new_registry(
+    config: &Config,
+    current: &Arc<Current>,
+    recipes: Recipes,
+) -> anyhow::Result<Registry> {
     let size = config.cache_size.0;
     let settings = Settings {
         cache_bytes: size - size / ANSWERS_SHARE,
@@ -166,6 +170,7 @@ fn registry(config: &Config, current: &Arc<Current>, recipes: Recipes) -> anyhow
     let gate = Gate::new(auth::Settings {
         proxies: Proxies(config.trusted_proxies.clone()),
         requests_per_login: config.max_requests_per_login,
+        challenge: config.challenge,
     });
     Ok(Registry::new(
         gate,

@@ -1,4 +1,5 @@
-//! Who asks: HTTP Basic against the logins of a snapshot.
+//! Who asks: HTTP Basic against the logins of a snapshot, or a token that one
+//! of the workers has given for it.
 //!
 //! One challenge only, since clients mix two up. Nothing here waits, and no
 //! login is remembered: one that is not in the snapshot is refused at once.
@@ -9,7 +10,7 @@
 
 use std::{
     sync::Arc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use aws_lc_rs::digest::{SHA256, digest};
@@ -22,18 +23,20 @@ use subtle::ConstantTimeEq as _;
 
 use self::{selectors::Credentials, selectors::Selected, tries::Tries};
 use crate::{
+    Challenge,
     peer::Proxies,
     snapshot::{Kind, Login, Snapshot},
 };
 
 mod place;
 mod selectors;
+mod token;
 mod tries;
 
 pub(crate) use self::place::{Open, Place};
 
-/// The challenge. The realm is fixed: nothing that a client sends is in it.
-pub(crate) const CHALLENGE: HeaderValue = HeaderValue::from_static("Basic realm=\"MetaHub\"");
+/// The Basic challenge. The realm is fixed: nothing that a client sends is in it.
+pub(crate) const BASIC: HeaderValue = HeaderValue::from_static("Basic realm=\"MetaHub\"");
 
 /// The longest credentials that are looked at, encoded.
 const MAX_ENCODED: usize = 1024;
@@ -46,6 +49,10 @@ pub(crate) enum Refused {
     NotLoggedIn,
     /// It is not who it says.
     Wrong,
+    /// Its token is not good, or not any more.
+    Token,
+    /// It is, but there is no key to sign a token with.
+    NoKey,
     /// It has been wrong too often. It may try again after this time.
     TooManyTries(Duration),
     /// It is, but its login has too many open requests.
@@ -67,6 +74,26 @@ pub(crate) struct Caller {
     pub(crate) place: Place,
 }
 
+/// What a client logs in with in a form.
+#[derive(Debug)]
+pub(crate) struct Password {
+    /// The login's name, selectors included.
+    pub(crate) name: String,
+    pub(crate) secret: String,
+}
+
+/// A token for a client that has logged in.
+#[derive(Debug)]
+pub(crate) struct Granted {
+    /// The name that it logged in with.
+    pub(crate) name: String,
+    pub(crate) token: String,
+    /// When it was given, in seconds since 1970.
+    pub(crate) issued: u64,
+    /// How long it is good.
+    pub(crate) lifetime_secs: u64,
+}
+
 /// Lets clients in.
 #[derive(Debug)]
 pub(crate) struct Gate {
@@ -83,6 +110,8 @@ pub(crate) struct Settings {
     pub(crate) proxies: Proxies,
     /// How many requests of a login may be open at a time.
     pub(crate) requests_per_login: usize,
+    /// How they are asked who they are.
+    pub(crate) challenge: Challenge,
 }
 
 impl Gate {
@@ -97,19 +126,69 @@ impl Gate {
 
     /// Finds out who asks.
     pub(crate) fn admit(&self, snapshot: &Snapshot, request: &Parts) -> Result<Caller, Refused> {
-        let mut given = request.headers.get_all(AUTHORIZATION).iter();
-        let credentials = match (given.next(), given.next()) {
-            (None, _) => return Err(Refused::NotLoggedIn),
-            (Some(value), None) => basic(value).ok_or(Refused::Wrong)?,
-            (Some(_), Some(_)) => return Err(Refused::Wrong),
-        };
-        // podman sends these when it has none.
-        if credentials == ":" {
-            return Err(Refused::NotLoggedIn);
+        let value = authorization(request)?;
+        if let Some(token) = after_scheme(value, "bearer") {
+            let name = token::name(snapshot, token, unix_secs()).ok_or(Refused::Token)?;
+            let login = snapshot.login(token::login(&name)).ok_or(Refused::Token)?;
+            return self.caller(snapshot, login, &name);
         }
+        let credentials = basic(value)?;
         let given = Credentials::split(&credentials).ok_or(Refused::Wrong)?;
         let login = self.check(snapshot, request, &given)?;
-        self.caller(snapshot, login, &given)
+        self.caller(snapshot, login, given.name)
+    }
+
+    /// Gives a token to a client that logs in, by Basic or by `password`.
+    pub(crate) fn grant(
+        &self,
+        snapshot: &Snapshot,
+        request: &Parts,
+        password: Option<Password>,
+    ) -> Result<Granted, Refused> {
+        let credentials = match password {
+            Some(Password { name, secret }) => format!("{name}:{secret}"),
+            None => basic(authorization(request)?)?,
+        };
+        let given = Credentials::split(&credentials).ok_or(Refused::Wrong)?;
+        let login = self.check(snapshot, request, &given)?;
+        let name = self.caller(snapshot, login, given.name)?.name;
+        let issued = unix_secs();
+        let token = token::give(snapshot, &name, login, issued).ok_or(Refused::NoKey)?;
+        Ok(Granted {
+            name,
+            token,
+            issued,
+            lifetime_secs: token::LIFETIME_SECS,
+        })
+    }
+
+    /// How a client that has been refused is asked who it is. By Basic as long
+    /// as there is no way to a token.
+    pub(crate) fn challenge(
+        &self,
+        snapshot: &Snapshot,
+        request: &Parts,
+        scope: Option<String>,
+        refused: &Refused,
+    ) -> HeaderValue {
+        let origin = match self.settings.challenge {
+            Challenge::Bearer if !snapshot.signing_keys().is_empty() => {
+                self.settings.proxies.origin(request)
+            }
+            _ => None,
+        };
+        let Some(origin) = origin else { return BASIC };
+        let mut text = format!(
+            r#"Bearer realm="{origin}/token",service="{}""#,
+            token::AUDIENCE
+        );
+        if let Some(scope) = scope {
+            text += &format!(r#",scope="{scope}""#);
+        }
+        if *refused == Refused::Token {
+            text += r#",error="invalid_token""#;
+        }
+        HeaderValue::try_from(text).unwrap_or(BASIC)
     }
 
     /// The login that was given, if its secret was.
@@ -131,32 +210,55 @@ impl Gate {
         })
     }
 
-    fn caller(
-        &self,
-        snapshot: &Snapshot,
-        login: &Login,
-        given: &Credentials<'_>,
-    ) -> Result<Caller, Refused> {
+    fn caller(&self, snapshot: &Snapshot, login: &Login, name: &str) -> Result<Caller, Refused> {
         let place = login.open.place(self.settings.requests_per_login);
         let place = place.ok_or(Refused::TooManyRequests)?;
-        let kind = match given.selectors {
+        let kind = match name.split_once('+') {
             None => login.kind.clone(),
             Some(_) if !login.allow_selectors => return Err(Refused::NoSelectors),
-            Some(selectors) => self.selected.kind(snapshot, &login.kind, selectors)?,
+            Some((_, selectors)) => self.selected.kind(snapshot, &login.kind, selectors)?,
         };
         Ok(Caller {
-            name: given.name.to_owned(),
+            name: name.to_owned(),
             kind,
             place,
         })
     }
 }
 
-fn basic(value: &HeaderValue) -> Option<String> {
-    let (scheme, encoded) = value.to_str().ok()?.split_once(' ')?;
-    let good = scheme.eq_ignore_ascii_case("basic") && encoded.len() <= MAX_ENCODED;
-    let decoded = STANDARD.decode(good.then(|| encoded.trim())?).ok()?;
-    String::from_utf8(decoded).ok()
+/// The one value of the header.
+fn authorization(request: &Parts) -> Result<&HeaderValue, Refused> {
+    let mut given = request.headers.get_all(AUTHORIZATION).iter();
+    match (given.next(), given.next()) {
+        (None, _) => Err(Refused::NotLoggedIn),
+        (Some(value), None) => Ok(value),
+        (Some(_), Some(_)) => Err(Refused::Wrong),
+    }
+}
+
+/// What Basic credentials are: `name:secret`.
+fn basic(value: &HeaderValue) -> Result<String, Refused> {
+    let encoded = after_scheme(value, "basic").ok_or(Refused::Wrong)?;
+    if encoded.len() > MAX_ENCODED {
+        return Err(Refused::Wrong);
+    }
+    let decoded = STANDARD.decode(encoded).ok();
+    let text = decoded.and_then(|it| String::from_utf8(it).ok());
+    match text {
+        // podman sends these when it has none.
+        Some(text) if text == ":" => Err(Refused::NotLoggedIn),
+        text => text.ok_or(Refused::Wrong),
+    }
+}
+
+fn after_scheme<'a>(value: &'a HeaderValue, scheme: &str) -> Option<&'a str> {
+    let (given, rest) = value.to_str().ok()?.split_once(' ')?;
+    given.eq_ignore_ascii_case(scheme).then(|| rest.trim())
+}
+
+fn unix_secs() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.unwrap_or_default().as_secs()
 }
 
 #[cfg(test)]
@@ -176,6 +278,7 @@ mod tests {
         Gate::new(Settings {
             proxies: Proxies::default(),
             requests_per_login: 2,
+            challenge: Challenge::Basic,
         })
     }
 
@@ -226,7 +329,7 @@ mod tests {
             &basic_of(""),
             &basic_of([0xff, b':', 0xff]),
             &basic_of("a".repeat(4000)),
-            &good.replace("Basic", "Bearer"),
+            &good.replace("Basic", "Digest"),
             "Basic",
             "Basic ????",
             "",

@@ -87,6 +87,11 @@ pub struct Config {
     )]
     pub trusted_proxies: Vec<IpNet>,
 
+    /// How clients are asked who they are: for a password at each request, or
+    /// once for a token that is good for five minutes. Both are always taken.
+    #[arg(long, env = "METAHUB_CHALLENGE", value_enum, default_value_t = Challenge::Basic)]
+    pub challenge: Challenge,
+
     /// What to log, for example `info` or `metahub_worker=debug`.
     #[arg(long, env = "METAHUB_LOG", default_value = "info")]
     pub log: String,
@@ -101,6 +106,15 @@ pub struct Config {
     pub otlp_endpoint: Option<Url>,
 }
 
+/// How clients are asked who they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Challenge {
+    /// HTTP Basic.
+    Basic,
+    /// Docker's token authentication.
+    Bearer,
+}
+
 /// Everything that is set, without secrets.
 impl fmt::Display for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -112,6 +126,7 @@ impl fmt::Display for Config {
             max_connections,
             max_requests_per_login,
             trusted_proxies,
+            challenge,
             log,
             log_json,
             ..
@@ -131,7 +146,7 @@ impl fmt::Display for Config {
              drain_delay={drain_delay} drain_timeout={drain_timeout} header_timeout={header_timeout} \
              stall_timeout={stall_timeout} max_connections={max_connections} \
              max_requests_per_login={max_requests_per_login} \
-             trusted_proxies={trusted_proxies:?} log={log} log_json={log_json} \
+             trusted_proxies={trusted_proxies:?} challenge={challenge:?} log={log} log_json={log_json} \
              otlp_endpoint={otlp_endpoint}",
             token_file.display()
         )

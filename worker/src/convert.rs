@@ -14,7 +14,8 @@ use proto::{control_message::Message as Said, record::Value, worker_message::Mes
 use crate::{
     reference::{Digest, Repository},
     snapshot::{
-        Delta, LoginRecord, PinRecord, Recipe, RecipeName, Record, Records, Revision, TypeRecord,
+        Delta, LoginRecord, PinRecord, Recipe, RecipeName, Record, Records, Revision, SigningKey,
+        TypeRecord,
     },
     upstream::{Credential, Upstream},
 };
@@ -193,6 +194,7 @@ fn record(value: Value) -> Result<Record, &'static str> {
             aliases: it.aliases,
         }),
         Value::Recipe(it) => Record::Recipe(Arc::new(recipe(it)?)),
+        Value::SigningKey(it) => Record::SigningKey(Arc::new(signing_key(it)?)),
         Value::Grant(it) => Record::Grant(grant(it)?),
     })
 }
@@ -312,6 +314,10 @@ fn pin(it: proto::Pin) -> PinRecord {
         },
         digest: it.digest,
     }
+}
+
+fn signing_key(it: proto::SigningKey) -> Result<SigningKey, &'static str> {
+    SigningKey::new(it.id, &it.seed, it.signs_from_unix_secs).ok_or("seed")
 }
 
 fn recipe(it: proto::Recipe) -> Result<Recipe, &'static str> {

@@ -28,7 +28,7 @@ pub mod telemetry;
 mod upstream;
 
 pub use self::app::App;
-pub use self::config::{ByteSize, Config};
+pub use self::config::{ByteSize, Challenge, Config};
 
 /// How long a connect may take, to whatever it is.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);

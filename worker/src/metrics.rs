@@ -36,6 +36,8 @@ pub(crate) enum Endpoint {
     Blob,
     /// A list of tags or referrers.
     List,
+    /// The token endpoint.
+    Token,
     /// None that is served.
     #[default]
     Other,
@@ -159,6 +161,7 @@ impl EncodeLabelValue for Endpoint {
             Self::Manifest => "manifest",
             Self::Blob => "blob",
             Self::List => "list",
+            Self::Token => "token",
             Self::Other => "other",
         };
         text.encode(encoder)

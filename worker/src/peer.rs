@@ -5,10 +5,14 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use http::{HeaderName, request::Parts};
+use http::{HeaderMap, HeaderName, header::HOST, request::Parts};
 use ipnet::IpNet;
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+/// The longest host that is looked at, in bytes.
+const MAX_HOST: usize = 255;
 
 /// The address at the other end of a request's connection. Kept in the
 /// request's extensions.
@@ -35,6 +39,24 @@ impl Proxies {
         address
     }
 
+    /// The scheme and the host that the client used, for example
+    /// `https://registry.example.com`. `None` when it named no host.
+    pub(crate) fn origin(&self, request: &Parts) -> Option<String> {
+        let headers = &request.headers;
+        let forwarded = |name| {
+            let is_trusted = self.trusts(peer(request));
+            is_trusted.then(|| one(headers, &name)).flatten()
+        };
+        let scheme = match forwarded(FORWARDED_PROTO) {
+            Some("https") => "https",
+            _ => "http",
+        };
+        let host = forwarded(FORWARDED_HOST)
+            .or_else(|| one(headers, &HOST))
+            .or_else(|| request.uri.authority().map(|it| it.as_str()))?;
+        is_host(host).then(|| format!("{scheme}://{host}"))
+    }
+
     fn trusts(&self, address: IpAddr) -> bool {
         self.0.iter().any(|net| net.contains(&address))
     }
@@ -43,6 +65,21 @@ impl Proxies {
 fn peer(request: &Parts) -> IpAddr {
     let peer = request.extensions.get::<Peer>();
     peer.map_or(Ipv4Addr::UNSPECIFIED.into(), |peer| peer.0.to_canonical())
+}
+
+/// The value of a header that is there once.
+fn one<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (Some(value), None) => value.to_str().ok(),
+        _ => None,
+    }
+}
+
+/// Nothing that could end a quoted text or start a path.
+fn is_host(host: &str) -> bool {
+    let good = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte);
+    !host.is_empty() && host.len() <= MAX_HOST && host.bytes().all(good)
 }
 
 #[cfg(test)]
@@ -89,14 +126,47 @@ mod tests {
         assert_eq!(client(PROXY, &[]), PROXY);
     }
 
+    #[test]
+    fn a_client_used_the_host_that_it_names_and_the_scheme_that_a_proxy_tells() {
+        let https = ("x-forwarded-proto", "https");
+        let origin = |peer, headers: &[_]| proxies().origin(&request(peer, headers));
+        let host = ("host", "here:7480");
+
+        let plain = Some("http://here:7480".to_owned());
+        assert_eq!(origin(CLIENT, &[host, https]), plain);
+        let secure = Some("https://here:7480".to_owned());
+        assert_eq!(origin(PROXY, &[host, https]), secure);
+        let outer = ("x-forwarded-host", "outer");
+        assert_eq!(
+            origin(PROXY, &[host, https, outer]),
+            Some("https://outer".to_owned())
+        );
+        assert_eq!(origin(CLIENT, &[host, outer]), plain);
+    }
+
+    #[test]
+    fn a_host_that_is_none_or_two_is_not_used() {
+        for headers in [
+            &[][..],
+            &[("host", "")],
+            &[("host", "a\",realm=\"b")],
+            &[("host", "a/b")],
+            &[("host", "a"), ("host", "b")],
+        ] {
+            assert_eq!(proxies().origin(&request(CLIENT, headers)), None);
+        }
+    }
+
     proptest! {
         #[test]
-        fn any_header_is_read_without_harm(text in "[ -~]{0,60}|([0-9.:a-f]{1,9},? ?){0,9}") {
-            let request = request(PROXY, &[("x-forwarded-for", &text)]);
+        fn any_header_is_read_without_harm(text in "[ -~]{0,300}") {
+            let names = ["x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "host"];
+            let request = request(PROXY, &names.map(|name| (name, text.as_str())));
 
-            let client = proxies().client(&request).to_string();
+            proxies().client(&request);
+            let origin = proxies().origin(&request);
 
-            prop_assert!(client == PROXY || text.contains(&client));
+            prop_assert!(!origin.unwrap_or_default().contains('"'));
         }
     }
 }

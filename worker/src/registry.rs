@@ -39,15 +39,18 @@ mod manifests;
 mod names;
 mod path;
 mod served;
+mod token;
 mod trimmed;
 
-pub(crate) use self::{body::Body, path::Route};
+pub(crate) use self::{body::Body, path::Route, token::read};
 
 const API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
 const VERSION_2: HeaderValue = HeaderValue::from_static("registry/2.0");
 const NAMESPACE: HeaderName = HeaderName::from_static("oci-namespace");
 /// What one host is given is not for another.
 const PRIVATE: HeaderValue = HeaderValue::from_static("private");
+/// A token is for nobody else, and not for long.
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 /// RFC 7234, section 5.5: 199, a warning of another kind.
 const STANDS_IN: HeaderValue = HeaderValue::from_static(
@@ -158,7 +161,11 @@ impl Registry {
         let is_success = response.status().is_success();
         let headers = response.headers_mut();
         headers.insert(API_VERSION, VERSION_2);
-        headers.insert(CACHE_CONTROL, PRIVATE);
+        let caching = match notes.endpoint {
+            Endpoint::Token => NO_STORE,
+            _ => PRIVATE,
+        };
+        headers.insert(CACHE_CONTROL, caching);
         if let Some(source) = &notes.chosen_from {
             headers.insert(served::SOURCE_DIGEST, served::value(source.digest.as_str()));
         }
@@ -190,7 +197,8 @@ impl Registry {
             .as_ref()
             .map_or_else(|_| Endpoint::Other, Endpoint::of);
         // Only the API asks for a login.
-        if path != "/v2" && !path.starts_with("/v2/") {
+        let is_token = path == token::PATH;
+        if !is_token && path != "/v2" && !path.starts_with("/v2/") {
             return Err(Error::Path(InvalidPath::NoEndpoint));
         }
         let snapshot = match self.current.load_full() {
@@ -198,7 +206,15 @@ impl Registry {
             // A load balancer may find a worker before the policy does.
             None => self.current.first(PATIENCE).await.ok_or(Error::NotReady)?,
         };
-        let caller = self.gate.admit(&snapshot, request)?;
+        if is_token {
+            return self.token(&snapshot, request, notes);
+        }
+        let caller = self.gate.admit(&snapshot, request).map_err(|refused| {
+            let name = route.as_ref().ok().and_then(Route::name);
+            let scope = name.map(|name| format!("repository:{name}:pull"));
+            let challenge = self.gate.challenge(&snapshot, request, scope, &refused);
+            Error::refused(refused, challenge)
+        })?;
         notes.login = Some(caller.name);
         notes.place = Some(caller.place);
         notes.kind = Some(caller.kind.clone());

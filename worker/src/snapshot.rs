@@ -15,11 +15,13 @@ mod grants;
 mod records;
 #[cfg(test)]
 pub(crate) mod sample;
+mod signing_key;
 
 pub(crate) use self::{
     build::build,
     current::Current,
     records::{Delta, LoginRecord, PinRecord, Recipe, RecipeName, Record, Records, TypeRecord},
+    signing_key::SigningKey,
 };
 
 /// A place in the history of the policy. Only comparable when the epochs are
@@ -44,6 +46,7 @@ pub(crate) struct Snapshot {
     grants: Grants,
     /// In order of their names.
     rules: Vec<Rule>,
+    signing_keys: Vec<Arc<SigningKey>>,
     recipes: HashMap<RecipeName, Arc<Recipe>, ahash::RandomState>,
     cpus: build::Cpus,
 }
@@ -106,6 +109,11 @@ impl Snapshot {
     /// Whether `user` may pull `repository` from `upstream`.
     pub(crate) fn may_pull(&self, user: &str, upstream: &Upstream, repository: &str) -> bool {
         !upstream.is_restricted() || self.grants.open(user, &upstream.name, repository)
+    }
+
+    /// What client tokens are signed with.
+    pub(crate) fn signing_keys(&self) -> &[Arc<SigningKey>] {
+        &self.signing_keys
     }
 
     /// How to make a trimmed index again.

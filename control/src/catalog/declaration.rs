@@ -152,7 +152,7 @@ impl Catalog {
 }
 
 fn replace_all(edit: &mut Edit, wanted: &Wanted) {
-    let declared = Kind::ALL.into_iter().filter(|kind| *kind != Kind::Recipe);
+    let declared = Kind::ALL.into_iter().filter(|kind| !kind.is_made_here());
     let gone: Vec<Key> = declared
         .flat_map(|kind| edit.base().of_kind(kind))
         .map(|(key, _)| key.clone())

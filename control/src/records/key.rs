@@ -14,6 +14,7 @@ pub(crate) enum Kind {
     Cpu,
     Recipe,
     Grant,
+    SigningKey,
 }
 
 /// The key of one record, for example `type/qnib/type1`. Cheap to clone.
@@ -26,10 +27,11 @@ pub(crate) struct Key {
 impl Kind {
     /// Every kind, in the order in which workers get them: what logins and
     /// pins refer to comes before them.
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::User,
         Self::Upstream,
         Self::Grant,
+        Self::SigningKey,
         Self::Cpu,
         Self::Rule,
         Self::MachineType,
@@ -50,6 +52,7 @@ impl Kind {
             Self::Cpu => "cpu",
             Self::Recipe => "recipe",
             Self::Grant => "grant",
+            Self::SigningKey => "signing-key",
         }
     }
 
@@ -57,8 +60,15 @@ impl Kind {
     pub(crate) fn word(self) -> &'static str {
         match self {
             Self::MachineType => "machine type",
+            Self::SigningKey => "signing key",
             other => other.prefix(),
         }
+    }
+
+    /// Whether MetaHub makes records of this kind on its own: no admin states
+    /// them.
+    pub(crate) fn is_made_here(self) -> bool {
+        matches!(self, Self::Recipe | Self::SigningKey)
     }
 
     /// Whether workers get records of this kind. Users' password hashes stay
@@ -122,6 +132,10 @@ impl Key {
     /// permission: each has a recipe of its own.
     pub(crate) fn recipe(digest: &str, upstream: &str, repository: &str) -> Self {
         Self::new(Kind::Recipe, &format!("{digest}/{upstream}/{repository}"))
+    }
+
+    pub(crate) fn signing_key(id: &str) -> Self {
+        Self::new(Kind::SigningKey, id)
     }
 
     /// The kind of the record under this key.

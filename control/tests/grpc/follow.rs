@@ -12,6 +12,9 @@ use tonic::Code;
 
 use crate::plane::{Plane, in_time};
 
+/// The default upstream, and the signing key that a new control plane makes.
+const MADE_AT_START: usize = 2;
+
 /// So many types, each with so many features of 100 bytes.
 fn declaration(types: usize, features: usize) -> Declaration {
     let feature = |i| format!("site:{i:0>95}");
@@ -34,7 +37,9 @@ async fn a_type_created_later_reaches_a_connected_worker() {
     plane.create_user("qnib").await;
     let mut follower = plane.follow("w1", None).await;
     let snapshot = follower.snapshot().await;
-    assert_eq!(snapshot.keys(), ["upstream/docker.io"]);
+    let keys = snapshot.keys();
+    assert_eq!((keys.len(), keys[0]), (2, "upstream/docker.io"));
+    assert!(keys[1].starts_with("signing-key/"));
 
     let login = plane.create_type("qnib", "type1").await;
 
@@ -103,7 +108,7 @@ async fn a_large_state_comes_whole_in_chunks_of_at_most_one_mib() {
 
     assert!(snapshot.chunk_sizes.iter().sum::<usize>() > 3 << 20);
     assert!(snapshot.chunk_sizes.iter().all(|size| *size <= 1 << 20));
-    assert_eq!(snapshot.state.records.len(), 2 * 3_000 + 1);
+    assert_eq!(snapshot.state.records.len(), 2 * 3_000 + MADE_AT_START);
 }
 
 #[tokio::test]
@@ -116,7 +121,7 @@ async fn a_change_larger_than_one_mib_comes_as_a_snapshot() {
     applied.unwrap();
 
     let snapshot = follower.snapshot().await;
-    assert_eq!(snapshot.state.records.len(), 2 * 2_000 + 1);
+    assert_eq!(snapshot.state.records.len(), 2 * 2_000 + MADE_AT_START);
 }
 
 #[tokio::test]

@@ -17,7 +17,7 @@ pub struct Record {
     #[prost(string, tag = "1")]
     pub key: ::prost::alloc::string::String,
     /// What the record says.
-    #[prost(oneof = "record::Value", tags = "2, 3, 4, 5, 6, 7, 8, 9")]
+    #[prost(oneof = "record::Value", tags = "2, 3, 4, 5, 6, 7, 8, 9, 10")]
     pub value: ::core::option::Option<record::Value>,
 }
 /// Nested message and enum types in `Record`.
@@ -49,6 +49,9 @@ pub mod record {
         /// Repositories that are open to a user.
         #[prost(message, tag = "9")]
         Grant(super::Grant),
+        /// What workers sign client tokens with.
+        #[prost(message, tag = "10")]
+        SigningKey(super::SigningKey),
     }
 }
 /// A named description of a kind of host.
@@ -245,6 +248,21 @@ pub struct Recipe {
     /// When a worker last asked for it or recorded it, in seconds since 1970.
     #[prost(uint64, tag = "6")]
     pub last_used_unix_secs: u64,
+}
+/// What workers sign client tokens with, and check those of other workers.
+/// Never listed.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SigningKey {
+    /// Names the key in tokens.
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+    /// The private key of Ed25519 (RFC 8032), 32 bytes.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub seed: ::prost::bytes::Bytes,
+    /// When workers begin to sign with it, in seconds since 1970. By then all
+    /// workers have it.
+    #[prost(uint64, tag = "3")]
+    pub signs_from_unix_secs: u64,
 }
 /// How a host with several GPUs matches a variant's `nvcap`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]

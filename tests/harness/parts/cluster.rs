@@ -39,6 +39,11 @@ pub struct Cluster {
 impl Cluster {
     /// Starts one.
     pub async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// Starts one whose workers get more flags.
+    pub async fn start_with(flags: &[&str]) -> Self {
         let upstream = DockerRegistry::start().await;
         let docker = push(&upstream, Form::Docker, "docker").await;
         let oci = push(&upstream, Form::Oci, "oci").await;
@@ -47,8 +52,8 @@ impl Cluster {
         let (type1, type2) = policy(&mut admin, &upstream.url()).await;
         let ports = Ports::free();
         let workers = vec![
-            WorkerProcess::start(control.place(), ports, 0).await,
-            WorkerProcess::start(control.place(), ports, 1).await,
+            WorkerProcess::start_with(control.place(), ports, 0, flags).await,
+            WorkerProcess::start_with(control.place(), ports, 1, flags).await,
         ];
         admin.all_current(workers.len()).await;
         let traefik = before(&workers, ports).await;

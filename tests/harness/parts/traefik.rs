@@ -93,8 +93,8 @@ fn routes(servers: &[SocketAddr], health: HealthCheck) -> String {
     let mut text = String::from(
         "http:
   routers:
-    plain: {rule: 'PathPrefix(`/v2`)', entryPoints: [web], service: registry, middlewares: [again]}
-    tls: {rule: 'PathPrefix(`/v2`)', entryPoints: [web], service: registry, middlewares: [again], tls: {}}
+    plain: {rule: 'PathPrefix(`/v2`) || Path(`/token`)', entryPoints: [web], service: registry, middlewares: [again]}
+    tls: {rule: 'PathPrefix(`/v2`) || Path(`/token`)', entryPoints: [web], service: registry, middlewares: [again], tls: {}}
   middlewares: {again: {retry: {attempts: 3, initialInterval: 20ms}}}
   services:
     registry:

@@ -15,7 +15,7 @@ use serde_json::json;
 
 use super::{body::Body, names::UnknownName, path::InvalidPath};
 use crate::{
-    auth::{CHALLENGE, Refused},
+    auth::{BASIC, Refused},
     reference::Digest,
     sync::Unanswered,
     upstream,
@@ -46,13 +46,16 @@ pub(crate) enum Wanted {
 pub(crate) enum Error {
     /// The client is not let in.
     #[error("{}", told(.0))]
-    Unauthorized(Refused),
+    Unauthorized(Refused, HeaderValue),
     /// The client is not let in now.
     #[error("{}; try again in {} seconds", .0, whole_seconds(*.1))]
     TooMany(&'static str, Duration),
     /// The worker has no policy yet.
     #[error("this worker has not heard from its control plane yet; try again")]
     NotReady,
+    /// What asks for a token is not a form that can be used.
+    #[error("a token is given by GET, or by POST of a form with grant_type=password")]
+    Form,
     /// The path asks for nothing there can be.
     #[error("{}", explained(*.0))]
     Path(InvalidPath),
@@ -96,14 +99,22 @@ pub(crate) enum Error {
 
 impl From<Refused> for Error {
     fn from(refused: Refused) -> Self {
+        Self::refused(refused, BASIC)
+    }
+}
+
+impl Error {
+    /// The client is not let in, and is asked who it is by `challenge`.
+    pub(crate) fn refused(refused: Refused, challenge: HeaderValue) -> Self {
         match refused {
+            Refused::NoKey => Self::NotReady,
             Refused::TooManyTries(wait) => {
                 Self::TooMany("too many failed logins as this machine type", wait)
             }
             Refused::TooManyRequests => {
                 Self::TooMany("this login has too many open requests", SOON)
             }
-            refused => Self::Unauthorized(refused),
+            refused => Self::Unauthorized(refused, challenge),
         }
     }
 }
@@ -112,6 +123,8 @@ fn told(refused: &Refused) -> Cow<'static, str> {
     Cow::Borrowed(match refused {
         Refused::NotLoggedIn => "log in with a machine type first",
         Refused::Wrong => "machine type or password is wrong",
+        Refused::Token => "the token is not good, or not any more",
+        Refused::NoKey => "there is no key to sign tokens with",
         Refused::NoSelectors => {
             "this login allows no selectors after `+`: create it with --allow-selectors"
         }
@@ -150,8 +163,8 @@ impl Error {
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, JSON);
         headers.insert(CONTENT_LENGTH, length);
-        if let Self::Unauthorized(_) = self {
-            headers.insert(WWW_AUTHENTICATE, CHALLENGE);
+        if let Self::Unauthorized(_, challenge) = self {
+            headers.insert(WWW_AUTHENTICATE, challenge.clone());
         }
         if let Self::Write = self {
             headers.insert(ALLOW, METHODS);
@@ -166,7 +179,8 @@ impl Error {
     /// `UNKNOWN` are docker's, for what the spec has no code for.
     fn code(&self) -> (StatusCode, &'static str) {
         match self {
-            Self::Unauthorized(_) => (StatusCode::UNAUTHORIZED, "UNAUTHORIZED"),
+            Self::Form => (StatusCode::BAD_REQUEST, "UNSUPPORTED"),
+            Self::Unauthorized(..) => (StatusCode::UNAUTHORIZED, "UNAUTHORIZED"),
             Self::TooMany(..) => (StatusCode::TOO_MANY_REQUESTS, "TOOMANYREQUESTS"),
             Self::NotReady => (StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE"),
             Self::Path(path) => invalid(*path),
@@ -262,7 +276,7 @@ mod tests {
     #[test]
     fn a_head_gets_the_headers_of_a_get() {
         for error in [
-            Error::Unauthorized(Refused::Wrong),
+            Error::from(Refused::Wrong),
             Error::Write,
             Error::NothingFits("none fits".into()),
             busy(Duration::from_millis(1)),
@@ -291,7 +305,7 @@ mod tests {
     #[test]
     fn a_challenge_comes_alone_and_with_every_401() {
         for refused in [Refused::NotLoggedIn, Refused::Wrong] {
-            let response = Error::Unauthorized(refused).response(false);
+            let response = Error::from(refused).response(false);
             let challenges: Vec<_> = response
                 .headers()
                 .get_all(WWW_AUTHENTICATE)

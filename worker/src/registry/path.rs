@@ -69,6 +69,19 @@ impl Route {
     }
 }
 
+impl Route {
+    /// The repository that it is about.
+    pub(crate) fn name(&self) -> Option<&Name> {
+        match self {
+            Self::Base | Self::Catalog => None,
+            Self::Manifest(name, _)
+            | Self::Blob(name, _)
+            | Self::Tags(name)
+            | Self::Referrers(name, _) => Some(name),
+        }
+    }
+}
+
 fn name(name: &str) -> Result<Name, InvalidPath> {
     Name::parse(name).ok_or(InvalidPath::Name)
 }

@@ -63,6 +63,7 @@ pub(crate) fn build(
         default_upstream: None,
         grants: Grants::default(),
         rules: Vec::new(),
+        signing_keys: Vec::new(),
         recipes: HashMap::default(),
         cpus: Cpus::none(),
     };
@@ -96,6 +97,7 @@ fn sort<'a>(record: &'a Record, sorted: &mut Sorted<'a>, snapshot: &mut Snapshot
             .or_default()
             .push(pin.clone()),
         Record::Grant(grant) => snapshot.grants.add(grant.clone()),
+        Record::SigningKey(key) => snapshot.signing_keys.push(key.clone()),
         Record::Cpu(cpu) => sorted.cpus.push(cpu.clone()),
         Record::Recipe(recipe) => {
             let name = recipe.name.clone();

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use metahub_policy::{Cpu, Grant, MachineType, Rule};
 
+use super::SigningKey;
 use crate::{
     reference::{Digest, Repository},
     upstream::Upstream,
@@ -28,6 +29,8 @@ pub(crate) enum Record {
     Recipe(Arc<Recipe>),
     /// Repositories that are open to a user, or to all.
     Grant(Grant),
+    /// What client tokens are signed with.
+    SigningKey(Arc<SigningKey>),
 }
 
 /// A kind of host, and whose it is.

@@ -189,6 +189,7 @@ fn worker() -> (Registry, Arc<Current>, Arc<Link>) {
     let gate = Gate::new(auth::Settings {
         proxies: Proxies::default(),
         requests_per_login: 100,
+        challenge: crate::Challenge::Basic,
     });
     let registry = Registry::new(gate, current.clone(), Arc::new(puller), recipes, 1 << 20);
     (registry, current, link)
