@@ -164,6 +164,8 @@ fn new_registry(
     let settings = Settings {
         cache_bytes: size - size / ANSWERS_SHARE,
         tag_ttl: config.tag_ttl,
+        header_timeout: config.upstream_timeout,
+        stall_timeout: config.upstream_timeout,
         ..Settings::default()
     };
     let puller = Puller::new(settings).context("cannot set up the way to the upstreams")?;

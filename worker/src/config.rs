@@ -49,6 +49,11 @@ pub struct Config {
     #[arg(long, env = "METAHUB_TAG_TTL", default_value = "15s", value_parser = humantime::parse_duration)]
     pub tag_ttl: Duration,
 
+    /// How long an upstream may be silent, before an answer and within it. A
+    /// manifest or a list as a whole may take twice that, a blob any time.
+    #[arg(long, env = "METAHUB_UPSTREAM_TIMEOUT", default_value = "30s", value_parser = humantime::parse_duration)]
+    pub upstream_timeout: Duration,
+
     /// How long to accept connections still once the worker is told to stop
     /// and `/readyz` says so: what a load balancer without retries needs to
     /// notice.
@@ -135,6 +140,7 @@ impl fmt::Display for Config {
         let otlp_endpoint = self.otlp_endpoint.as_ref().map_or("none".into(), origin);
         let duration = humantime::format_duration;
         let tag_ttl = duration(self.tag_ttl);
+        let upstream_timeout = duration(self.upstream_timeout);
         let drain_delay = duration(self.drain_delay);
         let drain_timeout = duration(self.drain_timeout);
         let header_timeout = duration(self.header_timeout);
@@ -143,6 +149,7 @@ impl fmt::Display for Config {
             f,
             "registry_addr={registry_addr} admin_addr={admin_addr} control={control} \
              token_file={} cache_size={cache_size} tag_ttl={tag_ttl} \
+             upstream_timeout={upstream_timeout} \
              drain_delay={drain_delay} drain_timeout={drain_timeout} header_timeout={header_timeout} \
              stall_timeout={stall_timeout} max_connections={max_connections} \
              max_requests_per_login={max_requests_per_login} \

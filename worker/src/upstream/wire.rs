@@ -3,8 +3,6 @@
 //! Redirects are followed by hand: the pass goes to the origin that was asked
 //! first and nowhere else, also not when a redirect leads back to it.
 
-use std::time::Duration;
-
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, Method, header};
 use reqwest::Response;
@@ -27,8 +25,8 @@ use crate::telemetry;
 /// The most redirects that are followed.
 const MAX_REDIRECTS: usize = 5;
 const FORM: HeaderValue = HeaderValue::from_static("application/x-www-form-urlencoded");
-/// The longest that a small body may take as a whole.
-const SMALL_BODY_TIMEOUT: Duration = Duration::from_secs(60);
+/// How many times the longest pause a small body may take as a whole.
+const SMALL_BODY_PAUSES: u32 = 2;
 
 /// The way out: clients, timeouts and counters.
 #[derive(Debug)]
@@ -129,7 +127,8 @@ impl Wire {
             }
             Ok(())
         };
-        timeout(SMALL_BODY_TIMEOUT, whole)
+        let longest = self.settings.stall_timeout * SMALL_BODY_PAUSES;
+        timeout(longest, whole)
             .await
             .unwrap_or_else(|_| Err(timed_out(upstream)))?;
         Ok(body.freeze())
