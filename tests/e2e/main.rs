@@ -2,6 +2,7 @@
 
 mod answers;
 mod grants;
+mod hostile;
 mod limits;
 mod logins;
 mod names;

@@ -7,6 +7,7 @@
 pub mod admin;
 pub mod client;
 pub mod control;
+pub mod hostile;
 pub mod invocation;
 pub mod large;
 pub mod load;
