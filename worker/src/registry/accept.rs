@@ -58,6 +58,7 @@ fn is_refusal(parameters: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use http::HeaderValue;
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -106,5 +107,14 @@ mod tests {
     #[test]
     fn garbage_takes_nothing_and_harms_nothing() {
         assert!(!taken(&[";;;,,,q=,/;=*"]));
+    }
+
+    proptest! {
+        #[test]
+        fn any_header_is_read_without_harm(line in "[ -~]{0,200}|([*/;,= q]|q=|0|application/){0,40}") {
+            let taken = taken(&[&line]);
+
+            prop_assert!(!taken || line.contains(IMAGE) || line.contains('*'));
+        }
     }
 }

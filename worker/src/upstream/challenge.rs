@@ -92,6 +92,8 @@ impl Scope {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn read(lines: &[&str]) -> Offers {
@@ -150,6 +152,19 @@ mod tests {
             "Digest realm=x",
         ] {
             assert_eq!(read(&[line]), Offers::default(), "{line}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_challenge_is_read_without_harm(
+            line in "[ -~]{0,200}|((Bearer|Basic|realm=|scope=|https://r|[\"\\\\, =a]){1,3}){0,20}",
+        ) {
+            let offers = read(&[&line]);
+
+            let is_named = |scheme| line.to_ascii_lowercase().contains(scheme);
+            prop_assert!(!offers.basic || is_named("basic"));
+            prop_assert!(offers.bearer.is_none() || is_named("bearer"));
         }
     }
 }

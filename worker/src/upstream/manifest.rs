@@ -152,6 +152,8 @@ impl Outline<'_> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn read(content_type: &str, body: &str) -> Result<String, ManifestFault> {
@@ -225,6 +227,26 @@ mod tests {
 
         for body in ["", "[]", "null", "<html>", r#"{"a":1"#, &deep] {
             assert_eq!(read("", body), Err(ManifestFault::NotJson));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_manifest_is_read_without_harm(
+            content_type in "[ -~]{0,60}|application/[a-z.+;]{0,40}",
+            body in prop_oneof![
+                prop::collection::vec(any::<u8>(), 0..200),
+                "(\\{|\\}|\\[|\\]|[0-9,:]|\"(mediaType|manifests|layers|schemaVersion|config)\":?){0,40}"
+                    .prop_map(String::into_bytes),
+            ],
+        ) {
+            let content_type = content_type.parse().unwrap();
+            let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, content_type)]);
+
+            if media_type(&headers, &body).is_ok() {
+                let json: serde_json::Result<IgnoredAny> = serde_json::from_slice(&body);
+                prop_assert!(json.is_ok());
+            }
         }
     }
 }

@@ -85,6 +85,8 @@ impl fmt::Display for ContentRange {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -123,6 +125,27 @@ mod tests {
             let headers = HeaderMap::from_iter([(header::CONTENT_RANGE, range.parse().unwrap())]);
 
             assert_eq!(ContentRange::read(&headers), None, "{range}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_range_is_read_without_harm(text in "[ -~]{0,60}|(bytes=)?[-0-9,*]{0,44}") {
+            let is_single = is_single_range(&HeaderValue::from_str(&text).unwrap());
+
+            prop_assert!(!is_single || !text.contains(','));
+        }
+
+        #[test]
+        fn any_content_range_is_read_without_harm(text in "[ -~]{0,60}|bytes [-0-9/*]{0,66}") {
+            let headers = HeaderMap::from_iter([(header::CONTENT_RANGE, text.parse().unwrap())]);
+
+            if let Some(range) = ContentRange::read(&headers) {
+                prop_assert_ne!(range.length(), Some(0));
+                let again = range.to_string().parse().unwrap();
+                let headers = HeaderMap::from_iter([(header::CONTENT_RANGE, again)]);
+                prop_assert_eq!(ContentRange::read(&headers), Some(range));
+            }
         }
     }
 }
