@@ -1,6 +1,7 @@
 //! End-to-end tests: one binary, one module for each subject.
 
 mod answers;
+mod blob_sharing;
 mod grants;
 mod hostile;
 mod limits;

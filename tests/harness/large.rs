@@ -43,7 +43,7 @@ pub fn large(mebibytes: usize) -> Image {
 }
 
 /// Bytes that look random and are the same at each call (xorshift).
-fn noise(bytes: usize) -> Vec<u8> {
+pub(crate) fn noise(bytes: usize) -> Vec<u8> {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let words = std::iter::repeat_with(|| {
         state ^= state << 13;

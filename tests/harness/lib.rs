@@ -5,6 +5,8 @@
 //! those with real engines start from a [`Cluster`](parts::Cluster).
 
 pub mod admin;
+pub mod blob_host;
+pub mod blob_pull;
 pub mod client;
 pub mod control;
 pub mod hostile;

@@ -1,10 +1,19 @@
 //! The digest of content, as registries name it.
 
-use aws_lc_rs::digest::{SHA256, digest};
+use aws_lc_rs::digest::{Context, SHA256};
 
 /// `sha256:` and 64 hexadecimal digits (OCI image-spec, descriptor.md).
 pub fn sha256(content: &[u8]) -> String {
-    let hash = digest(&SHA256, content);
+    sha256_of([content])
+}
+
+/// The same for content that comes in parts.
+pub fn sha256_of<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> String {
+    let mut context = Context::new(&SHA256);
+    for part in parts {
+        context.update(part);
+    }
+    let hash = context.finish();
     let hex: String = hash.as_ref().iter().map(|b| format!("{b:02x}")).collect();
     format!("sha256:{hex}")
 }
