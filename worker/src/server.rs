@@ -14,8 +14,11 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures_util::FutureExt as _;
-use http::{Request, Response};
+use futures_util::{
+    FutureExt as _,
+    future::{Either, select},
+};
+use http::{Request, Response, Version};
 use http_body::Body;
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
@@ -33,10 +36,11 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, warn};
 
-use self::stall::Stalling;
+use self::{stall::Stalling, unread::Unread};
 use crate::peer::Peer;
 
 mod stall;
+mod unread;
 
 /// How long to wait after a failed accept: it fails when the process has run
 /// out of file descriptors.
@@ -78,7 +82,7 @@ pub(crate) async fn serve<S, F, B>(
 ) where
     S: Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Response<B>> + Send + 'static,
-    B: Body<Data = Bytes, Error: std::error::Error + Send + Sync> + Send + 'static,
+    B: Body<Data = Bytes, Error: std::error::Error + Send + Sync> + Send + Unpin + 'static,
 {
     let connections = limits.connections.clamp(1, Semaphore::MAX_PERMITS);
     let places = Arc::new(Semaphore::new(connections));
@@ -149,16 +153,18 @@ async fn connection<S, F, B>(
 ) where
     S: Fn(Request<Incoming>) -> F + Sync,
     F: Future<Output = Response<B>> + Send + 'static,
-    B: Body<Data = Bytes, Error: std::error::Error + Send + Sync> + Send + 'static,
+    B: Body<Data = Bytes, Error: std::error::Error + Send + Sync> + Send + Unpin + 'static,
 {
-    let spoke = AtomicBool::new(false);
+    let (spoke, unread) = (AtomicBool::new(false), Unread::default());
     let peer = stream.peer_addr().ok().map(|address| Peer(address.ip()));
     let service = service_fn(|mut request: Request<Incoming>| {
         spoke.store(true, Relaxed);
         if let Some(peer) = peer {
             request.extensions_mut().insert(peer);
         }
-        service(request).map(Ok::<_, Infallible>)
+        let (is_http2, unread) = (request.version() == Version::HTTP_2, unread.clone());
+        service(request)
+            .map(move |answer| Ok::<_, Infallible>(answer.map(|body| unread.watch(body, is_http2))))
     });
     let stream = Stalling::new(stream, limits.stall_timeout);
     let served = builder.serve_connection(TokioIo::new(stream), service);
@@ -167,7 +173,13 @@ async fn connection<S, F, B>(
     // nothing, or half of HTTP/2's preface, would stay for ever.
     let ended = match timeout(limits.header_timeout, &mut served).await {
         Ok(ended) => ended,
-        Err(_) if spoke.load(Relaxed) => served.await,
+        Err(_) if spoke.load(Relaxed) => {
+            let unread = unread.for_longer_than(limits.stall_timeout);
+            match select(served, pin!(unread)).await {
+                Either::Left((ended, _)) => ended,
+                Either::Right(_) => return,
+            }
+        }
         Err(_) => return,
     };
     if let Err(error) = ended {

@@ -2,7 +2,9 @@
 
 use std::net::SocketAddr;
 
-use http_body_util::Full;
+use futures_util::stream;
+use http_body::Frame;
+use http_body_util::{Full, StreamBody};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     sync::Notify,
@@ -301,4 +303,29 @@ async fn a_request_tells_where_it_is_from() {
     let heard = hear(say(addr, REQUEST).await).await;
 
     assert!(heard.ends_with("Some(Peer(127.0.0.1))"), "{heard}");
+}
+
+#[tokio::test]
+async fn an_answer_that_is_not_read_ends_its_http2_connection() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let url = format!("http://{}/", listener.local_addr().expect("an address"));
+    let shutdown = CancellationToken::new();
+    let _guard = shutdown.clone().drop_guard();
+    let endless = |_| {
+        let piece = || Ok::<_, Infallible>(Frame::data(Bytes::from_static(&[0; 1 << 14])));
+        let body = StreamBody::new(stream::repeat_with(piece));
+        std::future::ready(Response::new(body))
+    };
+    tokio::spawn(serve(listener, LIMITS, endless, shutdown));
+    let client = reqwest::Client::builder().http2_prior_knowledge();
+    let client = client.build().expect("a client");
+
+    let answer = client.get(&url).send().await.expect("an answer");
+    sleep(2 * LIMITS.stall_timeout).await;
+
+    let read = timeout(PATIENCE, async {
+        let mut answer = answer;
+        while let Ok(Some(_)) = answer.chunk().await {}
+    });
+    assert!(read.await.is_ok(), "it was given more");
 }
