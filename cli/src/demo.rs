@@ -165,8 +165,7 @@ async fn set_up(admin: &Admin, upstream: &Registry) -> anyhow::Result<Vec<Host>>
         name: "demo.example".into(),
         url: upstream.url(),
         default: true,
-        username: String::new(),
-        restricted: false,
+        ..Upstream::default()
     };
     admin.put_upstream(upstream, None).await?;
     admin.create_user(USER, "").await?;

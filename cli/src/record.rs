@@ -40,7 +40,7 @@ pub(crate) struct NewLogin {
 }
 
 /// A registry that MetaHub pulls from, without its password.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Upstream {
     pub(crate) name: String,
     pub(crate) url: String,
@@ -48,6 +48,23 @@ pub(crate) struct Upstream {
     pub(crate) username: String,
     /// Open only to users with a grant, although it has no account.
     pub(crate) restricted: bool,
+    /// Its certificate is not verified, and its account may go over plain http.
+    pub(crate) insecure: bool,
+    /// Certificates of authorities that are trusted for it.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(crate) ca_pem: String,
+    pub(crate) blobs: Blobs,
+}
+
+/// How blobs get to clients.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Blobs {
+    /// Through the worker.
+    #[default]
+    Proxy,
+    /// From where the upstream redirects to, if that is another host.
+    Redirect,
 }
 
 impl Upstream {

@@ -16,7 +16,7 @@ use prost::Message;
 use crate::{
     Error, Result, Revision, Secret,
     fleet::Identity,
-    records::{Account, Key, Login, MachineType, Pin, Recipe, Record, SigningKey, Upstream},
+    records::{Account, Blobs, Key, Login, MachineType, Pin, Recipe, Record, SigningKey, Upstream},
     secrets,
 };
 
@@ -239,11 +239,20 @@ fn upstream(it: &Upstream) -> proto::Upstream {
             .map(|it| it.password.expose().to_owned())
             .unwrap_or_default(),
         restricted: it.restricted,
+        insecure: it.insecure,
+        ca_pem: it.ca_pem.clone().unwrap_or_default(),
+        blobs: match it.blobs {
+            Blobs::Proxy => proto::Blobs::Proxy,
+            Blobs::Redirect => proto::Blobs::Redirect,
+        }
+        .into(),
     }
 }
 
 pub(crate) fn upstream_from(message: Option<proto::Upstream>) -> Result<Upstream> {
     let message = message.ok_or_else(|| missing("upstream"))?;
+    let blobs = message.blobs();
+    known::<proto::Blobs>("upstream.blobs", message.blobs)?;
     let is_anonymous = message.username.is_empty();
     if is_anonymous && !message.password.is_empty() {
         return Err(Error::invalid(
@@ -260,6 +269,12 @@ pub(crate) fn upstream_from(message: Option<proto::Upstream>) -> Result<Upstream
             password: Secret::from(message.password),
         }),
         restricted: message.restricted,
+        insecure: message.insecure,
+        ca_pem: Some(message.ca_pem).filter(|pem| !pem.is_empty()),
+        blobs: match blobs {
+            proto::Blobs::Unspecified | proto::Blobs::Proxy => Blobs::Proxy,
+            proto::Blobs::Redirect => Blobs::Redirect,
+        },
     })
 }
 

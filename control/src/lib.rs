@@ -5,6 +5,7 @@
 
 mod app;
 mod catalog;
+mod certificates;
 mod config;
 mod convert;
 mod error;
@@ -26,5 +27,5 @@ pub use self::catalog::{
 pub use self::config::Config;
 pub use self::error::{Error, Result};
 pub use self::logs::start_logs;
-pub use self::records::Secret;
+pub use self::records::{Blobs, Secret};
 pub use self::store::{Revision, StoreError, StoreLocation};

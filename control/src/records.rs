@@ -67,6 +67,27 @@ pub(crate) struct Upstream {
     /// account.
     #[serde(default)]
     pub(crate) restricted: bool,
+    /// Whether its certificate is not verified, and its account may go over
+    /// plain http.
+    #[serde(default)]
+    pub(crate) insecure: bool,
+    /// Certificates of authorities that are trusted for it, as PEM.
+    #[serde(default)]
+    pub(crate) ca_pem: Option<String>,
+    #[serde(default)]
+    pub(crate) blobs: Blobs,
+}
+
+/// How blobs get to clients.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Blobs {
+    /// Through the worker.
+    #[default]
+    Proxy,
+    /// From where the upstream redirects to, if that is another host; through
+    /// the worker otherwise.
+    Redirect,
 }
 
 /// Whom an upstream is pulled from as.
@@ -291,6 +312,9 @@ mod tests {
                 password: Secret::from("hunter2".to_owned()),
             }),
             restricted: false,
+            insecure: false,
+            ca_pem: None,
+            blobs: Blobs::Proxy,
         })
     }
 
@@ -314,12 +338,12 @@ mod tests {
     }
 
     #[test]
-    fn an_upstream_from_before_restrictions_is_not_restricted() {
+    fn an_upstream_from_before_options_has_none() {
         let json = r#"{"name":"a.b","url":"https://a.b","is_default":false,"account":null}"#;
 
         let read = Record::from_json(Kind::Upstream, json).unwrap();
 
-        assert!(matches!(read, Record::Upstream(it) if !it.restricted));
+        assert!(matches!(read, Record::Upstream(it) if !it.restricted && !it.insecure));
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod selection;
 mod selectors;
 mod single_flight;
 mod tokens;
+mod upstream_options;
 mod weather;
 
 #[cfg(feature = "real-parts")]

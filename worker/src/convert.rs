@@ -17,7 +17,7 @@ use crate::{
         Delta, LoginRecord, PinRecord, Recipe, RecipeName, Record, Records, Revision, SigningKey,
         TypeRecord,
     },
-    upstream::{Credential, Upstream},
+    upstream::{Credential, Judgement, Upstream},
 };
 
 /// What the control plane says.
@@ -264,13 +264,21 @@ fn login(it: proto::Login) -> Result<LoginRecord, &'static str> {
 }
 
 fn upstream(it: proto::Upstream) -> Result<Upstream, &'static str> {
+    let blobs = proto::Blobs::try_from(it.blobs).map_err(|_| "blobs")?;
     let url = it.url.parse().map_err(|_| "url")?;
     let credential = given(&it.username).map(|username| Credential {
         username: username.into(),
         password: it.password.into(),
     });
-    let upstream = Upstream::new(&it.name, url, credential, it.is_default);
-    Ok(upstream.restricted(it.restricted))
+    let judgement = match (it.insecure, it.ca_pem.is_empty()) {
+        (true, _) => Judgement::None,
+        (false, true) => Judgement::System,
+        (false, false) => Judgement::Authorities(it.ca_pem.into()),
+    };
+    Ok(Upstream::new(&it.name, url, credential, it.is_default)
+        .restricted(it.restricted)
+        .judged(judgement)
+        .handing_over_blobs(blobs == proto::Blobs::Redirect))
 }
 
 /// One that is neither for a user nor for all opens nothing to anyone.

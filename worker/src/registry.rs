@@ -12,7 +12,7 @@ use std::{
 
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Response,
-    header::{CACHE_CONTROL, WARNING},
+    header::{CACHE_CONTROL, HOST, WARNING},
     request::Parts,
 };
 use tracing::{Instrument as _, debug, field};
@@ -85,6 +85,8 @@ pub(crate) struct Asked<'a> {
     head: bool,
     headers: &'a HeaderMap,
     query: Option<&'a str>,
+    /// The worker as the client knows it: a host, optionally with a port.
+    authority: Option<&'a str>,
     /// The host that the client believes to speak to.
     namespace: Option<Cow<'a, str>>,
 }
@@ -165,7 +167,7 @@ impl Registry {
             Endpoint::Token => NO_STORE,
             _ => PRIVATE,
         };
-        headers.insert(CACHE_CONTROL, caching);
+        headers.entry(CACHE_CONTROL).or_insert(caching);
         if let Some(source) = &notes.chosen_from {
             headers.insert(served::SOURCE_DIGEST, served::value(source.digest.as_str()));
         }
@@ -228,6 +230,7 @@ impl Registry {
             head: request.method == Method::HEAD,
             headers: &request.headers,
             query: request.uri.query(),
+            authority: authority(request),
             namespace: namespace(request.uri.query()),
         };
         let route = route.map_err(Error::Path)?;
@@ -297,6 +300,12 @@ impl Notes {
         self.waited += began.elapsed();
         pulled
     }
+}
+
+/// Where the request was sent to: in HTTP/1 the `Host` says so.
+fn authority(request: &Parts) -> Option<&str> {
+    let own = request.uri.authority().map(|it| it.as_str());
+    own.or_else(|| request.headers.get(HOST)?.to_str().ok())
 }
 
 /// The value of `ns` in a query.

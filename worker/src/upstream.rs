@@ -42,6 +42,7 @@ use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 pub(crate) use self::blob::{BlobBody, BlobError, BlobRequest};
+pub(crate) use self::dialer::Judgement;
 pub(crate) use self::error::{Error, ManifestFault, Why};
 pub(crate) use self::hash::sha256;
 pub(crate) use self::listing::{ReferrersPage, TagsPage};
@@ -62,6 +63,8 @@ pub(crate) struct Upstream {
     pub(crate) is_default: bool,
     credential: Option<Credential>,
     is_restricted: bool,
+    judgement: Judgement,
+    hands_over_blobs: bool,
     site: Site,
 }
 
@@ -74,8 +77,9 @@ pub(crate) struct Credential {
     pub(crate) password: SecretString,
 }
 
-/// An upstream as seen with one credential: what caches are keyed by, so that
-/// a changed address or credential makes everything cold at once.
+/// An upstream as seen with one credential and one way to judge certificates:
+/// what caches are keyed by, so that a changed address or credential makes
+/// everything cold at once.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Site(u128);
 
@@ -95,8 +99,37 @@ impl Upstream {
             url,
             is_default,
             is_restricted: credential.is_some(),
+            judgement: Judgement::System,
+            hands_over_blobs: false,
             credential,
         }
+    }
+
+    /// The same, its certificates judged like this.
+    pub(crate) fn judged(mut self, judgement: Judgement) -> Self {
+        self.site = self.site.seen_by(&judgement);
+        self.judgement = judgement;
+        self
+    }
+
+    /// How the certificate of the host of `url` is judged, where this upstream
+    /// has led to it. One that need not prove itself vouches for no other host.
+    pub(crate) fn judgement(&self, url: &Url) -> Judgement {
+        match &self.judgement {
+            Judgement::None if url.host() != self.url.host() => Judgement::System,
+            judgement => judgement.clone(),
+        }
+    }
+
+    /// The same, its redirects of blobs handed over to clients or not.
+    pub(crate) fn handing_over_blobs(mut self, hands_over: bool) -> Self {
+        self.hands_over_blobs = hands_over;
+        self
+    }
+
+    /// Whether its redirects of blobs are for clients to follow.
+    pub(crate) fn hands_over_blobs(&self) -> bool {
+        self.hands_over_blobs
     }
 
     /// The same, open only to users with a grant if `restricted` says so. With
@@ -135,6 +168,22 @@ impl Site {
             add(&credential.username);
             add(credential.password.expose_secret());
         }
+        Self::finish(context)
+    }
+
+    /// The same upstream, its certificates judged in another way.
+    fn seen_by(self, judgement: &Judgement) -> Self {
+        let mut context = Context::new(&SHA256);
+        context.update(&self.0.to_be_bytes());
+        match judgement {
+            Judgement::System => return self,
+            Judgement::Authorities(pem) => context.update(pem.as_bytes()),
+            Judgement::None => {}
+        }
+        Self::finish(context)
+    }
+
+    fn finish(context: Context) -> Self {
         let digest = context.finish();
         let half = digest.as_ref().first_chunk().copied().unwrap_or_default();
         Self(u128::from_be_bytes(half))

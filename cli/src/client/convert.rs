@@ -4,7 +4,7 @@ use metahub_policy::{Cpu, GpuMatch, Grant, MatchMode, OnNoMatch, Present, Rule, 
 use metahub_proto::{admin::v1 as admin, policy::v1 as policy};
 
 use crate::record::{
-    Login, MachineType, NewLogin, Pin, Recipe, Revision, Status, Upstream, Worker, from_unix,
+    Blobs, Login, MachineType, NewLogin, Pin, Recipe, Revision, Status, Upstream, Worker, from_unix,
 };
 
 /// An empty text on the wire says that there is none.
@@ -126,11 +126,17 @@ pub(super) fn login(wire: admin::LoginSummary) -> Login {
 
 pub(super) fn upstream(wire: policy::Upstream) -> Upstream {
     Upstream {
+        blobs: match wire.blobs() {
+            policy::Blobs::Unspecified | policy::Blobs::Proxy => Blobs::Proxy,
+            policy::Blobs::Redirect => Blobs::Redirect,
+        },
         name: wire.name,
         url: wire.url,
         default: wire.is_default,
         username: wire.username,
         restricted: wire.restricted,
+        insecure: wire.insecure,
+        ca_pem: wire.ca_pem,
     }
 }
 
@@ -142,6 +148,13 @@ pub(super) fn to_upstream(record: Upstream, password: String) -> policy::Upstrea
         username: record.username,
         password,
         restricted: record.restricted,
+        insecure: record.insecure,
+        ca_pem: record.ca_pem,
+        blobs: match record.blobs {
+            Blobs::Proxy => policy::Blobs::Proxy,
+            Blobs::Redirect => policy::Blobs::Redirect,
+        }
+        .into(),
     }
 }
 

@@ -134,8 +134,7 @@ fn parse_upstream(text: &str) -> anyhow::Result<Upstream> {
         name: name.into(),
         url: url.as_str().trim_end_matches('/').into(),
         default: true,
-        username: String::new(),
-        restricted: false,
+        ..Upstream::default()
     })
 }
 

@@ -1,34 +1,22 @@
 //! `metahubctl upstream`: registries that MetaHub pulls from.
 
-use std::path::PathBuf;
+use std::{fs, path::PathBuf};
 
+use anyhow::Context;
 use url::Url;
 
-use crate::{client::Client, config::Settings, output::Output, record::Upstream, secret};
+use crate::{
+    client::Client,
+    config::Settings,
+    output::Output,
+    record::{Blobs, Upstream},
+    secret,
+};
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
     /// Creates or replaces an upstream.
-    Create {
-        /// The name that clients use, for example `ghcr.io`.
-        name: String,
-        /// Where it is, for example `https://ghcr.io`.
-        #[arg(long)]
-        url: Url,
-        /// Send names without a host to it.
-        #[arg(long)]
-        default: bool,
-        /// The account to pull with.
-        #[arg(long, requires = "password_file")]
-        username: Option<String>,
-        /// The file that holds the account's password or token; `-` is stdin.
-        #[arg(long, value_name = "FILE", requires = "username")]
-        password_file: Option<PathBuf>,
-        /// Open it only to users with a grant. One with an account is
-        /// restricted in any case.
-        #[arg(long)]
-        restricted: bool,
-    },
+    Create(Box<Create>),
     /// Lists upstreams.
     List,
     /// Deletes an upstream.
@@ -38,6 +26,44 @@ pub(crate) enum Command {
     },
 }
 
+/// An upstream as it is to be. What is not given is not set.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Create {
+    /// The name that clients use, for example `ghcr.io`.
+    name: String,
+    /// Where it is, for example `https://ghcr.io`.
+    #[arg(long)]
+    url: Url,
+    /// Send names without a host to it.
+    #[arg(long)]
+    default: bool,
+    /// The account to pull with.
+    #[arg(long, requires = "password_file")]
+    username: Option<String>,
+    /// The file that holds the account's password or token; `-` is stdin.
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "username",
+        visible_alias = "credential-file"
+    )]
+    password_file: Option<PathBuf>,
+    /// Open it only to users with a grant. One with an account is restricted in
+    /// any case.
+    #[arg(long)]
+    restricted: bool,
+    /// Do not verify its certificate, and let its account go over plain http.
+    #[arg(long)]
+    insecure_registry: bool,
+    /// The file with the certificates of its own authorities, as PEM. They are
+    /// trusted for it besides the system's.
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
+    /// How blobs get to clients.
+    #[arg(long, value_enum, default_value_t)]
+    blobs: Blobs,
+}
+
 pub(crate) async fn run(
     command: Command,
     settings: &Settings,
@@ -45,37 +71,46 @@ pub(crate) async fn run(
 ) -> anyhow::Result<()> {
     let client = Client::connect(settings).await?;
     match command {
-        Command::Create {
-            name,
-            url,
-            default,
-            username,
-            password_file,
-            restricted,
-        } => {
-            let password = password_file.as_deref().map(secret::read).transpose()?;
-            let upstream = Upstream {
-                name,
-                url: url.as_str().trim_end_matches('/').into(),
-                default,
-                username: username.unwrap_or_default(),
-                restricted,
-            };
-            client
-                .put_upstream(upstream.clone(), password.as_ref())
-                .await?;
-            if upstream.needs_grant() {
-                output.note(&format!(
-                    "Only users with a grant may pull from it: see `metahubctl grant create --help`; `--all-users --repository '{}/**'` opens it to all.",
-                    upstream.name
-                ))?;
-            }
-            output.record(&upstream, &format!("Created upstream {}.", upstream.name))
-        }
+        Command::Create(wanted) => create(*wanted, &client, output).await,
         Command::List => output.list(&client.upstreams().await?),
         Command::Delete { name } => {
             client.delete_upstream(&name).await?;
             output.done(&format!("Deleted upstream {name}."))
         }
+    }
+}
+
+async fn create(wanted: Create, client: &Client, output: &mut Output<'_>) -> anyhow::Result<()> {
+    let password = wanted.password_file.as_deref();
+    let password = password.map(secret::read).transpose()?;
+    let upstream = wanted.upstream()?;
+    client
+        .put_upstream(upstream.clone(), password.as_ref())
+        .await?;
+    if upstream.needs_grant() {
+        output.note(&format!(
+            "Only users with a grant may pull from it: see `metahubctl grant create --help`; `--all-users --repository '{}/**'` opens it to all.",
+            upstream.name
+        ))?;
+    }
+    output.record(&upstream, &format!("Created upstream {}.", upstream.name))
+}
+
+impl Create {
+    fn upstream(self) -> anyhow::Result<Upstream> {
+        let ca_pem = self.ca.map(|path| {
+            let pem = fs::read_to_string(&path);
+            pem.with_context(|| format!("cannot read {}", path.display()))
+        });
+        Ok(Upstream {
+            name: self.name,
+            url: self.url.as_str().trim_end_matches('/').into(),
+            default: self.default,
+            username: self.username.unwrap_or_default(),
+            restricted: self.restricted,
+            insecure: self.insecure_registry,
+            ca_pem: ca_pem.transpose()?.unwrap_or_default(),
+            blobs: self.blobs,
+        })
     }
 }

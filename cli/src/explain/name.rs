@@ -143,8 +143,7 @@ mod tests {
             name: name.into(),
             url: url.into(),
             default,
-            username: String::new(),
-            restricted: false,
+            ..Upstream::default()
         }
     }
 

@@ -235,10 +235,9 @@ mod tests {
             pins: vec![pin("two", "qnib/*"), pin("one", "lab/*")],
             upstreams: vec![Upstream {
                 name: "docker.io".into(),
-                url: String::new(),
                 default: true,
-                username: String::new(),
                 restricted: true,
+                ..Upstream::default()
             }],
             grants: vec![
                 grant(Some("qnib"), "docker.io/lab/*"),

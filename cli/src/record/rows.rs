@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use humantime::format_duration;
 use metahub_policy::{Cpu, Grant, Rule};
 
-use super::{Login, MachineType, Pin, Recipe, Revision, Upstream, User, Worker};
+use super::{Blobs, Login, MachineType, Pin, Recipe, Revision, Upstream, User, Worker};
 use crate::output::Row;
 
 impl Row for User {
@@ -50,7 +50,9 @@ impl Row for Login {
 }
 
 impl Row for Upstream {
-    const COLUMNS: &'static [&'static str] = &["UPSTREAM", "URL", "DEFAULT", "USERNAME", "OPEN TO"];
+    const COLUMNS: &'static [&'static str] = &[
+        "UPSTREAM", "URL", "DEFAULT", "USERNAME", "OPEN TO", "TLS", "BLOBS",
+    ];
 
     fn cells(&self) -> Vec<String> {
         vec![
@@ -61,6 +63,15 @@ impl Row for Upstream {
             match self.needs_grant() {
                 true => "users with a grant".into(),
                 false => "all users".into(),
+            },
+            match (self.insecure, self.ca_pem.is_empty()) {
+                (true, _) => "not verified".into(),
+                (false, true) => "verified".into(),
+                (false, false) => "verified, own CA".into(),
+            },
+            match self.blobs {
+                Blobs::Proxy => "proxy".into(),
+                Blobs::Redirect => "redirect".into(),
             },
         ]
     }

@@ -10,7 +10,7 @@ use super::{Actor, Catalog, cpus, edit::Edit, grants, machine_types, rules, upst
 use crate::{
     Error, Result, Revision, Secret, names,
     policy::Policy,
-    records::{Account, Key, Kind, Login, MachineType, Pin, Record, Upstream, User},
+    records::{Account, Blobs, Key, Kind, Login, MachineType, Pin, Record, Upstream, User},
     secrets,
 };
 
@@ -98,6 +98,16 @@ pub struct DeclaredUpstream {
     /// restricted in any case.
     #[serde(default)]
     pub restricted: bool,
+    /// Whether its certificate is not verified, and its account may go over
+    /// plain http.
+    #[serde(default)]
+    pub insecure: bool,
+    /// Certificates of authorities that are trusted for it, as PEM.
+    #[serde(default)]
+    pub ca_pem: Option<String>,
+    /// How blobs get to clients: `proxy` or `redirect`.
+    #[serde(default)]
+    pub blobs: Blobs,
 }
 
 /// A grant, as a file says it: for a user, or for all.
@@ -296,6 +306,9 @@ fn upstream(declared: DeclaredUpstream) -> Result<Upstream> {
         is_default: declared.default,
         account,
         restricted: declared.restricted,
+        insecure: declared.insecure,
+        ca_pem: declared.ca_pem,
+        blobs: declared.blobs,
     })
 }
 

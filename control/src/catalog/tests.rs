@@ -5,7 +5,7 @@ use metahub_policy::{Cpu, Grant, Rule};
 use super::*;
 use crate::{
     Secret,
-    records::{Account, Key, Kind, Login, MachineType, Pin, Upstream, User},
+    records::{Account, Blobs, Key, Kind, Login, MachineType, Pin, Upstream, User},
 };
 
 fn admin() -> Actor {
@@ -27,6 +27,9 @@ fn upstream(name: &str) -> Upstream {
         is_default: false,
         account: None,
         restricted: false,
+        insecure: false,
+        ca_pem: None,
+        blobs: Blobs::Proxy,
     }
 }
 
@@ -237,6 +240,30 @@ async fn making_an_upstream_the_default_takes_it_from_the_one_before() {
     let defaults = policy.all::<Upstream>().filter(|it| it.is_default);
     let names: Vec<&str> = defaults.map(|it| it.name.as_str()).collect();
     assert_eq!(names, ["ghcr.io"]);
+}
+
+#[tokio::test]
+async fn a_password_goes_over_plain_http_only_where_that_is_said_or_on_this_host() {
+    let catalog = Catalog::in_memory().await;
+    let put = async |url: &str, insecure: bool| {
+        let account = Account {
+            username: "robot".into(),
+            password: Secret::from("hunter2".to_owned()),
+        };
+        let upstream = Upstream {
+            url: url.into(),
+            account: Some(account),
+            insecure,
+            ..upstream("registry.test")
+        };
+        catalog.put_upstream(&admin(), upstream).await
+    };
+
+    let refused = put("http://registry.test", false).await;
+    assert!(matches!(refused, Err(Error::InvalidField { .. })));
+    assert!(put("http://registry.test", true).await.is_ok());
+    assert!(put("http://127.0.0.1:5000", false).await.is_ok());
+    assert!(put("https://registry.test", false).await.is_ok());
 }
 
 #[tokio::test]

@@ -5,9 +5,11 @@
 //! names without a host would go nowhere by accident.
 
 use super::{Actor, Catalog, edit::Edit};
+use url::{Host, Url};
+
 use crate::{
-    Error, Result, names,
-    records::{Account, Key, Upstream},
+    Error, Result, certificates, names,
+    records::{Account, Blobs, Key, Upstream},
 };
 
 impl Catalog {
@@ -55,16 +57,40 @@ pub(super) fn docker_hub() -> Upstream {
         is_default: true,
         account: None,
         restricted: false,
+        insecure: false,
+        ca_pem: None,
+        blobs: Blobs::Proxy,
     }
 }
 
 /// The upstream with its URL in the usual form.
 pub(super) fn checked(upstream: Upstream) -> Result<Upstream> {
     names::check_upstream("name", &upstream.name)?;
-    Ok(Upstream {
-        url: names::upstream_url("url", &upstream.url)?,
-        ..upstream
-    })
+    let url = names::upstream_url("url", &upstream.url)?;
+    if upstream.account.is_some() && !upstream.insecure && is_plain(&url) {
+        return Err(Error::invalid(
+            "url",
+            "would send the account's password in plain text: use https, or say that the registry is insecure",
+        ));
+    }
+    if let Some(pem) = &upstream.ca_pem {
+        certificates::check("ca_pem", pem)?;
+    }
+    Ok(Upstream { url, ..upstream })
+}
+
+/// Whether others can read what is sent to `url`.
+fn is_plain(url: &str) -> bool {
+    let Ok(url) = Url::parse(url) else {
+        return true;
+    };
+    let is_here = match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    };
+    url.scheme() == "http" && !is_here
 }
 
 fn with_password(edit: &Edit, upstream: &Upstream) -> Result<Option<Account>> {

@@ -4,7 +4,7 @@ use metahub_control::Declaration;
 use metahub_proto::{
     admin::v1::{DeleteLoginRequest, ListUpstreamsRequest, PutUpstreamRequest, RotateLoginRequest},
     policy::v1::{
-        FindRecipeRequest, Heartbeat, Recipe, RecordRecipeRequest, Revision, Upstream,
+        Blobs, FindRecipeRequest, Heartbeat, Recipe, RecordRecipeRequest, Revision, Upstream,
         control_message::Message as Told, record::Value, worker_message::Message as Said,
     },
 };
@@ -223,7 +223,10 @@ async fn workers_get_an_upstreams_password_and_admins_do_not() {
         is_default: false,
         username: "robot".into(),
         password: "hunter2".into(),
-        ..Default::default()
+        restricted: true,
+        insecure: true,
+        ca_pem: "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n".into(),
+        blobs: Blobs::Redirect.into(),
     };
     let request = PutUpstreamRequest {
         upstream: Some(upstream.clone()),

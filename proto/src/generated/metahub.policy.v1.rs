@@ -137,6 +137,17 @@ pub struct Upstream {
     /// restricted in any case.
     #[prost(bool, tag = "6")]
     pub restricted: bool,
+    /// Whether its certificate is not verified, and its account may go over plain
+    /// http.
+    #[prost(bool, tag = "7")]
+    pub insecure: bool,
+    /// Certificates of authorities that are trusted for it besides the system's,
+    /// as PEM. Empty: none.
+    #[prost(string, tag = "8")]
+    pub ca_pem: ::prost::alloc::string::String,
+    /// How blobs get to clients.
+    #[prost(enumeration = "Blobs", tag = "9")]
+    pub blobs: i32,
 }
 /// Opens repositories of restricted upstreams.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -396,6 +407,40 @@ impl Present {
             "PRESENT_UNSPECIFIED" => Some(Self::Unspecified),
             "PRESENT_AUTO" => Some(Self::Auto),
             "PRESENT_INDEX" => Some(Self::Index),
+            _ => None,
+        }
+    }
+}
+/// How blobs get to clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum Blobs {
+    /// The same as `BLOBS_PROXY`.
+    Unspecified = 0,
+    /// Through the worker.
+    Proxy = 1,
+    /// From where the upstream redirects to, if that is another host; through the
+    /// worker otherwise.
+    Redirect = 2,
+}
+impl Blobs {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "BLOBS_UNSPECIFIED",
+            Self::Proxy => "BLOBS_PROXY",
+            Self::Redirect => "BLOBS_REDIRECT",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "BLOBS_UNSPECIFIED" => Some(Self::Unspecified),
+            "BLOBS_PROXY" => Some(Self::Proxy),
+            "BLOBS_REDIRECT" => Some(Self::Redirect),
             _ => None,
         }
     }

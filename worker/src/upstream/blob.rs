@@ -15,6 +15,7 @@ mod transfer;
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
+use url::Url;
 
 pub(crate) use self::body::{BlobBody, BlobError};
 pub(crate) use self::sharing::Blobs;
@@ -44,6 +45,8 @@ pub(crate) struct BlobRequest<'a> {
     pub(crate) range: Option<&'a HeaderValue>,
     /// The client's `If-Range`.
     pub(crate) if_range: Option<&'a HeaderValue>,
+    /// The host that the client has sent this to, where it is known.
+    pub(crate) host: Option<&'a str>,
 }
 
 /// Opens a blob, or the part of it that `request` is for.
@@ -57,14 +60,21 @@ pub(crate) async fn open(
         return head(exchange, upstream, request).await;
     }
     let range = request.honoured_range();
+    let hand_over = request.host.filter(|_| upstream.hands_over_blobs());
     if range.is_none()
+        && hand_over.is_none()
         && let Some(response) = blobs.share(upstream, request).await?
     {
         return Ok(response);
     }
-    let reply = exchange
-        .ask_patiently(&request.ask(upstream, range.clone()))
-        .await?;
+    let ask = Ask {
+        hand_over,
+        ..request.ask(upstream, range.clone())
+    };
+    let reply = exchange.ask_patiently(&ask).await?;
+    if let Some(place) = &reply.handed_over {
+        return Ok(elsewhere(place));
+    }
     let answer = Answer::read(upstream, &reply, range.is_some())?;
     let mut response = answer.response(request.digest);
     if answer.status != StatusCode::RANGE_NOT_SATISFIABLE {
@@ -72,6 +82,19 @@ pub(crate) async fn open(
         *response.body_mut() = answer.transfer(reply, reopen, request.digest).into();
     }
     Ok(response)
+}
+
+/// Sends the client to where the upstream would have it fetched. Never kept:
+/// what is signed is good for minutes.
+fn elsewhere(place: &Url) -> Response<BlobBody> {
+    let mut response = Response::new(BlobBody::default());
+    *response.status_mut() = StatusCode::TEMPORARY_REDIRECT;
+    let location = HeaderValue::from_str(place.as_str()).expect("a URL is ASCII without blanks");
+    let headers = response.headers_mut();
+    headers.insert(header::LOCATION, location);
+    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(0));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
 }
 
 /// Some redirect a HEAD to an address that is signed for GET alone: then a GET
@@ -118,6 +141,7 @@ impl BlobRequest<'_> {
             path: format!("blobs/{}", self.digest),
             query: None,
             headers: HeaderMap::from_iter(range),
+            hand_over: None,
         }
     }
 

@@ -17,12 +17,13 @@ use hickory_resolver::{
     net::runtime::TokioRuntimeProvider,
 };
 use reqwest::{
-    Client,
+    Certificate, Client, ClientBuilder,
     dns::{Addrs, Name, Resolve, Resolving},
 };
 use url::{Host, Url};
 
 use super::{BuildError, Settings, reach::Reach};
+use crate::cache::Cache;
 
 /// Connections that are kept idle for one upstream.
 const IDLE_CONNECTIONS: usize = 32;
@@ -31,8 +32,12 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 /// The largest header list that is taken over HTTP/2, in bytes.
 const MAX_HEADER_BYTES: u32 = 64 << 10;
 
+/// What special clients may weigh, and what one does, about, in bytes.
+const SPECIAL_CAPACITY: u64 = 16 << 20;
+const CLIENT_WEIGHT: usize = 64 << 10;
+
 /// What a request is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Lane {
     /// Small answers: one HTTP/2 connection carries many.
     Small,
@@ -48,6 +53,20 @@ pub(crate) struct Dialer {
     names: TokioResolver,
     small: [OnceLock<Client>; Reach::ALL.len()],
     bulk: [OnceLock<Client>; Reach::ALL.len()],
+    /// Those that judge certificates in a way of their upstream's own.
+    special: Cache<(Judgement, Lane, Reach), Client>,
+}
+
+/// How the certificate of a host is judged.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) enum Judgement {
+    /// By the system's authorities.
+    #[default]
+    System,
+    /// By these, in PEM, and the system's.
+    Authorities(Arc<str>),
+    /// Not at all.
+    None,
 }
 
 /// Why there is no client for an address.
@@ -74,6 +93,7 @@ impl Dialer {
             names: resolver()?,
             small: Default::default(),
             bulk: Default::default(),
+            special: Cache::new(SPECIAL_CAPACITY, |_, _| CLIENT_WEIGHT),
         };
         // What cannot be made should be known at the start.
         dialer.made(Lane::Small, Reach::Link)?;
@@ -86,17 +106,39 @@ impl Dialer {
         lane: Lane,
         url: &Url,
         reach: Reach,
-    ) -> Result<&Client, CannotDial> {
+        judgement: Judgement,
+    ) -> Result<Client, CannotDial> {
         // The resolver is not asked for an address that is spelled out.
-        let spelled = match url.host() {
-            Some(Host::Ipv4(v4)) => Some(v4.into()),
-            Some(Host::Ipv6(v6)) => Some(v6.into()),
-            _ => None,
-        };
-        if spelled.is_some_and(|address| Reach::of(address) > reach) {
+        if is_spelled_closer(url, reach) {
             return Err(TooClose.into());
         }
-        Ok(self.made(lane, reach)?)
+        Ok(match judgement {
+            Judgement::System => self.made(lane, reach)?.clone(),
+            special => self.special(special, lane, reach)?,
+        })
+    }
+
+    fn special(
+        &self,
+        judgement: Judgement,
+        lane: Lane,
+        reach: Reach,
+    ) -> Result<Client, reqwest::Error> {
+        let key = (judgement, lane, reach);
+        if let Some(client) = self.special.get(&key) {
+            return Ok(client);
+        }
+        let builder = builder(&self.settings, self.names.clone(), lane, reach);
+        let client = match &key.0 {
+            Judgement::System => builder,
+            Judgement::Authorities(pem) => {
+                builder.tls_certs_merge(Certificate::from_pem_bundle(pem.as_bytes())?)
+            }
+            Judgement::None => builder.tls_danger_accept_invalid_certs(true),
+        }
+        .build()?;
+        self.special.insert(key, client.clone());
+        Ok(client)
     }
 
     fn made(&self, lane: Lane, reach: Reach) -> Result<&Client, reqwest::Error> {
@@ -108,7 +150,7 @@ impl Dialer {
         if let Some(client) = place.get() {
             return Ok(client);
         }
-        let client = client(&self.settings, self.names.clone(), lane, reach)?;
+        let client = builder(&self.settings, self.names.clone(), lane, reach).build()?;
         Ok(place.get_or_init(|| client))
     }
 }
@@ -125,12 +167,22 @@ pub(crate) fn is_too_close(error: &reqwest::Error) -> bool {
     false
 }
 
-fn client(
+/// Whether `url` spells an address out that is closer than `reach`.
+pub(crate) fn is_spelled_closer(url: &Url, reach: Reach) -> bool {
+    let spelled = match url.host() {
+        Some(Host::Ipv4(v4)) => Some(v4.into()),
+        Some(Host::Ipv6(v6)) => Some(v6.into()),
+        _ => None,
+    };
+    spelled.is_some_and(|address| Reach::of(address) > reach)
+}
+
+fn builder(
     settings: &Settings,
     resolver: TokioResolver,
     lane: Lane,
     reach: Reach,
-) -> Result<Client, reqwest::Error> {
+) -> ClientBuilder {
     let builder = Client::builder()
         .user_agent(concat!("metahub/", env!("CARGO_PKG_VERSION")))
         .redirect(reqwest::redirect::Policy::none())
@@ -140,13 +192,12 @@ fn client(
         .pool_max_idle_per_host(IDLE_CONNECTIONS)
         .pool_idle_timeout(IDLE_TIMEOUT)
         .dns_resolver(Arc::new(Names { resolver, reach }));
-    let builder = match lane {
+    match lane {
         Lane::Small => builder
             .http2_adaptive_window(true)
             .http2_max_header_list_size(MAX_HEADER_BYTES),
         Lane::Bulk => builder.http1_only(),
-    };
-    builder.build()
+    }
 }
 
 /// The system's resolver. Without a configuration only addresses and the hosts
@@ -206,7 +257,8 @@ mod tests {
             ("http://10.0.0.1/", Reach::Private, true),
             ("http://10.0.0.1/", Reach::Loopback, true),
         ] {
-            let client = dialer.client(Lane::Bulk, &url.parse().unwrap(), reach);
+            let url = url.parse().unwrap();
+            let client = dialer.client(Lane::Bulk, &url, reach, Judgement::System);
             assert_eq!(client.is_ok(), allowed, "{url} from {reach:?}");
         }
     }
@@ -215,7 +267,8 @@ mod tests {
     async fn a_name_that_leads_too_close_is_refused_when_it_is_dialled() {
         let dialer = dialer();
         let url: Url = "http://localhost:1/".parse().unwrap();
-        let client = dialer.client(Lane::Small, &url, Reach::Public).unwrap();
+        let client = dialer.client(Lane::Small, &url, Reach::Public, Judgement::System);
+        let client = client.unwrap();
 
         let error = client.get(url).send().await.unwrap_err();
 

@@ -45,6 +45,9 @@ pub(crate) struct Ask<'a> {
     pub(crate) query: Option<String>,
     /// Sent along.
     pub(crate) headers: HeaderMap,
+    /// Leave redirects to other hosts to the client, which knows the worker as
+    /// this one.
+    pub(crate) hand_over: Option<&'a str>,
 }
 
 impl Exchange {
@@ -56,7 +59,8 @@ impl Exchange {
         }
     }
 
-    /// Asks once. The status of what is returned is 2xx, 304 or 416.
+    /// Asks once. The status of what is returned is 2xx, 304 or 416, or it is
+    /// handed over.
     pub(crate) async fn ask(&self, ask: &Ask<'_>) -> Result<Reply, Error> {
         self.weather.admit(ask.upstream, ask.kind)?;
         let outcome = self.admitted(ask).await;
@@ -132,6 +136,7 @@ impl Ask<'_> {
             headers,
             pass,
             reach: Reach::Link,
+            hand_over: self.hand_over,
         }
     }
 
@@ -160,6 +165,7 @@ fn judged(upstream: &Upstream, reply: Reply) -> Result<Reply, Error> {
     let headers = reply.response.headers();
     let name = || upstream.name.clone();
     match reply.response.status() {
+        _ if reply.handed_over.is_some() => Ok(reply),
         StatusCode::NOT_MODIFIED | StatusCode::RANGE_NOT_SATISFIABLE => Ok(reply),
         status if status.is_success() => Ok(reply),
         StatusCode::NOT_FOUND | StatusCode::GONE => Err(Error::NotFound { upstream: name() }),

@@ -74,6 +74,7 @@ pub(crate) async fn tags(
         path: "tags/list".to_owned(),
         query: query.and_then(safe_query),
         headers: accept("application/json"),
+        hand_over: None,
     };
     let (headers, bytes) = page(exchange, &ask).await?;
     let tags: Tags = serde_json::from_slice(&bytes).map_err(|_| Error::BadAnswer {
@@ -103,6 +104,7 @@ pub(crate) async fn referrers(
         path: format!("referrers/{digest}"),
         query: query.and_then(safe_query),
         headers: accept("application/vnd.oci.image.index.v1+json"),
+        hand_over: None,
     };
     let (headers, bytes) = match page(exchange, &ask).await {
         Err(Error::NotFound { .. } | Error::BadAnswer { .. }) => {

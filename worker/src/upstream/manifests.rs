@@ -235,5 +235,6 @@ fn ask<'a>(upstream: &'a Arc<Upstream>, key: &'a Key, method: Method) -> Ask<'a>
         path: format!("manifests/{}", key.reference),
         query: None,
         headers: HeaderMap::from_iter([(header::ACCEPT, ACCEPT)]),
+        hand_over: None,
     }
 }

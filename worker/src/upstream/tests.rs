@@ -1,6 +1,8 @@
 //! The way to the upstreams, tried on registries of our own on loopback.
 
 mod blobs;
+mod certificates;
+mod elsewhere;
 mod hostile;
 mod identity;
 mod joins;

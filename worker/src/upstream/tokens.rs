@@ -235,6 +235,7 @@ impl Tokens {
             } else {
                 errand.reach
             },
+            hand_over: None,
         }
     }
 }

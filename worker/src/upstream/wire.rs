@@ -14,7 +14,7 @@ use url::Url;
 use super::{
     Error, Metrics, Settings, Upstream, Why,
     clock::Clock,
-    dialer::{CannotDial, Dialer, Lane, is_too_close},
+    dialer::{CannotDial, Dialer, Lane, is_spelled_closer, is_too_close},
     metrics::Kind,
     reach::Reach,
     trust::{is_same_origin, is_trusted_realm, is_trusted_redirect},
@@ -56,6 +56,9 @@ pub(crate) struct Call<'a> {
     pub(crate) pass: Option<HeaderValue>,
     /// The nearest address that `url` may lead to.
     pub(crate) reach: Reach,
+    /// Give a redirect to another host back, rather than follow it, unless it
+    /// leads to this one.
+    pub(crate) hand_over: Option<&'a str>,
 }
 
 /// The answer to a call, its body still to be read.
@@ -66,11 +69,26 @@ pub(crate) struct Reply {
     pub(crate) reach: Reach,
     /// Whether it is the answer of the origin that was asked.
     pub(crate) is_at_home: bool,
+    /// Where it redirects to, for another to follow.
+    pub(crate) handed_over: Option<Url>,
+}
+
+impl Call<'_> {
+    /// Whether a redirect to `next` is for the client to follow: never to where
+    /// it might take its password along, nor closer than the upstream is.
+    fn hands_over(&self, next: &Url, reach: Reach) -> bool {
+        self.hand_over.is_some_and(|own| {
+            let host = next.host_str().unwrap_or_default();
+            next.host() != self.url.host()
+                && !host.eq_ignore_ascii_case(own)
+                && !is_spelled_closer(next, reach)
+        })
+    }
 }
 
 impl Wire {
     /// Sends `call`, and follows redirects. Any status but a redirect is an
-    /// answer.
+    /// answer, and so is a redirect that is handed over.
     pub(crate) async fn send(&self, call: Call<'_>) -> Result<Reply, Error> {
         let mut url = call.url.clone();
         let mut reach = call.reach;
@@ -86,8 +104,9 @@ impl Wire {
                 Some(_) => None,
                 None => self.redirect(&call, &url, &response)?,
             };
-            let Some(next) = next else {
+            let Some(next) = next.clone().filter(|next| !call.hands_over(next, reach)) else {
                 return Ok(Reply {
+                    handed_over: next,
                     response,
                     reach,
                     is_at_home,
@@ -159,7 +178,7 @@ impl Wire {
         };
         let client = self
             .dialer
-            .client(lane, url, reach)
+            .client(lane, url, reach, upstream.judgement(url))
             .map_err(|error| match error {
                 CannotDial::TooClose(_) => untrusted(upstream, url),
                 CannotDial::Client(_) => unavailable(upstream, Why::Internal, None),

@@ -3,7 +3,7 @@
 use std::{os::unix::fs::PermissionsExt, sync::Arc};
 
 use super::*;
-use crate::records::{Account, Secret, Upstream, User};
+use crate::records::{Account, Blobs, Secret, Upstream, User};
 
 fn user(name: &str) -> Record {
     Record::User(User {
@@ -22,6 +22,9 @@ fn upstream(password: &str) -> Record {
             password: Secret::from(password.to_owned()),
         }),
         restricted: false,
+        insecure: false,
+        ca_pem: None,
+        blobs: Blobs::Proxy,
     })
 }
 

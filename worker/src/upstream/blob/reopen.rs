@@ -109,6 +109,7 @@ impl Reopen {
                 path,
                 query: None,
                 headers: HeaderMap::from_iter(range),
+                hand_over: None,
             };
             let reply = exchange.ask(&ask).await?;
             Rest::read(&upstream, reply.response, position)

@@ -102,6 +102,7 @@ impl Blobs {
             method: &Method::GET,
             range: None,
             if_range: None,
+            host: None,
         };
         let reply = self
             .exchange

@@ -49,6 +49,7 @@ async fn open(
         method: &asked.method,
         range: range.as_ref(),
         if_range: if_range.as_ref(),
+        host: None,
     };
     bench.puller.blob(&bench.upstream, request).await
 }

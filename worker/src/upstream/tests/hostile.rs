@@ -17,6 +17,7 @@ async fn blob(bench: &Bench, digest: &Digest) -> Result<Bytes, Error> {
         method: &Method::GET,
         range: None,
         if_range: None,
+        host: None,
     };
     let response = bench.puller.blob(&bench.upstream, request).await?;
     let body = response.into_body().collect().await;

@@ -27,6 +27,7 @@ async fn open(bench: &Bench, digest: &Digest) -> BlobBody {
         method: &Method::GET,
         range: None,
         if_range: None,
+        host: None,
     };
     let response = bench.puller.blob(&bench.upstream, request).await;
     response.unwrap().into_body()
@@ -156,6 +157,7 @@ async fn two_credentials_never_share_a_reading() {
         method: &Method::GET,
         range: None,
         if_range: None,
+        host: None,
     };
 
     let mine = bench.puller.blob(&bench.upstream, request).await.unwrap();
