@@ -8,7 +8,7 @@ use metahub_tests::{
 
 async fn cluster() -> Cluster {
     let flags = ["--challenge=bearer", "--trusted-proxy=127.0.0.0/8"];
-    let cluster = Cluster::start_with(&flags).await;
+    let cluster = Cluster::start_with(2, &flags).await;
     let url = format!("http://{}/v2/", cluster.host());
     let answer = reqwest::get(url).await.expect("traefik answers");
     let challenge = format!("{:?}", answer.headers().get("www-authenticate"));

@@ -10,6 +10,7 @@ mod names;
 mod paths;
 mod policy_flow;
 mod recipes;
+mod rules;
 mod selection;
 mod selectors;
 mod single_flight;
@@ -25,5 +26,7 @@ mod deploy;
 mod engines;
 #[cfg(feature = "real-parts")]
 mod failures;
+#[cfg(feature = "real-parts")]
+mod fleet;
 #[cfg(feature = "real-parts")]
 mod parts;

@@ -74,12 +74,14 @@ impl Admin {
 
     /// Creates a machine type for linux, with a login.
     pub async fn create_type(&mut self, user: &str, name: &str, features: &[&str]) -> Login {
+        self.create(linux(user, name, features)).await
+    }
+
+    /// The same, for a type that is always given an index.
+    pub async fn create_lister(&mut self, user: &str, name: &str, features: &[&str]) -> Login {
         let machine_type = policy::MachineType {
-            user: user.into(),
-            name: name.into(),
-            os: "linux".into(),
-            features: features.iter().map(|f| (*f).into()).collect(),
-            ..Default::default()
+            present: policy::Present::Index.into(),
+            ..linux(user, name, features)
         };
         self.create(machine_type).await
     }
@@ -164,5 +166,15 @@ fn grant(user: Option<&str>, repository: &str) -> policy::Grant {
         user: user.unwrap_or_default().into(),
         repository: repository.into(),
         all_users: user.is_none(),
+    }
+}
+
+fn linux(user: &str, name: &str, features: &[&str]) -> policy::MachineType {
+    policy::MachineType {
+        user: user.into(),
+        name: name.into(),
+        os: "linux".into(),
+        features: features.iter().map(|f| (*f).into()).collect(),
+        ..Default::default()
     }
 }

@@ -66,6 +66,13 @@ impl RegistryClient {
         .await
     }
 
+    /// The answer to a HEAD of a manifest, by a client that takes every type.
+    pub async fn head(&self, repository: &str, reference: &str) -> Response {
+        let path = format!("/v2/{repository}/manifests/{reference}");
+        let request = self.request(Method::HEAD, &path);
+        sent(request.header("accept", ALL_MANIFESTS)).await
+    }
+
     /// The digest that a manifest's answer names, for an answer that must be
     /// good.
     pub async fn digest(&self, repository: &str, reference: &str) -> String {

@@ -13,7 +13,7 @@ use crate::{
     worker::{Ports, WorkerProcess},
 };
 
-/// Two workers behind traefik, with `qnib/bench` upstream.
+/// Workers behind traefik, with `qnib/bench` upstream.
 #[derive(Debug)]
 pub struct Cluster {
     /// The load balancer.
@@ -37,13 +37,13 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Starts one.
+    /// Starts one with two workers.
     pub async fn start() -> Self {
-        Self::start_with(&[]).await
+        Self::start_with(2, &[]).await
     }
 
-    /// Starts one whose workers get more flags.
-    pub async fn start_with(flags: &[&str]) -> Self {
+    /// Starts one with this many workers, which get more flags.
+    pub async fn start_with(count: u8, flags: &[&str]) -> Self {
         let upstream = DockerRegistry::start().await;
         let docker = push(&upstream, Form::Docker, "docker").await;
         let oci = push(&upstream, Form::Oci, "oci").await;
@@ -51,10 +51,10 @@ impl Cluster {
         let mut admin = control.place().admin();
         let (type1, type2) = policy(&mut admin, &upstream.url()).await;
         let ports = Ports::free();
-        let workers = vec![
-            WorkerProcess::start_with(control.place(), ports, 0, flags).await,
-            WorkerProcess::start_with(control.place(), ports, 1, flags).await,
-        ];
+        let mut workers = Vec::new();
+        for n in 0..count {
+            workers.push(WorkerProcess::start_with(control.place(), ports, n, flags).await);
+        }
         admin.all_current(workers.len()).await;
         let traefik = before(&workers, ports).await;
         Self {

@@ -81,7 +81,7 @@ providers: {{file: {{filename: dynamic.yml}}}}
 api: {{insecure: true, dashboard: false}}
 ping: {{}}
 log: {{level: INFO}}
-accessLog: {{}}
+accessLog: {{fields: {{headers: {{names: {{User-Agent: keep}}}}}}}}
 global: {{checkNewVersion: false, sendAnonymousUsage: false}}
 "
     )
