@@ -5,6 +5,7 @@ mod blob_sharing;
 mod grants;
 mod hostile;
 mod limits;
+mod lists;
 mod logins;
 mod names;
 mod paths;

@@ -104,3 +104,94 @@ async fn within_a_tags_time_the_upstream_is_not_asked_again() {
 
     assert_eq!(site.upstream.requests().len(), 0);
 }
+
+/// A site whose worker has nothing, and whose upstream fails with `status`.
+async fn failing(status: StatusCode) -> Site {
+    let site = Site::start(1).await;
+    site.upstream.fail_with(Some(status));
+    site
+}
+
+#[tokio::test]
+async fn an_image_that_is_not_cached_is_limited_while_the_upstream_limits() {
+    let site = failing(StatusCode::TOO_MANY_REQUESTS).await;
+
+    let answer = site.host().manifest(REPOSITORY, "latest").await;
+
+    assert_eq!(answer.status(), 429);
+    header(&answer, "retry-after");
+    assert_eq!(error(answer).await.0, "TOOMANYREQUESTS");
+}
+
+#[tokio::test]
+async fn an_image_that_is_not_cached_is_unavailable_while_the_upstream_fails() {
+    let site = failing(StatusCode::SERVICE_UNAVAILABLE).await;
+
+    let answer = site.host().manifest(REPOSITORY, "latest").await;
+
+    assert_eq!(answer.status(), 503);
+    header(&answer, "retry-after");
+    assert_eq!(error(answer).await.0, "UNAVAILABLE");
+}
+
+#[tokio::test]
+async fn lists_are_unavailable_while_the_upstream_fails() {
+    let site = failing(StatusCode::BAD_GATEWAY).await;
+    let digest = &site.bench.index.digest;
+    let referrers = format!("/v2/{REPOSITORY}/referrers/{digest}");
+
+    for path in [format!("/v2/{REPOSITORY}/tags/list"), referrers] {
+        let answer = site.host().get(&path).await;
+
+        assert_eq!(answer.status(), 503, "{path}");
+        header(&answer, "retry-after");
+        assert_eq!(error(answer).await.0, "UNAVAILABLE");
+    }
+}
+
+#[tokio::test]
+async fn a_silent_upstream_counts_as_one_that_is_gone() {
+    let flags = ["--tag-ttl=1ms", "--upstream-timeout=200ms"];
+    let site = Site::start_with(1, Form::Docker, &flags).await;
+    let host = site.host();
+    host.digest(REPOSITORY, "latest").await;
+    site.upstream.hold(true);
+
+    let cached = host.manifest(REPOSITORY, "latest").await;
+    let other = host.manifest(REPOSITORY, "other").await;
+
+    assert_eq!(cached.status(), 200);
+    header(&cached, "warning");
+    assert_eq!(other.status(), 503);
+    header(&other, "retry-after");
+}
+
+#[tokio::test]
+async fn a_cached_tag_is_served_with_a_warning_while_the_upstream_fails() {
+    let site = cached().await;
+    let failure = Some(StatusCode::SERVICE_UNAVAILABLE);
+    site.upstream.fail_with(failure);
+
+    let answer = site.host().manifest(REPOSITORY, "latest").await;
+
+    assert_eq!(answer.status(), 200);
+    header(&answer, "warning");
+}
+
+#[tokio::test]
+async fn permission_that_the_upstream_takes_back_is_not_served_from_the_cache() {
+    for refusal in [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN] {
+        let site = cached().await;
+        site.upstream.fail_with(Some(refusal));
+        let host = site.host();
+
+        eventually("the cached tag is denied", async || {
+            host.manifest(REPOSITORY, "latest").await.status() == 403
+        })
+        .await;
+        let other = host.manifest(REPOSITORY, "other").await;
+
+        assert_eq!(other.status(), 403, "{refusal}");
+        assert_eq!(error(other).await.0, "DENIED");
+    }
+}
