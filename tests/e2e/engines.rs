@@ -141,6 +141,39 @@ async fn skopeo_gets_the_very_bytes_that_a_digest_names() {
 }
 
 #[tokio::test]
+async fn skopeo_lists_the_tags_of_the_upstream() {
+    let cluster = Cluster::start().await;
+    let skopeo = Containers::skopeo();
+    let login = &cluster.type1;
+    let host = cluster.host();
+    skopeo.login(&host, &login.name, &login.secret).await.text();
+
+    let said = skopeo.list_tags(&format!("{host}/{REPOSITORY}")).await;
+
+    let said = said.text();
+    for (tag, _) in cluster.forms() {
+        assert!(said.contains(&format!("\"{tag}\"")), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn docker_inspects_the_manifest_that_its_host_is_given() {
+    let cluster = Cluster::start().await;
+    let docker = Dockerd::start().await;
+    let login = &cluster.type2;
+    let host = cluster.host();
+    docker.login(&host, &login.name, &login.secret).await.text();
+
+    for (tag, set) in cluster.forms() {
+        let args = ["manifest", "inspect", "--insecure", &cluster.image(tag)];
+        let said = docker.docker(&args).await.text();
+
+        let layer = &expected(&cluster, login, set).layer.digest;
+        assert!(said.contains(layer.as_str()), "{said}");
+    }
+}
+
+#[tokio::test]
 async fn engines_say_unauthorized_to_a_wrong_secret_and_to_an_unknown_type() {
     let cluster = Cluster::start().await;
     let docker = Dockerd::start().await;

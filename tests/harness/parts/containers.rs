@@ -134,6 +134,14 @@ impl Containers {
             .await
     }
 
+    /// The tags of a repository, with skopeo.
+    pub async fn list_tags(&self, repository: &str) -> Outcome {
+        let name = format!("docker://{repository}");
+        let authfile = self.authfile();
+        self.run(&["list-tags", "--tls-verify=false", &authfile, &name])
+            .await
+    }
+
     /// A path in this host's own directory.
     pub fn path_of(&self, name: &str) -> String {
         self.dir.path().join(name).display().to_string()
