@@ -59,21 +59,25 @@ async fn ctr_pulls_by_token() {
 }
 
 #[tokio::test]
-async fn podman_and_skopeo_pull_by_token() {
+async fn podman_buildah_and_skopeo_pull_by_token() {
     let cluster = cluster().await;
     let (podman, skopeo) = (Containers::podman(), Containers::skopeo());
+    let buildah = Containers::buildah();
     let Login { name, secret } = &cluster.type1;
     let (wanted, image) = expected(&cluster);
     let host = cluster.host();
 
-    for engine in [&podman, &skopeo] {
+    for engine in [&podman, &buildah, &skopeo] {
         engine.login(&host, name, "wrong").await.complaint();
         engine.login(&host, name, secret).await.text();
     }
     podman.pull(&image).await.text();
+    buildah.pull(&image).await.text();
     skopeo.copy(&image, "copy").await.text();
 
     assert_eq!(podman.digest(&image).await, wanted.manifest.digest);
+    let listed = buildah.run(&["images", "--digests"]).await.text();
+    assert!(listed.contains(&wanted.manifest.digest), "{listed}");
     let copied = std::fs::read(skopeo.path_of("copy") + "/manifest.json");
     assert_eq!(copied.expect("a manifest"), wanted.manifest.bytes);
     assert_token_was_given(&cluster);
