@@ -29,7 +29,7 @@ pub(crate) use self::logins::{LoginWish, NewLogin};
 use crate::{
     Error, Result, Revision,
     policy::Policy,
-    store::{Batch, Change, Commit, Store, StoreError},
+    store::{Batch, Change, News, Store, StoreError},
 };
 
 /// Who makes a change, for the audit.
@@ -50,10 +50,10 @@ pub struct Catalog {
 impl Catalog {
     /// Reads the store, and follows it from then on.
     pub(crate) async fn open(store: Store) -> Result<Self> {
-        let (contents, commits) = store.watch().await?;
+        let (contents, news) = store.watch().await?;
         let (publisher, current) = watch::channel(Arc::new(Policy::new(contents)));
         // Ends when the last handle of the store is gone.
-        tokio::spawn(publish(commits, publisher));
+        tokio::spawn(publish(news, publisher));
         let catalog = Self {
             store,
             current,
@@ -93,7 +93,10 @@ impl Catalog {
         }
         let actor = Actor("first start".into());
         self.edit(&actor, "upstream.seed", |edit| {
-            edit.put(upstreams::docker_hub());
+            // Another control plane may have been faster.
+            if edit.base().revision.number == 0 {
+                edit.put(upstreams::docker_hub());
+            }
             Ok(())
         })
         .await
@@ -152,9 +155,12 @@ fn subject(changes: &[Change]) -> String {
 }
 
 /// Makes a view of each commit, for as long as the store is open.
-async fn publish(mut commits: mpsc::Receiver<Commit>, publisher: watch::Sender<Arc<Policy>>) {
-    while let Some(commit) = commits.recv().await {
-        let next = publisher.borrow().after(&commit);
+async fn publish(mut news: mpsc::Receiver<News>, publisher: watch::Sender<Arc<Policy>>) {
+    while let Some(news) = news.recv().await {
+        let next = match news {
+            News::Commit(commit) => publisher.borrow().after(&commit),
+            News::Whole(contents) => Policy::new(contents),
+        };
         publisher.send_replace(Arc::new(next));
     }
     debug!("the store is closed");

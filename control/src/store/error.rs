@@ -1,0 +1,66 @@
+//! What can go wrong in a store, whichever engine it has.
+
+use std::path::PathBuf;
+
+/// What can go wrong in the store.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// The store has moved past the expected revision. Plan anew.
+    #[error("the store has moved on from revision {expected}")]
+    Conflict {
+        /// What the writer expected.
+        expected: u64,
+    },
+
+    /// SQLite failed.
+    #[error("sqlite failed")]
+    Sqlite(#[from] rusqlite::Error),
+
+    /// The file or its directory cannot be used.
+    #[error("cannot use {path}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+
+    /// Another control plane has the file open.
+    #[error("another control plane uses {path}; stop it, or give this one its own --data-dir")]
+    InUse {
+        /// The file.
+        path: PathBuf,
+    },
+
+    /// The file was written by a newer program.
+    #[error("the store has schema {found}, this program knows up to {known}: use a newer one")]
+    TooNew {
+        /// The file's schema.
+        found: u32,
+        /// The newest that this program knows.
+        known: u32,
+    },
+
+    /// A record cannot be read or written.
+    #[error("the record {key} is not what this program writes")]
+    Record {
+        /// Its key.
+        key: String,
+        /// Why.
+        #[source]
+        source: serde_json::Error,
+    },
+
+    /// A key is of no known kind.
+    #[error("the key {key} is of no kind that this program knows")]
+    UnknownKey {
+        /// The key.
+        key: String,
+    },
+
+    /// The program is about to end.
+    #[error("the store is closed")]
+    Closed,
+}

@@ -1,0 +1,100 @@
+//! A store that this process has for itself: SQLite, in a file or in memory.
+//!
+//! Blocking work is done on the runtime's blocking threads.
+
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use tokio::{sync::mpsc, task::spawn_blocking};
+
+use super::{Batch, Commit, Contents, News, Revision, StoreError, WATCH_BACKLOG, sqlite::Sqlite};
+
+/// The store. Clones share it.
+#[derive(Clone, Debug)]
+pub(super) struct Local {
+    engine: Arc<Mutex<Engine>>,
+}
+
+#[derive(Debug)]
+struct Engine {
+    sqlite: Sqlite,
+    watcher: Option<mpsc::Sender<News>>,
+}
+
+impl Local {
+    /// Opens the file, and creates or migrates it where needed.
+    pub(super) async fn open(path: PathBuf) -> Result<Self, StoreError> {
+        Self::with(move || Sqlite::open(&path)).await
+    }
+
+    pub(super) async fn in_memory() -> Result<Self, StoreError> {
+        Self::with(Sqlite::in_memory).await
+    }
+
+    async fn with(
+        open: impl FnOnce() -> Result<Sqlite, StoreError> + Send + 'static,
+    ) -> Result<Self, StoreError> {
+        let opened = spawn_blocking(open).await;
+        let engine = Engine {
+            sqlite: opened.map_err(|_| StoreError::Closed)??,
+            watcher: None,
+        };
+        Ok(Self {
+            engine: Arc::new(Mutex::new(engine)),
+        })
+    }
+
+    pub(super) async fn watch(&self) -> Result<(Contents, mpsc::Receiver<News>), StoreError> {
+        self.blocking(|engine| {
+            let (sender, receiver) = mpsc::channel(WATCH_BACKLOG);
+            engine.watcher = Some(sender);
+            Ok((engine.sqlite.load()?, receiver))
+        })
+        .await
+    }
+
+    pub(super) async fn commit(&self, expected: u64, batch: Batch) -> Result<Revision, StoreError> {
+        self.blocking(move |engine| engine.commit(expected, batch))
+            .await
+    }
+
+    /// What another control plane would do between two steps of this one.
+    #[cfg(test)]
+    pub(super) fn commit_on_another_thread(&self, expected: u64, batch: Batch) {
+        let engine = self.engine.clone();
+        let other = std::thread::spawn(move || lock(&engine).commit(expected, batch));
+        other.join().unwrap().unwrap();
+    }
+
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Engine) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let engine = self.engine.clone();
+        spawn_blocking(move || work(&mut lock(&engine)))
+            .await
+            .map_err(|_| StoreError::Closed)?
+    }
+}
+
+impl Engine {
+    fn commit(&mut self, expected: u64, batch: Batch) -> Result<Revision, StoreError> {
+        let revision = self.sqlite.commit(expected, &batch)?;
+        if let Some(watcher) = &self.watcher {
+            let commit = Commit {
+                revision,
+                changes: batch.changes.into(),
+            };
+            // A watcher that is gone misses nothing.
+            let _ = watcher.blocking_send(News::Commit(commit));
+        }
+        Ok(revision)
+    }
+}
+
+/// SQLite rolls a half-done transaction back, so a poisoned lock harms nothing.
+fn lock(engine: &Mutex<Engine>) -> MutexGuard<'_, Engine> {
+    engine.lock().unwrap_or_else(PoisonError::into_inner)
+}
