@@ -11,14 +11,14 @@ use std::{
 use anyhow::{Context, ensure};
 use tokio::{net::TcpListener, time};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tonic::transport::server::{Router, TcpIncoming};
+use tonic::transport::server::TcpIncoming;
 use tracing::{info, warn};
 
 use crate::{
     Catalog, Config,
     feed::Feed,
     fleet::Fleet,
-    grpc::{self, Parts, Tokens},
+    grpc::{self, GatedRouter, Parts, Tokens},
     store::Store,
     tokens::TokenFile,
 };
@@ -140,7 +140,7 @@ fn make_private_directory(path: &Path) -> anyhow::Result<()> {
 
 /// The drain is bounded here: tonic waits for its last connection for ever.
 async fn serve(
-    router: Router,
+    router: GatedRouter,
     listener: TcpListener,
     shutdown: &CancellationToken,
     drain_timeout: Duration,

@@ -16,7 +16,7 @@ mod signing_keys;
 mod upstreams;
 mod users;
 
-use std::sync::Arc;
+use std::{fmt, net::IpAddr, sync::Arc};
 
 use tokio::sync::{Semaphore, mpsc, watch};
 use tracing::{debug, info};
@@ -32,9 +32,13 @@ use crate::{
     store::{Batch, Change, News, Store, StoreError},
 };
 
-/// Who makes a change, for the audit.
+/// Who makes a change, and from where, for the audit.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Actor(pub(crate) String);
+pub(crate) struct Actor {
+    pub(crate) name: String,
+    /// `None`: the control plane does it on its own.
+    pub(crate) from: Option<IpAddr>,
+}
 
 /// The policy of one control plane. Clones share it.
 #[derive(Clone, Debug)]
@@ -45,6 +49,25 @@ pub struct Catalog {
     /// can make one plan again.
     turns: Arc<Semaphore>,
     recipes: Arc<recipes::WaitingRoom>,
+}
+
+impl Actor {
+    /// What the control plane does on its own, for example `retention`.
+    pub(crate) fn on_its_own(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            from: None,
+        }
+    }
+}
+
+impl fmt::Display for Actor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.from {
+            Some(from) => write!(f, "{} at {from}", self.name),
+            None => f.write_str(&self.name),
+        }
+    }
 }
 
 impl Catalog {
@@ -91,7 +114,7 @@ impl Catalog {
         if self.revision().number > 0 {
             return Ok(());
         }
-        let actor = Actor("first start".into());
+        let actor = Actor::on_its_own("first start");
         self.edit(&actor, "upstream.seed", |edit| {
             // Another control plane may have been faster.
             if edit.base().revision.number == 0 {
@@ -122,14 +145,14 @@ impl Catalog {
             }
             let subject = subject(&changes);
             let batch = Batch {
-                actor: actor.0.clone(),
+                actor: actor.to_string(),
                 action,
                 changes,
             };
             match self.store.commit(expected, batch).await {
                 Ok(revision) => {
                     self.published(revision.number).await?;
-                    info!(policy.revision = %revision, actor = %actor.0, "{action} {subject}");
+                    info!(policy.revision = %revision, actor = %actor, "{action} {subject}");
                     return Ok(outcome);
                 }
                 Err(StoreError::Conflict { expected }) => self.published(expected + 1).await?,

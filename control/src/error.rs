@@ -54,6 +54,13 @@ pub enum Error {
         reason: &'static str,
     },
 
+    /// The caller is known, and may not do this.
+    #[error("{reason}")]
+    Forbidden {
+        /// Who may.
+        reason: String,
+    },
+
     /// A worker broke the protocol of its stream.
     #[error("the worker broke the protocol: {reason}")]
     Protocol {
@@ -121,6 +128,7 @@ impl From<Error> for Status {
             Error::AlreadyExists { .. } => Self::already_exists(message),
             Error::Blocked { .. } => Self::failed_precondition(message),
             Error::Unauthenticated { .. } => Self::unauthenticated(message),
+            Error::Forbidden { .. } => Self::permission_denied(message),
             Error::Silent { .. } => Self::deadline_exceeded(message),
             // The cause is the operator's to read in the log, not the caller's.
             Error::Store(_) | Error::Stopping => Self::unavailable(message),

@@ -139,7 +139,7 @@ mod tests {
     use crate::catalog::Actor;
 
     async fn create_user(catalog: &Catalog, name: &str) {
-        let actor = Actor("test".into());
+        let actor = Actor::on_its_own("test");
         let created = catalog.create_user(&actor, name.into(), None).await;
         created.unwrap();
     }

@@ -1,32 +1,31 @@
 //! Serves the catalog over gRPC: who may call what, and the limits.
 //!
-//! Each service is wrapped whole in the check of its token, so a call that is
-//! added to the contract cannot be open by mistake.
+//! All services are behind one [`Gate`], so a service that is added cannot be
+//! open by mistake.
 
+mod access;
 mod admin;
 mod policy;
 mod session;
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use metahub_proto::{
     admin::v1::admin_service_server::{AdminServiceServer, SERVICE_NAME as ADMIN_SERVICE},
     policy::v1::policy_service_server::{PolicyServiceServer, SERVICE_NAME as POLICY_SERVICE},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tonic::{
-    Request, Status,
-    metadata::MetadataMap,
-    service::{Interceptor, interceptor::InterceptedService},
-    transport::{Server, server::Router},
-};
+use tonic::transport::{Server, server::Router};
 use tonic_health::{
     ServingStatus,
     pb::health_server::{Health, HealthServer},
 };
 
-use self::{admin::AdminApi, policy::PolicyApi};
-use crate::{Catalog, Error, Secret, catalog::Actor, feed::Feed, fleet::Fleet, secrets};
+use tower::layer::util::{Identity, Stack};
+
+pub(crate) use self::access::{Gate, Tokens};
+use self::{access::actor, admin::AdminApi, policy::PolicyApi};
+use crate::{Catalog, feed::Feed, fleet::Fleet};
 
 /// What a request may weigh. The largest are recipes and machine types.
 const LARGEST_REQUEST: usize = 1 << 20;
@@ -52,15 +51,11 @@ pub(crate) struct Parts {
     pub(crate) streams: TaskTracker,
 }
 
-/// The tokens that callers must present.
-#[derive(Debug)]
-pub(crate) struct Tokens {
-    pub(crate) admin: Secret,
-    pub(crate) worker: Secret,
-}
+/// All services behind their gate.
+pub(crate) type GatedRouter = Router<Stack<Gate, Identity>>;
 
 /// All services, ready to serve.
-pub(crate) async fn router(parts: Parts, tokens: Tokens) -> Router {
+pub(crate) async fn router(parts: Parts, tokens: Tokens) -> GatedRouter {
     let health = health(&parts).await;
     let policy = PolicyServiceServer::new(PolicyApi::new(parts.clone()))
         .max_decoding_message_size(LARGEST_REQUEST)
@@ -69,20 +64,18 @@ pub(crate) async fn router(parts: Parts, tokens: Tokens) -> Router {
         .max_decoding_message_size(LARGEST_REQUEST)
         .max_encoding_message_size(LARGEST_ANSWER);
     Server::builder()
+        .layer(Gate::new(tokens))
         .timeout(CALL_TIMEOUT)
         .max_concurrent_streams(MOST_CALLS_PER_CONNECTION)
         .http2_max_header_list_size(LARGEST_HEADERS)
         .http2_keepalive_interval(Some(PING_INTERVAL))
         .http2_keepalive_timeout(Some(PING_TIMEOUT))
         .add_service(health)
-        .add_service(InterceptedService::new(
-            policy,
-            Guard::worker(tokens.worker),
-        ))
-        .add_service(InterceptedService::new(admin, Guard::admin(tokens.admin)))
+        .add_service(policy)
+        .add_service(admin)
 }
 
-/// The standard health service. It needs no token, and says "not serving"
+/// The standard health service. It says "not serving"
 /// from the moment that the control plane drains.
 async fn health(parts: &Parts) -> HealthServer<impl Health> {
     let (reporter, service) = tonic_health::server::health_reporter();
@@ -100,61 +93,4 @@ async fn health(parts: &Parts) -> HealthServer<impl Health> {
         }
     });
     service
-}
-
-/// Lets a call pass that presents the right token, and notes who makes it.
-#[derive(Clone, Debug)]
-struct Guard {
-    token: Arc<Secret>,
-    role: &'static str,
-    refusal: &'static str,
-}
-
-impl Guard {
-    fn admin(token: Secret) -> Self {
-        Self {
-            token: Arc::new(token),
-            role: "admin",
-            refusal: "wants the admin token: give the contents of the control plane's admin-token file",
-        }
-    }
-
-    fn worker(token: Secret) -> Self {
-        Self {
-            token: Arc::new(token),
-            role: "worker",
-            refusal: "wants the worker token: give the contents of the control plane's worker-token file",
-        }
-    }
-
-    fn admits(&self, metadata: &MetadataMap) -> bool {
-        let presented = metadata
-            .get("authorization")
-            .and_then(|value| value.to_str().ok())
-            .and_then(|value| value.strip_prefix("Bearer "));
-        presented.is_some_and(|token| secrets::are_equal(token, self.token.expose()))
-    }
-}
-
-impl Interceptor for Guard {
-    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
-        if !self.admits(request.metadata()) {
-            let reason = self.refusal;
-            return Err(Error::Unauthenticated { reason }.into());
-        }
-        let actor = match request.remote_addr() {
-            Some(peer) => format!("{} at {}", self.role, peer.ip()),
-            None => self.role.to_owned(),
-        };
-        request.extensions_mut().insert(Actor(actor));
-        Ok(request)
-    }
-}
-
-/// Who makes a call, as its guard noted.
-fn actor<T>(request: &Request<T>) -> Result<Actor, Error> {
-    let noted = request.extensions().get::<Actor>().cloned();
-    noted.ok_or(Error::Unauthenticated {
-        reason: "no one has checked the token of this call",
-    })
 }

@@ -3,6 +3,7 @@
 //! It owns users and machine-type policy and streams it to workers. Start at
 //! [`App`].
 
+mod access;
 mod app;
 mod catalog;
 mod certificates;

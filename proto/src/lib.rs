@@ -33,3 +33,6 @@ pub mod admin {
         include!("generated/metahub.admin.v1.rs");
     }
 }
+
+/// Every call, as `/package.Service/Call`, in the order of the `.proto` files.
+pub const CALLS: &[&str] = &include!("generated/calls.rs");

@@ -9,13 +9,27 @@ const PROTOS: [&str; 3] = [
     "metahub/policy/v1/policy.proto",
     "metahub/admin/v1/admin.proto",
 ];
-const BINDINGS: [&str; 2] = ["metahub.policy.v1.rs", "metahub.admin.v1.rs"];
+const BINDINGS: [&str; 3] = ["metahub.policy.v1.rs", "metahub.admin.v1.rs", CALLS];
+/// Every call, for those who must not forget one.
+const CALLS: &str = "calls.rs";
 
 #[test]
 fn bindings_match_the_proto_files() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let fresh_dir = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let descriptors = protox::compile(PROTOS, [root]).expect("the proto files must compile");
+
+    let services = descriptors.file.iter().flat_map(|file| {
+        let services = file.service.iter();
+        services.map(|service| (file.package(), service))
+    });
+    let calls: Vec<String> = services
+        .flat_map(|(package, service)| {
+            let methods = service.method.iter();
+            methods.map(move |call| format!("/{package}.{}/{}", service.name(), call.name()))
+        })
+        .collect();
+    fs::write(fresh_dir.join(CALLS), format!("{calls:#?}\n")).expect("write the calls");
 
     tonic_prost_build::configure()
         .emit_rerun_if_changed(false)

@@ -151,7 +151,7 @@ impl Catalog {
         let policy = self.policy();
         let checking = spawn_blocking(move || wanted(declaration, &policy));
         let wanted = checking.await.map_err(|_| Error::Stopping)??;
-        let actor = Actor("file".into());
+        let actor = Actor::on_its_own("file");
         self.edit(&actor, "policy.apply", |edit| {
             replace_all(edit, &wanted);
             Ok(())

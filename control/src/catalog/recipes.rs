@@ -82,7 +82,7 @@ impl Catalog {
     /// many there were.
     pub(crate) async fn sweep_recipes(&self, retention: Duration) -> Result<usize> {
         let oldest = unix_secs().saturating_sub(retention.as_secs());
-        let actor = Actor("retention".into());
+        let actor = Actor::on_its_own("retention");
         self.edit(&actor, "recipe.sweep", |edit| {
             let recipes = edit.base().of_kind(Kind::Recipe);
             let unused: Vec<Key> = recipes

@@ -23,7 +23,7 @@ impl Catalog {
     /// Makes the next key when it is time, and deletes those that are over.
     pub(crate) async fn rotate_signing_keys(&self, now: SystemTime) -> Result<()> {
         let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        let actor = Actor("rotation".into());
+        let actor = Actor::on_its_own("rotation");
         self.edit(&actor, "signing-key.rotate", |edit| {
             let keys: Vec<SigningKey> = edit.base().all().cloned().collect();
             keys.iter()

@@ -9,7 +9,7 @@ use crate::{
 };
 
 fn admin() -> Actor {
-    Actor("admin".into())
+    Actor::on_its_own("admin")
 }
 
 fn machine_type(user: &str, name: &str) -> MachineType {

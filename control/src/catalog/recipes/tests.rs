@@ -3,7 +3,7 @@
 use super::*;
 
 fn admin() -> Actor {
-    Actor("admin".into())
+    Actor::on_its_own("admin")
 }
 
 fn digest(byte: &str) -> String {

@@ -1,0 +1,103 @@
+//! The table: every call of the contract, and who may make it.
+
+use super::{Role, Rule};
+
+/// Changes what all share, or shows who is who.
+const ADMINS: Rule = Rule::Roles(&[Role::Admin]);
+/// Changes what belongs to a user. Of which user, the catalog checks.
+const OWNERS: Rule = Rule::Roles(&[Role::Admin, Role::Owner]);
+/// Shows what concerns all users.
+const VIEWERS: Rule = Rule::Roles(&[Role::Admin, Role::Viewer]);
+/// Shows what each may see: owners, what belongs to their user.
+const ALL_ROLES: Rule = Rule::Roles(&[Role::Admin, Role::Owner, Role::Viewer]);
+
+/// One line for each call, by service. What is not here is refused.
+const RULES: &[(&str, Rule)] = &[
+    ("/grpc.health.v1.Health/Check", Rule::Public),
+    ("/grpc.health.v1.Health/Watch", Rule::Public),
+    ("/metahub.policy.v1.PolicyService/Follow", Rule::Worker),
+    (
+        "/metahub.policy.v1.PolicyService/RecordRecipe",
+        Rule::Worker,
+    ),
+    ("/metahub.policy.v1.PolicyService/FindRecipe", Rule::Worker),
+    ("/metahub.admin.v1.AdminService/CreateUser", ADMINS),
+    ("/metahub.admin.v1.AdminService/ListUsers", ALL_ROLES),
+    ("/metahub.admin.v1.AdminService/DeleteUser", ADMINS),
+    ("/metahub.admin.v1.AdminService/CreateType", OWNERS),
+    ("/metahub.admin.v1.AdminService/ListTypes", ALL_ROLES),
+    ("/metahub.admin.v1.AdminService/UpdateType", OWNERS),
+    ("/metahub.admin.v1.AdminService/DeleteType", OWNERS),
+    ("/metahub.admin.v1.AdminService/CreateLogin", OWNERS),
+    ("/metahub.admin.v1.AdminService/RotateLogin", OWNERS),
+    ("/metahub.admin.v1.AdminService/ListLogins", ALL_ROLES),
+    ("/metahub.admin.v1.AdminService/DeleteLogin", OWNERS),
+    ("/metahub.admin.v1.AdminService/PutUpstream", ADMINS),
+    ("/metahub.admin.v1.AdminService/ListUpstreams", ALL_ROLES),
+    ("/metahub.admin.v1.AdminService/DeleteUpstream", ADMINS),
+    ("/metahub.admin.v1.AdminService/PutRule", ADMINS),
+    ("/metahub.admin.v1.AdminService/ListRules", ALL_ROLES),
+    ("/metahub.admin.v1.AdminService/DeleteRule", ADMINS),
+    ("/metahub.admin.v1.AdminService/PutPin", OWNERS),
+    ("/metahub.admin.v1.AdminService/ListPins", ALL_ROLES),
+    ("/metahub.admin.v1.AdminService/DeletePin", OWNERS),
+    ("/metahub.admin.v1.AdminService/PutGrant", OWNERS),
+    ("/metahub.admin.v1.AdminService/ListGrants", ALL_ROLES),
+    ("/metahub.admin.v1.AdminService/DeleteGrant", OWNERS),
+    ("/metahub.admin.v1.AdminService/PutCpu", ADMINS),
+    ("/metahub.admin.v1.AdminService/ListCpus", ALL_ROLES),
+    ("/metahub.admin.v1.AdminService/DeleteCpu", ADMINS),
+    ("/metahub.admin.v1.AdminService/ListRecipes", VIEWERS),
+    ("/metahub.admin.v1.AdminService/ListWorkers", ALL_ROLES),
+    ("/metahub.admin.v1.AdminService/GetStatus", ALL_ROLES),
+];
+
+/// Who may make the call with this path, for example
+/// `/metahub.admin.v1.AdminService/ListUsers`. `None`: no one.
+pub(crate) fn rule_of(call: &str) -> Option<Rule> {
+    let mut rules = RULES.iter();
+    rules.find(|(path, _)| *path == call).map(|(_, rule)| *rule)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use metahub_proto::CALLS;
+
+    use super::*;
+
+    #[test]
+    fn every_call_of_the_contract_has_a_rule() {
+        for call in CALLS {
+            assert!(rule_of(call).is_some(), "add a rule for {call}");
+        }
+    }
+
+    #[test]
+    fn every_rule_is_for_a_call_of_the_contract_and_the_only_one() {
+        let ours = RULES.iter().filter(|(path, _)| !path.starts_with("/grpc."));
+        let paths: Vec<&str> = ours.map(|(path, _)| *path).collect();
+
+        let distinct: BTreeSet<&str> = paths.iter().copied().collect();
+        let unknown: Vec<&&str> = distinct.iter().filter(|it| !CALLS.contains(it)).collect();
+
+        assert_eq!(unknown, Vec::<&&str>::new());
+        assert_eq!(distinct.len(), paths.len());
+    }
+
+    #[test]
+    fn a_call_that_is_not_in_the_contract_is_no_ones() {
+        assert_eq!(rule_of("/metahub.admin.v1.AdminService/DropAll"), None);
+    }
+
+    #[test]
+    fn only_health_is_open_to_all() {
+        let open = RULES.iter().filter(|(_, rule)| *rule == Rule::Public);
+
+        assert!(
+            open.map(|(path, _)| path)
+                .all(|it| it.starts_with("/grpc.health.v1."))
+        );
+    }
+}
