@@ -56,11 +56,13 @@ fn append(message: &impl Message, buffer: &mut BytesMut) {
     message.encode(buffer).expect("the buffer was made to fit");
 }
 
-/// `None` for a user: the contract has no message for its password's hash.
+/// `None` for what stays here: the contract has no message for it.
 fn record(key: &Key, value: &Record) -> Option<proto::Record> {
     use proto::record::Value;
     let value = match value {
-        Record::User(_) => return None,
+        Record::User(_) | Record::Authority(_) | Record::JoinToken(_) | Record::JoinedWorker(_) => {
+            return None;
+        }
         Record::MachineType(it) => Value::MachineType(machine_type(it)),
         Record::Login(it) => Value::Login(login(it)),
         Record::Upstream(it) => Value::Upstream(upstream(it)),

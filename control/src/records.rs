@@ -4,6 +4,7 @@
 //! ever added, with a default. How records look on the wire is
 //! `convert.rs`'s business.
 
+mod joining;
 mod key;
 
 use std::fmt;
@@ -11,6 +12,7 @@ use std::fmt;
 use metahub_policy::{Cpu, Grant, Rule};
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::joining::{Authority, JoinToken, JoinedWorker};
 pub(crate) use self::key::{Key, Kind};
 
 /// One record.
@@ -26,6 +28,9 @@ pub(crate) enum Record {
     Recipe(Recipe),
     SigningKey(SigningKey),
     Grant(Grant),
+    Authority(Authority),
+    JoinToken(JoinToken),
+    JoinedWorker(JoinedWorker),
 }
 
 /// An account: owns machine types and logins.
@@ -176,7 +181,10 @@ kept!(
     Cpu,
     Recipe,
     Grant,
-    SigningKey
+    SigningKey,
+    Authority,
+    JoinToken,
+    JoinedWorker
 );
 
 impl Record {
@@ -193,6 +201,9 @@ impl Record {
             Self::SigningKey(it) => Key::signing_key(&it.id),
             Self::Recipe(it) => Key::recipe(&it.digest, &it.upstream, &it.repository),
             Self::Grant(it) => Key::grant(it.user.as_deref(), &it.repository),
+            Self::Authority(_) => Key::authority(),
+            Self::JoinToken(it) => Key::join_token(&it.name),
+            Self::JoinedWorker(it) => Key::joined_worker(&it.id),
         }
     }
 
@@ -209,6 +220,9 @@ impl Record {
             Self::Recipe(it) => serde_json::to_string(it),
             Self::SigningKey(it) => serde_json::to_string(it),
             Self::Grant(it) => serde_json::to_string(it),
+            Self::Authority(it) => serde_json::to_string(it),
+            Self::JoinToken(it) => serde_json::to_string(it),
+            Self::JoinedWorker(it) => serde_json::to_string(it),
         }
     }
 
@@ -225,6 +239,9 @@ impl Record {
             Kind::Recipe => Self::Recipe(serde_json::from_str(json)?),
             Kind::SigningKey => Self::SigningKey(serde_json::from_str(json)?),
             Kind::Grant => Self::Grant(serde_json::from_str(json)?),
+            Kind::Authority => Self::Authority(serde_json::from_str(json)?),
+            Kind::JoinToken => Self::JoinToken(serde_json::from_str(json)?),
+            Kind::JoinedWorker => Self::JoinedWorker(serde_json::from_str(json)?),
         })
     }
 
@@ -239,6 +256,8 @@ impl Record {
             }
             Self::Login(login) => login.secret_sha256 = Secret::stars(),
             Self::SigningKey(key) => key.seed = Secret::stars(),
+            Self::Authority(authority) => authority.key_pem = Secret::stars(),
+            Self::JoinToken(token) => token.secret_sha256 = Secret::stars(),
             Self::Upstream(upstream) => {
                 if let Some(account) = &mut upstream.account {
                     account.password = Secret::stars();
@@ -249,7 +268,8 @@ impl Record {
             | Self::Pin(_)
             | Self::Cpu(_)
             | Self::Recipe(_)
-            | Self::Grant(_) => {}
+            | Self::Grant(_)
+            | Self::JoinedWorker(_) => {}
         }
         copy
     }

@@ -15,6 +15,9 @@ pub(crate) enum Kind {
     Recipe,
     Grant,
     SigningKey,
+    Authority,
+    JoinToken,
+    JoinedWorker,
 }
 
 /// The key of one record, for example `type/qnib/type1`. Cheap to clone.
@@ -27,7 +30,7 @@ pub(crate) struct Key {
 impl Kind {
     /// Every kind, in the order in which workers get them: what logins and
     /// pins refer to comes before them.
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::User,
         Self::Upstream,
         Self::Grant,
@@ -38,6 +41,9 @@ impl Kind {
         Self::Login,
         Self::Pin,
         Self::Recipe,
+        Self::Authority,
+        Self::JoinToken,
+        Self::JoinedWorker,
     ];
 
     /// What keys of this kind start with, before the `/`.
@@ -53,6 +59,9 @@ impl Kind {
             Self::Recipe => "recipe",
             Self::Grant => "grant",
             Self::SigningKey => "signing-key",
+            Self::Authority => "authority",
+            Self::JoinToken => "join-token",
+            Self::JoinedWorker => "worker",
         }
     }
 
@@ -61,20 +70,31 @@ impl Kind {
         match self {
             Self::MachineType => "machine type",
             Self::SigningKey => "signing key",
+            Self::JoinToken => "join token",
             other => other.prefix(),
         }
     }
 
-    /// Whether MetaHub makes records of this kind on its own: no admin states
-    /// them.
+    /// Whether records of this kind are no part of a stated policy: MetaHub
+    /// makes them on its own, or when it is asked to.
     pub(crate) fn is_made_here(self) -> bool {
-        matches!(self, Self::Recipe | Self::SigningKey)
+        matches!(
+            self,
+            Self::Recipe
+                | Self::SigningKey
+                | Self::Authority
+                | Self::JoinToken
+                | Self::JoinedWorker
+        )
     }
 
-    /// Whether workers get records of this kind. Users' password hashes stay
-    /// at the control plane.
+    /// Whether workers get records of this kind. Users' password hashes, and
+    /// what lets workers join, stay at the control plane.
     pub(crate) fn is_for_workers(self) -> bool {
-        self != Self::User
+        !matches!(
+            self,
+            Self::User | Self::Authority | Self::JoinToken | Self::JoinedWorker
+        )
     }
 }
 
@@ -136,6 +156,19 @@ impl Key {
 
     pub(crate) fn signing_key(id: &str) -> Self {
         Self::new(Kind::SigningKey, id)
+    }
+
+    /// There is one authority.
+    pub(crate) fn authority() -> Self {
+        Self::new(Kind::Authority, "own")
+    }
+
+    pub(crate) fn join_token(name: &str) -> Self {
+        Self::new(Kind::JoinToken, name)
+    }
+
+    pub(crate) fn joined_worker(id: &str) -> Self {
+        Self::new(Kind::JoinedWorker, id)
     }
 
     /// The kind of the record under this key.
