@@ -1,5 +1,6 @@
 //! End-to-end tests: one binary, one module for each subject.
 
+mod alone;
 mod answers;
 mod blob_sharing;
 mod grants;

@@ -1,6 +1,9 @@
 //! Health and metrics, for whoever runs the worker. Not for its clients.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header::CONTENT_TYPE};
@@ -55,6 +58,12 @@ impl Admin {
         };
         let revision = snapshot.revision();
         let silence = self.current.silence();
+        if let Some(outdated) = self.current.outdated(Instant::now()) {
+            let closed = format!(
+                "ready with policy {revision}, but what is restricted is closed: {outdated}\n"
+            );
+            return text(StatusCode::OK, closed);
+        }
         if silence > FRESH {
             let age = silence.as_secs();
             let stale = format!("ready with policy {revision}, not confirmed for {age} s\n");

@@ -20,7 +20,7 @@ use crate::{
     registry::{self, Registry},
     server::{self, Limits},
     snapshot::Current,
-    sync::{Introduction, Link, Sync},
+    sync::{Introduction, Keeper, Link, SealedFile, Sync, Unusable},
     upstream::{Puller, Settings},
 };
 
@@ -37,6 +37,7 @@ pub struct App {
     introduction: Introduction,
     registry: (TcpListener, SocketAddr),
     admin: (TcpListener, SocketAddr),
+    keeper: Option<SealedFile>,
 }
 
 impl App {
@@ -60,6 +61,7 @@ impl App {
             token_file: config.token_file.clone(),
         };
         Ok(Self {
+            keeper: snapshot_file(&config)?,
             config,
             introduction,
             registry,
@@ -88,7 +90,10 @@ impl App {
         let (registry_addr, admin_addr) = (self.registry.1, self.admin.1);
         info!(%registry_addr, %admin_addr, "serving on {registry_addr}");
 
-        let (limits, current) = (limits(&self.config), Arc::new(Current::default()));
+        let (limits, current) = (
+            limits(&self.config),
+            Arc::new(Current::new(self.config.max_policy_age)),
+        );
         let link = Arc::new(Link::default());
         let recipes = Recipes::new(current.clone(), link.clone());
         let registry = Arc::new(new_registry(&self.config, &current, recipes)?);
@@ -100,7 +105,8 @@ impl App {
         let (stop, drained) = (CancellationToken::new(), CancellationToken::new());
         // Nothing outlives this call, even if it is dropped.
         let _guard = drained.clone().drop_guard();
-        let sync = Sync::new(self.introduction, current, link).run(drained.clone());
+        let keeper = self.keeper.map(|file| Keeper::new(file, current.clone()));
+        let sync = Sync::new(self.introduction, current, link, keeper).run(drained.clone());
         let sync = tokio::spawn(sync);
         let admin = tokio::spawn(serve_admin(self.admin.0, limits, admin, drained.clone()));
         let answer = move |request: http::Request<Incoming>| {
@@ -120,6 +126,14 @@ impl App {
         info!("stopped");
         Ok(())
     }
+}
+
+fn snapshot_file(config: &Config) -> Result<Option<SealedFile>, Unusable> {
+    let files = config.snapshot_file.as_ref();
+    let files = files.zip(config.snapshot_key_file.as_ref());
+    files
+        .map(|(file, key)| SealedFile::open(file, key))
+        .transpose()
 }
 
 async fn serve_admin(

@@ -40,6 +40,21 @@ pub struct Config {
     #[arg(long, env = "METAHUB_WORKER_ID")]
     pub worker_id: Option<String>,
 
+    /// For how long restricted repositories stay open while the control plane
+    /// is not heard. What is open to all is served for ever.
+    #[arg(long, env = "METAHUB_MAX_POLICY_AGE", default_value = "24h", value_parser = humantime::parse_duration)]
+    pub max_policy_age: Duration,
+
+    /// A file that keeps the last good policy, sealed, so that this worker can
+    /// start without the control plane. Default: none is kept.
+    #[arg(long, env = "METAHUB_SNAPSHOT_FILE", requires = "snapshot_key_file")]
+    pub snapshot_file: Option<PathBuf>,
+
+    /// The file with the key that seals the snapshot file: 32 random bytes as
+    /// base64. Made unless it is there. Keep it where the snapshot file is not.
+    #[arg(long, env = "METAHUB_SNAPSHOT_KEY_FILE", requires = "snapshot_file")]
+    pub snapshot_key_file: Option<PathBuf>,
+
     /// How much memory the caches of manifests and of answers may take,
     /// together.
     #[arg(long, env = "METAHUB_CACHE_SIZE", default_value = "256MiB")]
@@ -130,6 +145,7 @@ impl fmt::Display for Config {
             cache_size,
             max_connections,
             max_requests_per_login,
+            snapshot_file,
             trusted_proxies,
             challenge,
             log,
@@ -145,11 +161,15 @@ impl fmt::Display for Config {
         let drain_timeout = duration(self.drain_timeout);
         let header_timeout = duration(self.header_timeout);
         let stall_timeout = duration(self.stall_timeout);
+        let max_policy_age = duration(self.max_policy_age);
+        let snapshot_file = snapshot_file.as_ref();
+        let snapshot_file = snapshot_file.map_or("none".into(), |it| it.display().to_string());
         write!(
             f,
             "registry_addr={registry_addr} admin_addr={admin_addr} control={control} \
              token_file={} cache_size={cache_size} tag_ttl={tag_ttl} \
-             upstream_timeout={upstream_timeout} \
+             upstream_timeout={upstream_timeout} max_policy_age={max_policy_age} \
+             snapshot_file={snapshot_file} \
              drain_delay={drain_delay} drain_timeout={drain_timeout} header_timeout={header_timeout} \
              stall_timeout={stall_timeout} max_connections={max_connections} \
              max_requests_per_login={max_requests_per_login} \

@@ -2,7 +2,11 @@
 //!
 //! Labels come from enums: never a repository, digest, tag or client.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use prometheus_client::{
     collector::Collector,
@@ -198,6 +202,11 @@ impl Collector for StateMetrics {
                 "policy_lag",
                 "How many revisions the served one is behind.",
                 self.current.lag(),
+            ),
+            (
+                "policy_outdated",
+                "Whether the policy is older than --max-policy-age: 1 if so.",
+                u64::from(self.current.outdated(Instant::now()).is_some()),
             ),
             (
                 "answers_bytes",

@@ -22,7 +22,7 @@ use crate::{
     auth::{Gate, Place},
     metrics::{Cached, Endpoint, Metrics},
     recipes::Recipes,
-    snapshot::{Current, Kind, Snapshot},
+    snapshot::{Current, Kind, Outdated, Snapshot},
     telemetry,
     upstream::{Puller, Source},
 };
@@ -89,6 +89,8 @@ pub(crate) struct Asked<'a> {
     authority: Option<&'a str>,
     /// The host that the client believes to speak to.
     namespace: Option<Cow<'a, str>>,
+    /// Whether the policy is too old to open what is restricted.
+    outdated: Option<Outdated>,
 }
 
 /// What is known of a request when it has been answered.
@@ -105,6 +107,8 @@ struct Notes {
     chosen_from: Option<Arc<Source>>,
     /// Whether the answer stands in for a trimmed index.
     stands_in: bool,
+    /// Whether the policy is too old.
+    outdated: Option<Outdated>,
 }
 
 impl Registry {
@@ -153,7 +157,10 @@ impl Registry {
     /// Answers a request, whatever it is.
     pub(crate) async fn answer(&self, request: Parts) -> Response<Body> {
         let (began, _open) = (Instant::now(), self.metrics.open());
-        let mut notes = Notes::default();
+        let mut notes = Notes {
+            outdated: self.current.outdated(began),
+            ..Notes::default()
+        };
         let span = telemetry::request_span(&request);
         let served = self.serve(&request, &mut notes).instrument(span.clone());
         let mut response = served.await.unwrap_or_else(|error| {
@@ -173,6 +180,10 @@ impl Registry {
         }
         if notes.stands_in && is_success {
             headers.append(WARNING, STANDS_IN);
+        }
+        if let Some(outdated) = &notes.outdated {
+            let warning = format!("199 - \"{outdated}: what is restricted is closed\"");
+            headers.append(WARNING, served::value(&warning));
         }
         let added = began.elapsed().saturating_sub(notes.waited);
         let status = response.status().as_u16();
@@ -232,6 +243,7 @@ impl Registry {
             query: request.uri.query(),
             authority: authority(request),
             namespace: namespace(request.uri.query()),
+            outdated: notes.outdated,
         };
         let route = route.map_err(Error::Path)?;
         let mut response = self.dispatch(&asked, &route, notes).await?;
@@ -274,6 +286,9 @@ impl Asked<'_> {
     fn allowed<'a>(&self, target: Target<'a>) -> Result<Target<'a>, Error> {
         let user = &self.kind.user;
         let repository = target.repository.as_str();
+        if let Some(outdated) = self.outdated.filter(|_| target.upstream.is_restricted()) {
+            return Err(Error::Outdated(outdated));
+        }
         if self.snapshot.may_pull(user, target.upstream, repository) {
             return Ok(target);
         }

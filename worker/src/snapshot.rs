@@ -19,7 +19,7 @@ mod signing_key;
 
 pub(crate) use self::{
     build::build,
-    current::Current,
+    current::{Current, Outdated},
     records::{Delta, LoginRecord, PinRecord, Recipe, RecipeName, Record, Records, TypeRecord},
     signing_key::SigningKey,
 };

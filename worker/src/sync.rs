@@ -29,12 +29,18 @@ use crate::{
     snapshot::Current,
 };
 
+mod keeper;
 #[cfg(test)]
 pub(crate) mod ledger;
 mod link;
 mod replica;
+mod sealed;
 
-pub(crate) use self::link::{Link, Unanswered};
+pub(crate) use self::{
+    keeper::Keeper,
+    link::{Link, Unanswered},
+    sealed::{SealedFile, Unusable},
+};
 
 const MIN_DELAY: Duration = Duration::from_millis(100);
 const MAX_DELAY: Duration = Duration::from_secs(10);
@@ -69,6 +75,7 @@ pub(crate) struct Sync {
     replica: Replica,
     link: Arc<Link>,
     backoff: Backoff,
+    keeper: Option<Arc<Keeper>>,
 }
 
 /// Why a stream ended.
@@ -96,19 +103,29 @@ enum Lost {
 }
 
 impl Sync {
-    /// Prepares to follow the control plane, and to keep `link` to it.
-    pub(crate) fn new(introduction: Introduction, current: Arc<Current>, link: Arc<Link>) -> Self {
+    /// Prepares to follow the control plane, to keep `link` to it, and the
+    /// policy with `keeper`.
+    pub(crate) fn new(
+        introduction: Introduction,
+        current: Arc<Current>,
+        link: Arc<Link>,
+        keeper: Option<Keeper>,
+    ) -> Self {
+        let keeper = keeper.map(Arc::new);
         Self {
             introduction,
-            replica: Replica::new(current),
+            replica: Replica::new(current, keeper.clone()),
             link,
             backoff: Backoff::new(MIN_DELAY, MAX_DELAY),
+            keeper,
         }
     }
 
     /// Follows the control plane until `shutdown` is cancelled.
     #[instrument(name = "sync", skip_all)]
     pub(crate) async fn run(mut self, shutdown: CancellationToken) {
+        let keeper = self.keeper.take();
+        let keeping = keeper.map(|it| tokio::spawn(it.run(shutdown.clone())));
         while let Some(Err(lost)) = shutdown.run_until_cancelled(self.follow()).await {
             let delay = self.backoff.next_delay(fastrand::f64());
             match lost {
@@ -116,6 +133,10 @@ impl Sync {
                 lost => warn!(?delay, "lost the control plane: {lost}"),
             }
             shutdown.run_until_cancelled(sleep(delay)).await;
+        }
+        if let Some(keeping) = keeping {
+            // It has warned of what it could not do.
+            let _ = keeping.await;
         }
     }
 

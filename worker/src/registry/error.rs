@@ -17,6 +17,7 @@ use super::{body::Body, names::UnknownName, path::InvalidPath};
 use crate::{
     auth::{BASIC, Refused},
     reference::Digest,
+    snapshot::Outdated,
     sync::Unanswered,
     upstream,
 };
@@ -78,6 +79,11 @@ pub(crate) enum Error {
         /// The upstream's name, `/`, and the repository there.
         repository: String,
     },
+    /// Whether the repository is still open to anyone is not known.
+    #[error(
+        "restricted repositories are closed: {0}; see why this worker cannot reach its control plane"
+    )]
+    Outdated(Outdated),
     /// No variant fits the client's machine type.
     #[error("{0}")]
     NothingFits(String),
@@ -190,7 +196,9 @@ impl Error {
             Self::Name(UnknownName::NotConfigured(_) | UnknownName::NoDefault) => {
                 (StatusCode::NOT_FOUND, "NAME_UNKNOWN")
             }
-            Self::NoGrant { .. } | Self::NothingFits(_) => (StatusCode::FORBIDDEN, "DENIED"),
+            Self::NoGrant { .. } | Self::Outdated(_) | Self::NothingFits(_) => {
+                (StatusCode::FORBIDDEN, "DENIED")
+            }
             Self::Index(_) => (StatusCode::BAD_GATEWAY, "MANIFEST_INVALID"),
             Self::NotRemade(_) => (StatusCode::BAD_GATEWAY, "DIGEST_INVALID"),
             Self::NoControl(_) => (StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE"),

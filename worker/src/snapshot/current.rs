@@ -1,9 +1,10 @@
 //! The snapshot that is served, and how fresh it is.
 
 use std::{
+    fmt,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicI64, AtomicU64, Ordering::Relaxed},
     },
     time::{Duration, Instant},
 };
@@ -12,6 +13,9 @@ use arc_swap::{ArcSwapOption, Guard};
 use tokio::{sync::Notify, time::timeout};
 
 use super::{Revision, Snapshot};
+
+/// How old a policy may be, unless the operator says otherwise.
+const MAX_AGE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Where the newest good snapshot is. One writer, any number of readers that
 /// never wait.
@@ -23,24 +27,42 @@ pub(crate) struct Current {
     newest: ArcSwapOption<Revision>,
     started: Instant,
     /// When the control plane was last heard, in milliseconds after `started`.
-    heard: AtomicU64,
+    /// Negative when another run of this worker heard it.
+    heard: AtomicI64,
+    max_age: Duration,
     rejected: AtomicU64,
+}
+
+/// How old a policy is that is too old, and how old it may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Outdated {
+    /// How long ago the control plane was last heard.
+    pub(crate) age: Duration,
+    /// What the operator allows.
+    pub(crate) max_age: Duration,
 }
 
 impl Default for Current {
     fn default() -> Self {
+        Self::new(MAX_AGE)
+    }
+}
+
+impl Current {
+    /// None so far. It is outdated when the control plane was not heard for
+    /// longer than `max_age`.
+    pub(crate) fn new(max_age: Duration) -> Self {
         Self {
             snapshot: ArcSwapOption::empty(),
             published: Notify::new(),
             newest: ArcSwapOption::empty(),
             started: Instant::now(),
-            heard: AtomicU64::new(0),
+            heard: AtomicI64::new(0),
+            max_age,
             rejected: AtomicU64::new(0),
         }
     }
-}
 
-impl Current {
     /// The snapshot to serve. `None` until the first one is complete.
     pub(crate) fn load(&self) -> Guard<Option<Arc<Snapshot>>> {
         self.snapshot.load()
@@ -75,8 +97,13 @@ impl Current {
 
     /// Notes that the control plane is alive.
     pub(crate) fn heard(&self) {
-        let now = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.heard.store(now, Relaxed);
+        self.heard.store(millis(self.started.elapsed()), Relaxed);
+    }
+
+    /// Notes that the control plane was alive some time before now.
+    pub(crate) fn heard_ago(&self, ago: Duration) {
+        let now = millis(self.started.elapsed());
+        self.heard.store(now.saturating_sub(millis(ago)), Relaxed);
     }
 
     /// Notes the newest revision that the control plane has named.
@@ -97,8 +124,20 @@ impl Current {
     /// How long ago the control plane was last heard. Since the start, if
     /// never.
     pub(crate) fn silence(&self) -> Duration {
-        let heard = Duration::from_millis(self.heard.load(Relaxed));
-        self.started.elapsed().saturating_sub(heard)
+        self.silence_at(Instant::now())
+    }
+
+    /// Says so when the policy is too old at `now` to tell who may read what is
+    /// restricted.
+    pub(crate) fn outdated(&self, now: Instant) -> Option<Outdated> {
+        let (age, max_age) = (self.silence_at(now), self.max_age);
+        (age > max_age).then_some(Outdated { age, max_age })
+    }
+
+    fn silence_at(&self, now: Instant) -> Duration {
+        let now = millis(now.saturating_duration_since(self.started));
+        let silence = now.saturating_sub(self.heard.load(Relaxed));
+        Duration::from_millis(u64::try_from(silence).unwrap_or_default())
     }
 
     /// How many revisions the served snapshot is behind, as far as known.
@@ -111,5 +150,66 @@ impl Current {
             (_, Some(_)) => 1,
             (_, None) => 0,
         }
+    }
+}
+
+impl fmt::Display for Outdated {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = |it: Duration| humantime::format_duration(Duration::from_secs(it.as_secs()));
+        write!(
+            f,
+            "the control plane has not confirmed the policy for {}, more than the {} that --max-policy-age allows",
+            seconds(self.age),
+            seconds(self.max_age),
+        )
+    }
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: Duration = Duration::from_secs(3_600);
+
+    #[test]
+    fn a_policy_is_outdated_once_it_was_not_confirmed_for_too_long() {
+        let current = Current::new(HOUR);
+        let now = Instant::now();
+
+        assert_eq!(current.outdated(now + HOUR / 2), None);
+        assert!(current.outdated(now + HOUR * 2).is_some());
+    }
+
+    #[test]
+    fn a_policy_from_before_the_start_is_as_old_as_it_is() {
+        let current = Current::new(HOUR);
+
+        current.heard_ago(HOUR * 2);
+
+        assert!(current.silence() >= HOUR * 2);
+        assert!(current.outdated(Instant::now()).is_some());
+    }
+
+    #[test]
+    fn hearing_the_control_plane_makes_the_policy_good_again() {
+        let current = Current::new(HOUR);
+        current.heard_ago(HOUR * 2);
+
+        current.heard();
+
+        assert_eq!(current.outdated(Instant::now()), None);
+    }
+
+    #[test]
+    fn an_age_beyond_all_measure_is_no_overflow() {
+        let current = Current::new(HOUR);
+
+        current.heard_ago(Duration::MAX);
+
+        assert!(current.outdated(Instant::now()).is_some());
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tracing::{info, warn};
 
+use super::{keeper::Keeper, sealed::Kept};
 use crate::{
     convert::{self, Event},
     snapshot::{self, Current, Records, Revision},
@@ -26,6 +27,7 @@ pub(crate) struct Replica {
     refused: Option<Revision>,
     transfer: Option<Transfer>,
     behind: u8,
+    keeper: Option<Arc<Keeper>>,
 }
 
 /// A snapshot of which not all chunks are here.
@@ -72,16 +74,35 @@ pub(crate) enum OutOfStep {
 }
 
 impl Replica {
-    /// An empty copy that publishes to `current`.
-    pub(crate) fn new(current: Arc<Current>) -> Self {
-        Self {
+    /// A copy that publishes to `current`. With what `keeper` has kept, or
+    /// empty.
+    pub(crate) fn new(current: Arc<Current>, keeper: Option<Arc<Keeper>>) -> Self {
+        let kept = keeper.as_ref().and_then(|keeper| keeper.read());
+        let mut replica = Self {
             current,
             records: Records::default(),
             held: None,
             refused: None,
             transfer: None,
             behind: 0,
+            keeper,
+        };
+        if let Some(kept) = kept {
+            replica.restore(kept);
         }
+        replica
+    }
+
+    /// Serves what an earlier run has kept, as old as it is.
+    fn restore(&mut self, kept: Kept) {
+        // A clock that was set back makes it new.
+        let age = kept.heard.elapsed().unwrap_or_default();
+        self.current.heard_ago(age);
+        info!(
+            "start with a policy from {} ago",
+            humantime::format_duration(age)
+        );
+        self.serve(kept.revision, &kept.state);
     }
 
     /// The revision that is served.
@@ -141,12 +162,21 @@ impl Replica {
         if transfer.revision != revision || transfer.bytes.len() as u64 != transfer.size {
             return Err(OutOfStep::NotAsAnnounced);
         }
-        let records = match convert::state(&transfer.bytes) {
+        Ok(self.serve(revision, &transfer.bytes))
+    }
+
+    /// Serves an encoded `State`.
+    fn serve(&mut self, revision: Revision, state: &[u8]) -> Outcome {
+        let records = match convert::state(state) {
             Ok(records) => records,
-            Err(error) => return Ok(self.refuse(revision, error.to_string())),
+            Err(error) => return self.refuse(revision, error.to_string()),
         };
         let before = std::mem::replace(&mut self.records, records);
-        Ok(self.publish(revision, |records| *records = before))
+        let outcome = self.publish(revision, |records| *records = before);
+        if let (Outcome::Applied(_), Some(keeper)) = (&outcome, &self.keeper) {
+            keeper.whole(revision, state);
+        }
+        outcome
     }
 
     fn change(
@@ -158,12 +188,16 @@ impl Replica {
         if self.held != Some(base) {
             return Err(OutOfStep::WrongBase { base });
         }
-        let delta = match convert::delta(delta) {
-            Ok(delta) => delta,
+        let read = match convert::delta(delta) {
+            Ok(read) => read,
             Err(error) => return Ok(self.refuse(revision, error.to_string())),
         };
-        let undo = self.records.apply(delta);
-        Ok(self.publish(revision, |records| records.undo(undo)))
+        let undo = self.records.apply(read);
+        let outcome = self.publish(revision, |records| records.undo(undo));
+        if let (Outcome::Applied(_), Some(keeper)) = (&outcome, &self.keeper) {
+            keeper.change(revision, delta);
+        }
+        Ok(outcome)
     }
 
     /// Serves the records as `revision`, or takes them back.

@@ -95,7 +95,7 @@ impl Stage {
         };
         let shutdown = CancellationToken::new();
         let guard = shutdown.clone().drop_guard();
-        tokio::spawn(Sync::new(introduction, current.clone(), Arc::default()).run(shutdown));
+        tokio::spawn(Sync::new(introduction, current.clone(), Arc::default(), None).run(shutdown));
         Self {
             current,
             noticed,

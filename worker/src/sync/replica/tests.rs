@@ -69,7 +69,7 @@ fn send(
 
 fn replica() -> (Arc<Current>, Replica) {
     let current = Arc::new(Current::default());
-    (current.clone(), Replica::new(current))
+    (current.clone(), Replica::new(current, None))
 }
 
 fn knows(current: &Current, login: &str) -> bool {
