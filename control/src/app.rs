@@ -23,7 +23,7 @@ use crate::{
     tokens::TokenFile,
 };
 
-/// How often unused recipes and old signing keys are looked for.
+/// How often unused recipes, old signing keys and old audit records are looked for.
 const HOUSEKEEPING_INTERVAL: Duration = Duration::from_secs(60 * 60);
 
 /// A control plane that has bound its port.
@@ -109,7 +109,7 @@ impl App {
         let stopping = shutdown.child_token();
         tasks.spawn(keep_house(
             self.catalog.clone(),
-            self.config.recipe_retention,
+            self.config.clone(),
             stopping.clone(),
         ));
         let parts = Parts {
@@ -161,13 +161,20 @@ async fn serve(
     }
 }
 
-async fn keep_house(catalog: Catalog, retention: Duration, shutdown: CancellationToken) {
+async fn keep_house(catalog: Catalog, config: Config, shutdown: CancellationToken) {
     let mut ticks = time::interval(HOUSEKEEPING_INTERVAL);
     while shutdown.run_until_cancelled(ticks.tick()).await.is_some() {
+        let retention = config.recipe_retention;
         match catalog.sweep_recipes(retention).await {
             Ok(0) => {}
             Ok(count) => info!("deleted {count} recipes that no one has used for {retention:?}"),
             Err(error) => warn!("cannot delete unused recipes: {error}"),
+        }
+        let retention = config.audit_retention;
+        match catalog.sweep_audit(retention).await {
+            Ok(0) => {}
+            Ok(count) => info!("deleted {count} changes older than {retention:?} from the audit"),
+            Err(error) => warn!("cannot sweep the audit: {error}"),
         }
         if let Err(error) = catalog.rotate_signing_keys(SystemTime::now()).await {
             warn!("cannot rotate the signing keys: {error}");

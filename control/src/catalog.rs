@@ -4,6 +4,7 @@
 //! is durable. If another control plane was faster, it is planned again on
 //! what that one made. Readers hold an `Arc`, never a lock.
 
+mod audit;
 mod cpus;
 mod declaration;
 mod edit;
@@ -21,6 +22,7 @@ use std::{fmt, net::IpAddr, sync::Arc};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tracing::{debug, info};
 
+pub(crate) use self::audit::AuditStart;
 pub use self::declaration::{
     Declaration, DeclaredGrant, DeclaredPin, DeclaredType, DeclaredUpstream, DeclaredUser,
 };
@@ -145,7 +147,7 @@ impl Catalog {
             }
             let subject = subject(&changes);
             let batch = Batch {
-                actor: actor.to_string(),
+                actor: actor.clone(),
                 action,
                 changes,
             };

@@ -41,6 +41,10 @@ pub struct Config {
     #[arg(long, env = "METAHUB_RECIPE_RETENTION", default_value = "90d", value_parser = humantime::parse_duration)]
     pub recipe_retention: Duration,
 
+    /// How long to keep the audit of changes.
+    #[arg(long, env = "METAHUB_AUDIT_RETENTION", default_value = "365d", value_parser = humantime::parse_duration)]
+    pub audit_retention: Duration,
+
     /// How long open calls get at shutdown.
     #[arg(long, env = "METAHUB_DRAIN_TIMEOUT", default_value = "10s", value_parser = humantime::parse_duration)]
     pub drain_timeout: Duration,
@@ -68,11 +72,12 @@ impl fmt::Display for Config {
         let token = |brought: bool| if brought { "*** (own)" } else { "***" };
         write!(
             f,
-            "grpc_addr={} store={} insecure={} recipe_retention={:?} drain_timeout={:?} admin_token={} worker_token={}",
+            "grpc_addr={} store={} insecure={} recipe_retention={:?} audit_retention={:?} drain_timeout={:?} admin_token={} worker_token={}",
             self.grpc_addr,
             self.store_location(),
             self.insecure,
             self.recipe_retention,
+            self.audit_retention,
             self.drain_timeout,
             token(self.admin_token_file.is_some()),
             token(self.worker_token_file.is_some()),

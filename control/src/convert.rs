@@ -5,6 +5,7 @@
 //! program does not know are refused, so that no wish is lost unseen.
 
 mod admin;
+mod audit;
 
 use std::sync::Arc;
 
@@ -21,6 +22,7 @@ use crate::{
 };
 
 pub(crate) use self::admin::{listed_upstream, login_summary, new_login, user, worker};
+pub(crate) use self::audit::{audit_start_from, audited};
 
 /// An encoded `State`: records that are put one after the other.
 pub(crate) fn encode_state<'a>(records: impl Iterator<Item = (&'a Key, &'a Arc<Record>)>) -> Bytes {

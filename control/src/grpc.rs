@@ -5,13 +5,17 @@
 
 mod access;
 mod admin;
+mod audit;
 mod policy;
 mod session;
 
 use std::time::Duration;
 
 use metahub_proto::{
-    admin::v1::admin_service_server::{AdminServiceServer, SERVICE_NAME as ADMIN_SERVICE},
+    admin::v1::{
+        admin_service_server::{AdminServiceServer, SERVICE_NAME as ADMIN_SERVICE},
+        audit_service_server::{AuditServiceServer, SERVICE_NAME as AUDIT_SERVICE},
+    },
     policy::v1::policy_service_server::{PolicyServiceServer, SERVICE_NAME as POLICY_SERVICE},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -24,7 +28,7 @@ use tonic_health::{
 use tower::layer::util::{Identity, Stack};
 
 pub(crate) use self::access::{Gate, Tokens};
-use self::{access::actor, admin::AdminApi, policy::PolicyApi};
+use self::{access::actor, admin::AdminApi, audit::AuditApi, policy::PolicyApi};
 use crate::{Catalog, feed::Feed, fleet::Fleet};
 
 /// What a request may weigh. The largest are recipes and machine types.
@@ -60,6 +64,9 @@ pub(crate) async fn router(parts: Parts, tokens: Tokens) -> GatedRouter {
     let policy = PolicyServiceServer::new(PolicyApi::new(parts.clone()))
         .max_decoding_message_size(LARGEST_REQUEST)
         .max_encoding_message_size(LARGEST_ANSWER);
+    let audit = AuditServiceServer::new(AuditApi::new(parts.clone()))
+        .max_decoding_message_size(LARGEST_REQUEST)
+        .max_encoding_message_size(LARGEST_ANSWER);
     let admin = AdminServiceServer::new(AdminApi::new(parts))
         .max_decoding_message_size(LARGEST_REQUEST)
         .max_encoding_message_size(LARGEST_ANSWER);
@@ -73,6 +80,7 @@ pub(crate) async fn router(parts: Parts, tokens: Tokens) -> GatedRouter {
         .add_service(health)
         .add_service(policy)
         .add_service(admin)
+        .add_service(audit)
 }
 
 /// The standard health service. It says "not serving"
@@ -83,10 +91,11 @@ async fn health(parts: &Parts) -> HealthServer<impl Health> {
         .set_serving::<PolicyServiceServer<PolicyApi>>()
         .await;
     reporter.set_serving::<AdminServiceServer<AdminApi>>().await;
+    reporter.set_serving::<AuditServiceServer<AuditApi>>().await;
     let shutdown = parts.shutdown.clone();
     parts.streams.spawn(async move {
         shutdown.cancelled().await;
-        for service in ["", POLICY_SERVICE, ADMIN_SERVICE] {
+        for service in ["", POLICY_SERVICE, ADMIN_SERVICE, AUDIT_SERVICE] {
             reporter
                 .set_service_status(service, ServingStatus::NotServing)
                 .await;

@@ -5,6 +5,7 @@
 
 mod access;
 mod app;
+mod audit;
 mod catalog;
 mod certificates;
 mod config;

@@ -16,7 +16,11 @@ use tokio::sync::mpsc;
 
 use self::local::Local;
 pub use self::{error::StoreError, location::StoreLocation};
-use crate::records::{Key, Record};
+use crate::{
+    audit::AuditRecord,
+    catalog::Actor,
+    records::{Key, Record},
+};
 
 /// How many commits may wait for a watcher before a writer waits for it.
 const WATCH_BACKLOG: usize = 64;
@@ -42,7 +46,7 @@ pub(crate) struct Change {
 #[derive(Clone, Debug)]
 pub(crate) struct Batch {
     /// Who makes the changes, for the audit.
-    pub(crate) actor: String,
+    pub(crate) actor: Actor,
     /// What they do, for example `type.create`.
     pub(crate) action: &'static str,
     /// One for each key, at least one.
@@ -112,6 +116,34 @@ impl Store {
     pub(crate) async fn commit(&self, expected: u64, batch: Batch) -> Result<Revision, StoreError> {
         match &self.engine {
             Engine::Local(local) => local.commit(expected, batch).await,
+        }
+    }
+
+    /// The audit after a revision, oldest first, whole revisions only: as many
+    /// as hold `most` changes, but one at least. Empty: there is no more.
+    pub(crate) async fn audit(
+        &self,
+        after_revision: u64,
+        most: usize,
+    ) -> Result<Vec<AuditRecord>, StoreError> {
+        match &self.engine {
+            Engine::Local(local) => local.audit(after_revision, most).await,
+        }
+    }
+
+    /// The revision after which the audit is complete. What was before it is
+    /// swept.
+    pub(crate) async fn audit_reach(&self) -> Result<u64, StoreError> {
+        match &self.engine {
+            Engine::Local(local) => local.audit_reach().await,
+        }
+    }
+
+    /// Deletes the oldest audit records, up to the first that is not older than
+    /// `oldest_unix_ms`. Returns how many changes they held.
+    pub(crate) async fn sweep_audit(&self, oldest_unix_ms: u64) -> Result<usize, StoreError> {
+        match &self.engine {
+            Engine::Local(local) => local.sweep_audit(oldest_unix_ms).await,
         }
     }
 

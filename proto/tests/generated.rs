@@ -4,10 +4,11 @@
 
 use std::{fs, path::Path};
 
-const PROTOS: [&str; 3] = [
+const PROTOS: [&str; 4] = [
     "metahub/policy/v1/records.proto",
     "metahub/policy/v1/policy.proto",
     "metahub/admin/v1/admin.proto",
+    "metahub/admin/v1/audit.proto",
 ];
 const BINDINGS: [&str; 3] = ["metahub.policy.v1.rs", "metahub.admin.v1.rs", CALLS];
 /// Every call, for those who must not forget one.

@@ -50,6 +50,7 @@ const RULES: &[(&str, Rule)] = &[
     ("/metahub.admin.v1.AdminService/ListRecipes", VIEWERS),
     ("/metahub.admin.v1.AdminService/ListWorkers", ALL_ROLES),
     ("/metahub.admin.v1.AdminService/GetStatus", ALL_ROLES),
+    ("/metahub.admin.v1.AuditService/Tail", VIEWERS),
 ];
 
 /// Who may make the call with this path, for example

@@ -390,7 +390,7 @@ async fn a_change_is_planned_again_when_another_control_plane_was_faster() {
             let mut faster = Edit::new(catalog.policy());
             faster.put(other("faster"));
             let batch = Batch {
-                actor: "other".into(),
+                actor: Actor::on_its_own("other"),
                 action: "test.race",
                 changes: faster.into_changes(),
             };

@@ -9,6 +9,8 @@ use std::{
 
 use tokio::{sync::mpsc, task::spawn_blocking};
 
+use crate::audit::AuditRecord;
+
 use super::{Batch, Commit, Contents, News, Revision, StoreError, WATCH_BACKLOG, sqlite::Sqlite};
 
 /// The store. Clones share it.
@@ -57,6 +59,24 @@ impl Local {
 
     pub(super) async fn commit(&self, expected: u64, batch: Batch) -> Result<Revision, StoreError> {
         self.blocking(move |engine| engine.commit(expected, batch))
+            .await
+    }
+
+    pub(super) async fn audit(
+        &self,
+        after_revision: u64,
+        most: usize,
+    ) -> Result<Vec<AuditRecord>, StoreError> {
+        self.blocking(move |engine| engine.sqlite.audit(after_revision, most))
+            .await
+    }
+
+    pub(super) async fn audit_reach(&self) -> Result<u64, StoreError> {
+        self.blocking(|engine| engine.sqlite.audit_reach()).await
+    }
+
+    pub(super) async fn sweep_audit(&self, oldest_unix_ms: u64) -> Result<usize, StoreError> {
+        self.blocking(move |engine| engine.sqlite.sweep_audit(oldest_unix_ms))
             .await
     }
 

@@ -6,7 +6,7 @@ use super::StoreError;
 
 /// One script for each version, applied in order. Never edit one that was
 /// released; add the next.
-const MIGRATIONS: [&str; 1] = [
+const MIGRATIONS: [&str; 2] = [
     // `history` has one row. `log` tells which keys each recent revision
     // changed, not to what: the newest value is all that anyone needs, and a
     // password that was replaced is not kept.
@@ -36,6 +36,9 @@ const MIGRATIONS: [&str; 1] = [
          after text
      );
      create index audit_by_revision on audit (revision);",
+    // Where a change came from, and how far back the audit is complete.
+    "alter table audit add column peer text;
+     alter table history add column audit_after integer not null default 0;",
 ];
 
 /// Brings the file to the newest schema. Whole or not at all.

@@ -5,20 +5,22 @@
 //! the audit rows. The write-ahead log is synced before a commit is reported.
 //! One process at a time may have the file open.
 
+mod audit;
+
 use std::{
     collections::BTreeMap,
     fs::{DirBuilder, File, OpenOptions, TryLockError},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
     thread,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
 use super::{Batch, Change, Contents, Revision, StoreError, schema};
 use crate::{
-    records::{Key, Kind, Record},
+    records::{Key, Record},
     secrets,
 };
 
@@ -81,7 +83,7 @@ impl Sqlite {
         let next = expected + 1;
         write_records(&transaction, next, &batch.changes)?;
         write_log(&transaction, next, &batch.changes)?;
-        write_audit(&transaction, next, batch)?;
+        audit::write(&transaction, next, batch)?;
         transaction.execute("update history set revision = ?1", [to_sql(next)])?;
         transaction.commit()?;
         Ok(self.revision(next))
@@ -123,7 +125,7 @@ impl Sqlite {
 fn epoch(connection: &Connection) -> Result<u64, StoreError> {
     let drawn = to_sql(secrets::random_u64() >> 1);
     connection.execute(
-        "insert into history values (1, ?1, 0) on conflict do nothing",
+        "insert into history (only_row, epoch, revision) values (1, ?1, 0) on conflict do nothing",
         [drawn],
     )?;
     let epoch = connection.query_row("select epoch from history", [], |row| row.get(0))?;
@@ -175,38 +177,6 @@ fn write_log(
         .prepare_cached("delete from log where revision <= ?1")?
         .execute([to_sql(revision.saturating_sub(LOGGED_REVISIONS))])?;
     Ok(())
-}
-
-/// Recipes are left out: workers make them, no one decides them.
-fn write_audit(
-    transaction: &Transaction<'_>,
-    revision: u64,
-    batch: &Batch,
-) -> Result<(), StoreError> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    let now = i64::try_from(now.unwrap_or_default().as_millis()).unwrap_or(i64::MAX);
-    let mut insert = transaction.prepare_cached(
-        "insert into audit (revision, at_unix_ms, actor, action, key, before, after)
-         values (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-    )?;
-    let decided = |change: &&Change| change.key.kind() != Kind::Recipe;
-    for Change { key, before, after } in batch.changes.iter().filter(decided) {
-        let shown = |record: &Option<_>| record.as_deref().map(shown).transpose();
-        insert.execute(params![
-            to_sql(revision),
-            now,
-            batch.actor,
-            batch.action,
-            key.as_str(),
-            shown(before).map_err(about(key))?,
-            shown(after).map_err(about(key))?,
-        ])?;
-    }
-    Ok(())
-}
-
-fn shown(record: &Record) -> serde_json::Result<String> {
-    record.redacted().to_json()
 }
 
 /// Makes the directory and the file, readable by no one else, and locks it.

@@ -31,4 +31,5 @@
     "/metahub.admin.v1.AdminService/ListRecipes",
     "/metahub.admin.v1.AdminService/ListWorkers",
     "/metahub.admin.v1.AdminService/GetStatus",
+    "/metahub.admin.v1.AuditService/Tail",
 ]

@@ -3,7 +3,10 @@
 use std::{os::unix::fs::PermissionsExt, sync::Arc};
 
 use super::*;
-use crate::records::{Account, Blobs, Secret, Upstream, User};
+use crate::{
+    catalog::Actor,
+    records::{Account, Blobs, Secret, Upstream, User},
+};
 
 fn user(name: &str) -> Record {
     Record::User(User {
@@ -30,7 +33,7 @@ fn upstream(password: &str) -> Record {
 
 fn put(record: Record) -> Batch {
     Batch {
-        actor: "admin".into(),
+        actor: Actor::on_its_own("admin"),
         action: "test.put",
         changes: vec![Change {
             key: record.key(),
@@ -42,7 +45,7 @@ fn put(record: Record) -> Batch {
 
 fn delete(record: Record) -> Batch {
     Batch {
-        actor: "admin".into(),
+        actor: Actor::on_its_own("admin"),
         action: "test.delete",
         changes: vec![Change {
             key: record.key(),
