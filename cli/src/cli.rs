@@ -7,8 +7,8 @@ use clap::{Parser, Subcommand};
 use crate::{
     client::Client,
     commands::{
-        completions, cpu, demo, grant, image, login, machine_type, pin, recipe, rule, status, up,
-        upstream, user, worker,
+        audit, completions, cpu, demo, grant, image, login, machine_type, pin, recipe, rule,
+        status, up, upstream, user, worker,
     },
     config::{Config, Settings},
     output::Output,
@@ -60,6 +60,9 @@ enum Command {
     /// Images, and who gets what of them.
     #[command(subcommand)]
     Image(image::Command),
+    /// The audit: who changed what, from where and when.
+    #[command(subcommand)]
+    Audit(audit::Command),
     /// Workers: the proxies that serve the registry API.
     #[command(subcommand)]
     Worker(worker::Command),
@@ -126,6 +129,7 @@ async fn run_with(
         Command::Cpu(command) => cpu::run(command, settings, output).await,
         Command::Recipe(command) => recipe::run(command, settings, output).await,
         Command::Image(command) => image::run(command, settings, output).await,
+        Command::Audit(command) => audit::run(command, settings, output).await,
         Command::Worker(command) => worker::run(command, settings, output).await,
         Command::Status => status::run(settings, output).await,
         Command::Up(arguments) => up::run(arguments, settings, output).await,

@@ -3,6 +3,7 @@
 //! The rest of metahubctl sees records only: protobuf stays in here and in
 //! [`convert`].
 
+mod audit;
 mod calls;
 mod convert;
 mod policy;
@@ -11,7 +12,9 @@ mod settle;
 use std::time::Duration;
 
 use anyhow::Context;
-use metahub_proto::admin::v1::admin_service_client::AdminServiceClient;
+use metahub_proto::admin::v1::{
+    admin_service_client::AdminServiceClient, audit_service_client::AuditServiceClient,
+};
 use secrecy::{ExposeSecret, SecretString};
 use tonic::{
     Request, Response, Status,
@@ -21,7 +24,7 @@ use tonic::{
 };
 use url::{Host, Url};
 
-pub(crate) use self::calls::Created;
+pub(crate) use self::{audit::AuditStart, calls::Created};
 use crate::{config::Settings, failure::Failure};
 
 /// How long the control plane may take to accept a connection.
@@ -36,6 +39,7 @@ const LARGEST_ANSWER: usize = 64 << 20;
 #[derive(Clone)]
 pub(crate) struct Client {
     rpc: AdminServiceClient<InterceptedService<Channel, Bearer>>,
+    audit: AuditServiceClient<InterceptedService<Channel, Bearer>>,
     url: Url,
 }
 
@@ -70,9 +74,11 @@ impl Client {
                 url: url.clone(),
                 source: error.into(),
             })?;
+        let channel = InterceptedService::new(channel, Bearer(bearer));
         Ok(Self {
-            rpc: AdminServiceClient::with_interceptor(channel, Bearer(bearer))
+            audit: AuditServiceClient::new(channel.clone())
                 .max_decoding_message_size(LARGEST_ANSWER),
+            rpc: AdminServiceClient::new(channel).max_decoding_message_size(LARGEST_ANSWER),
             url: url.clone(),
         })
     }

@@ -1,5 +1,6 @@
 //! One module for each noun of the command line.
 
+pub(crate) mod audit;
 pub(crate) mod completions;
 pub(crate) mod cpu;
 pub(crate) mod demo;

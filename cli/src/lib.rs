@@ -3,6 +3,7 @@
 //! It prints results to stdout, everything else to stderr, and exits with 0
 //! for done, 1 for failed and 2 for a wrong command line. Start at [`run`].
 
+mod change;
 mod cli;
 mod client;
 mod commands;

@@ -84,6 +84,20 @@ impl<'a> Output<'a> {
             .context("cannot write to stdout")
     }
 
+    /// Prints one of many records as soon as it is there: `text` for people,
+    /// one line of JSON for programs.
+    pub(crate) fn line<R: Serialize>(&mut self, record: &R, text: &str) -> anyhow::Result<()> {
+        match self.format {
+            Format::Table => self.text(text),
+            Format::Json | Format::Yaml => self.json_line(record),
+        }
+    }
+
+    /// Prints one record as one line of JSON, whatever the format.
+    pub(crate) fn json_line<R: Serialize>(&mut self, record: &R) -> anyhow::Result<()> {
+        self.text(&serde_json::to_string(record).context("cannot write JSON")?)
+    }
+
     fn value<T: Serialize>(&mut self, value: &T) -> anyhow::Result<()> {
         let text = match self.format {
             Format::Yaml => serde_saphyr::to_string(value).context("cannot write YAML")?,

@@ -1,11 +1,14 @@
 //! The records that metahubctl prints, as programs read them.
 
+mod audited;
 mod rows;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use humantime::format_rfc3339_seconds;
 use serde::{Serialize, Serializer};
+
+pub(crate) use self::audited::Audited;
 
 /// An account: owns machine types and logins.
 #[derive(Clone, Debug, Serialize)]
