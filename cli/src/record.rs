@@ -57,6 +57,9 @@ pub(crate) struct Upstream {
     #[serde(skip_serializing_if = "String::is_empty")]
     pub(crate) ca_pem: String,
     pub(crate) blobs: Blobs,
+    /// Other names for it, by which workers are reached.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) hosts: Vec<String>,
 }
 
 /// How blobs get to clients.

@@ -250,6 +250,7 @@ fn upstream(it: &Upstream) -> proto::Upstream {
             Blobs::Redirect => proto::Blobs::Redirect,
         }
         .into(),
+        hosts: it.hosts.clone(),
     }
 }
 
@@ -279,6 +280,7 @@ pub(crate) fn upstream_from(message: Option<proto::Upstream>) -> Result<Upstream
             proto::Blobs::Unspecified | proto::Blobs::Proxy => Blobs::Proxy,
             proto::Blobs::Redirect => Blobs::Redirect,
         },
+        hosts: message.hosts,
     })
 }
 

@@ -81,6 +81,10 @@ pub(crate) struct Upstream {
     pub(crate) ca_pem: Option<String>,
     #[serde(default)]
     pub(crate) blobs: Blobs,
+    /// Other names for it: a worker that is reached by one of them takes names
+    /// without a host for this upstream's.
+    #[serde(default)]
+    pub(crate) hosts: Vec<String>,
 }
 
 /// How blobs get to clients.
@@ -335,6 +339,7 @@ mod tests {
             insecure: false,
             ca_pem: None,
             blobs: Blobs::Proxy,
+            hosts: vec!["mirror.test".into()],
         })
     }
 
@@ -363,7 +368,7 @@ mod tests {
 
         let read = Record::from_json(Kind::Upstream, json).unwrap();
 
-        assert!(matches!(read, Record::Upstream(it) if !it.restricted && !it.insecure));
+        assert!(matches!(read, Record::Upstream(it) if !it.restricted && it.hosts.is_empty()));
     }
 
     #[test]

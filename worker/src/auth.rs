@@ -162,6 +162,11 @@ impl Gate {
         })
     }
 
+    /// The worker as the client knows it: a host, optionally with a port.
+    pub(crate) fn host<'a>(&self, request: &'a Parts) -> Option<&'a str> {
+        self.settings.proxies.host(request)
+    }
+
     /// How a client that has been refused is asked who it is. By Basic as long
     /// as there is no way to a token.
     pub(crate) fn challenge(

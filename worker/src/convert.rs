@@ -278,6 +278,7 @@ fn upstream(it: proto::Upstream) -> Result<Upstream, &'static str> {
     Ok(Upstream::new(&it.name, url, credential, it.is_default)
         .restricted(it.restricted)
         .judged(judgement)
+        .reached_by(it.hosts)
         .handing_over_blobs(blobs == proto::Blobs::Redirect))
 }
 

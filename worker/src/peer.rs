@@ -42,19 +42,27 @@ impl Proxies {
     /// The scheme and the host that the client used, for example
     /// `https://registry.example.com`. `None` when it named no host.
     pub(crate) fn origin(&self, request: &Parts) -> Option<String> {
-        let headers = &request.headers;
-        let forwarded = |name| {
-            let is_trusted = self.trusts(peer(request));
-            is_trusted.then(|| one(headers, &name)).flatten()
-        };
-        let scheme = match forwarded(FORWARDED_PROTO) {
+        let scheme = match self.forwarded(request, &FORWARDED_PROTO) {
             Some("https") => "https",
             _ => "http",
         };
-        let host = forwarded(FORWARDED_HOST)
-            .or_else(|| one(headers, &HOST))
+        let host = self.host(request)?;
+        Some(format!("{scheme}://{host}"))
+    }
+
+    /// The worker as the client knows it: a host, optionally with a port.
+    pub(crate) fn host<'a>(&self, request: &'a Parts) -> Option<&'a str> {
+        let host = self
+            .forwarded(request, &FORWARDED_HOST)
+            .or_else(|| one(&request.headers, &HOST))
             .or_else(|| request.uri.authority().map(|it| it.as_str()))?;
-        is_host(host).then(|| format!("{scheme}://{host}"))
+        is_host(host).then_some(host)
+    }
+
+    /// What a trusted proxy says in a header.
+    fn forwarded<'a>(&self, request: &'a Parts, name: &HeaderName) -> Option<&'a str> {
+        let is_trusted = self.trusts(peer(request));
+        is_trusted.then(|| one(&request.headers, name)).flatten()
     }
 
     fn trusts(&self, address: IpAddr) -> bool {

@@ -12,7 +12,7 @@ use std::{
 
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Response,
-    header::{CACHE_CONTROL, HOST, WARNING},
+    header::{CACHE_CONTROL, WARNING},
     request::Parts,
 };
 use tracing::{Instrument as _, debug, field};
@@ -241,7 +241,7 @@ impl Registry {
             head: request.method == Method::HEAD,
             headers: &request.headers,
             query: request.uri.query(),
-            authority: authority(request),
+            authority: self.gate.host(request),
             namespace: namespace(request.uri.query()),
             outdated: notes.outdated,
         };
@@ -263,7 +263,8 @@ impl Registry {
         // Everything beyond this has been allowed: caches and flights are
         // shared by all who may pull a repository.
         let target = |name| {
-            let target = Target::find(asked.snapshot, name, asked.namespace.as_deref())?;
+            let namespace = asked.namespace.as_deref();
+            let target = Target::find(asked.snapshot, name, namespace, asked.authority)?;
             asked.allowed(target)
         };
         match route {
@@ -315,12 +316,6 @@ impl Notes {
         self.waited += began.elapsed();
         pulled
     }
-}
-
-/// Where the request was sent to: in HTTP/1 the `Host` says so.
-fn authority(request: &Parts) -> Option<&str> {
-    let own = request.uri.authority().map(|it| it.as_str());
-    own.or_else(|| request.headers.get(HOST)?.to_str().ok())
 }
 
 /// The value of `ns` in a query.

@@ -42,6 +42,8 @@ pub(crate) struct Snapshot {
     /// By the user that owns them and their name.
     kinds: HashMap<(Box<str>, Box<str>), Arc<Kind>, ahash::RandomState>,
     upstreams: HashMap<Box<str>, Arc<Upstream>, ahash::RandomState>,
+    /// By the hosts that workers are reached by.
+    upstreams_by_host: HashMap<Box<str>, Arc<Upstream>, ahash::RandomState>,
     default_upstream: Option<Arc<Upstream>>,
     grants: Grants,
     /// In order of their names.
@@ -99,6 +101,11 @@ impl Snapshot {
     /// The upstream that clients call `name`.
     pub(crate) fn upstream(&self, name: &str) -> Option<&Arc<Upstream>> {
         self.upstreams.get(name)
+    }
+
+    /// The upstream that `host` is another name of.
+    pub(crate) fn upstream_reached_by(&self, host: &str) -> Option<&Arc<Upstream>> {
+        self.upstreams_by_host.get(host)
     }
 
     /// The upstream of names without a host.

@@ -61,6 +61,8 @@ pub(crate) struct Upstream {
     pub(crate) url: Url,
     /// Whether names without a host go to it.
     pub(crate) is_default: bool,
+    /// Its other names: hosts by which workers are reached.
+    pub(crate) hosts: Box<[Box<str>]>,
     credential: Option<Credential>,
     is_restricted: bool,
     judgement: Judgement,
@@ -98,11 +100,18 @@ impl Upstream {
             site: Site::of(name, &url, credential.as_ref()),
             url,
             is_default,
+            hosts: Box::default(),
             is_restricted: credential.is_some(),
             judgement: Judgement::System,
             hands_over_blobs: false,
             credential,
         }
+    }
+
+    /// The same, with other names: hosts by which workers are reached.
+    pub(crate) fn reached_by(mut self, hosts: impl IntoIterator<Item = String>) -> Self {
+        self.hosts = hosts.into_iter().map(Into::into).collect();
+        self
     }
 
     /// The same, its certificates judged like this.

@@ -137,6 +137,7 @@ pub(super) fn upstream(wire: policy::Upstream) -> Upstream {
         restricted: wire.restricted,
         insecure: wire.insecure,
         ca_pem: wire.ca_pem,
+        hosts: wire.hosts,
     }
 }
 
@@ -155,6 +156,7 @@ pub(super) fn to_upstream(record: Upstream, password: String) -> policy::Upstrea
             Blobs::Redirect => policy::Blobs::Redirect,
         }
         .into(),
+        hosts: record.hosts,
     }
 }
 

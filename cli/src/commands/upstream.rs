@@ -2,7 +2,7 @@
 
 use std::{fs, path::PathBuf};
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use url::Url;
 
 use crate::{
@@ -48,11 +48,20 @@ pub(crate) struct Create {
         visible_alias = "credential-file"
     )]
     password_file: Option<PathBuf>,
+    /// Pull without an account, and forget the one that the upstream had.
+    #[arg(long, conflicts_with = "username")]
+    anonymous: bool,
+    /// Another name for it, a host with an optional port: a worker that is
+    /// reached by it takes names without a host for this upstream's. May be
+    /// given several times.
+    #[arg(long = "host", value_name = "HOST")]
+    hosts: Vec<String>,
     /// Open it only to users with a grant. One with an account is restricted in
     /// any case.
     #[arg(long)]
     restricted: bool,
     /// Do not verify its certificate, and let its account go over plain http.
+    /// (`--insecure` is about the way from here to the control plane.)
     #[arg(long)]
     insecure_registry: bool,
     /// The file with the certificates of its own authorities, as PEM. They are
@@ -83,7 +92,17 @@ pub(crate) async fn run(
 async fn create(wanted: Create, client: &Client, output: &mut Output<'_>) -> anyhow::Result<()> {
     let password = wanted.password_file.as_deref();
     let password = password.map(secret::read).transpose()?;
+    let is_anonymous = wanted.anonymous;
     let upstream = wanted.upstream()?;
+    if upstream.username.is_empty() && !is_anonymous {
+        let known = client.upstreams().await?;
+        let known = known.iter().find(|it| it.name == upstream.name);
+        ensure!(
+            known.is_none_or(|it| it.username.is_empty()),
+            "upstream {} has an account: give it again with --username and --password-file, or say --anonymous to pull without one",
+            upstream.name
+        );
+    }
     client
         .put_upstream(upstream.clone(), password.as_ref())
         .await?;
@@ -111,6 +130,7 @@ impl Create {
             insecure: self.insecure_registry,
             ca_pem: ca_pem.transpose()?.unwrap_or_default(),
             blobs: self.blobs,
+            hosts: self.hosts,
         })
     }
 }

@@ -85,10 +85,13 @@ impl Place {
 
 fn called<'a>(upstreams: &'a [Upstream], host: &str) -> Option<&'a Upstream> {
     let named = |name: &str| upstreams.iter().find(|upstream| upstream.name == name);
-    named(host).or_else(|| {
+    let hub = || {
         let alias = HUB_ALIASES.contains(&host);
         alias.then(|| named(HUB)).flatten()
-    })
+    };
+    let is_reached = |upstream: &&Upstream| upstream.hosts.iter().any(|it| it == host);
+    let reached = || upstreams.iter().find(is_reached);
+    named(host).or_else(hub).or_else(reached)
 }
 
 impl FromStr for ImageName {
@@ -150,7 +153,10 @@ mod tests {
     fn place(text: &str) -> anyhow::Result<String> {
         let upstreams = [
             upstream("docker.io", HUB_API, true),
-            upstream("ghcr.io", "https://ghcr.io", false),
+            Upstream {
+                hosts: vec!["ghcr.mirror.example".into()],
+                ..upstream("ghcr.io", "https://ghcr.io", false)
+            },
         ];
         let place = text.parse::<ImageName>()?.place(&upstreams)?;
         Ok(format!("{} {}", place.upstream, place.repository))
@@ -165,6 +171,7 @@ mod tests {
             "docker.io library/alpine"
         );
         assert_eq!(place("ghcr.io/app").unwrap(), "ghcr.io app");
+        assert_eq!(place("ghcr.mirror.example/app").unwrap(), "ghcr.io app");
         assert!(place("quay.io/app").is_err());
     }
 

@@ -51,7 +51,7 @@ impl Row for Login {
 
 impl Row for Upstream {
     const COLUMNS: &'static [&'static str] = &[
-        "UPSTREAM", "URL", "DEFAULT", "USERNAME", "OPEN TO", "TLS", "BLOBS",
+        "UPSTREAM", "URL", "DEFAULT", "USERNAME", "OPEN TO", "TLS", "BLOBS", "HOSTS",
     ];
 
     fn cells(&self) -> Vec<String> {
@@ -73,6 +73,7 @@ impl Row for Upstream {
                 Blobs::Proxy => "proxy".into(),
                 Blobs::Redirect => "redirect".into(),
             },
+            or_dash(&self.hosts.join(" ")),
         ]
     }
 }

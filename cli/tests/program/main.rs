@@ -6,3 +6,4 @@ mod explain;
 mod process;
 mod site;
 mod up;
+mod upstream;

@@ -108,6 +108,10 @@ pub struct DeclaredUpstream {
     /// How blobs get to clients: `proxy` or `redirect`.
     #[serde(default)]
     pub blobs: Blobs,
+    /// Other names for it: a worker that is reached by one of them takes names
+    /// without a host for this upstream's.
+    #[serde(default)]
+    pub hosts: Vec<String>,
 }
 
 /// A grant, as a file says it: for a user, or for all.
@@ -187,6 +191,7 @@ fn wanted(declaration: Declaration, policy: &Policy) -> Result<Wanted> {
     }
     add_all(&mut wanted, "upstreams", declaration.upstreams, upstream)?;
     one_default(&mut wanted)?;
+    one_upstream_a_name(&wanted)?;
     add_all(&mut wanted, "rules", declaration.rules, |rule| {
         rules::check_rule(&rule)?;
         Ok(rule)
@@ -309,6 +314,7 @@ fn upstream(declared: DeclaredUpstream) -> Result<Upstream> {
         insecure: declared.insecure,
         ca_pem: declared.ca_pem,
         blobs: declared.blobs,
+        hosts: declared.hosts,
     })
 }
 
@@ -351,6 +357,19 @@ fn one_default(wanted: &mut Wanted) -> Result<()> {
             "more than one is the default: leave `default` on one",
         )),
     }
+}
+
+fn one_upstream_a_name(wanted: &Wanted) -> Result<()> {
+    let all = || {
+        wanted.values().filter_map(|record| match record {
+            Record::Upstream(upstream) => Some(upstream),
+            _ => None,
+        })
+    };
+    all().try_for_each(|upstream| {
+        upstreams::check_other_names(upstream, all())
+            .map_err(|error| error.within(format!("upstreams.{}", upstream.name)))
+    })
 }
 
 fn add_pins(wanted: &mut Wanted, pins: Vec<DeclaredPin>) -> Result<()> {

@@ -3,10 +3,9 @@
 use metahub_policy::{Cpu, Grant, Rule};
 
 use super::*;
-use crate::{
-    Secret,
-    records::{Account, Blobs, Key, Kind, Login, MachineType, Pin, Upstream, User},
-};
+use crate::records::{Blobs, Key, Kind, Login, MachineType, Pin, Upstream, User};
+
+mod upstreams;
 
 fn admin() -> Actor {
     Actor::on_its_own("admin")
@@ -30,6 +29,7 @@ fn upstream(name: &str) -> Upstream {
         insecure: false,
         ca_pem: None,
         blobs: Blobs::Proxy,
+        hosts: Vec::new(),
     }
 }
 
@@ -224,88 +224,6 @@ async fn a_rotated_login_has_another_secret() {
 
     let after = catalog.policy().find::<Login>(&key).cloned().unwrap();
     assert_ne!(after.secret_sha256, before.secret_sha256);
-}
-
-#[tokio::test]
-async fn making_an_upstream_the_default_takes_it_from_the_one_before() {
-    let catalog = Catalog::in_memory().await;
-    let ghcr = Upstream {
-        is_default: true,
-        ..upstream("ghcr.io")
-    };
-
-    catalog.put_upstream(&admin(), ghcr).await.unwrap();
-
-    let policy = catalog.policy();
-    let defaults = policy.all::<Upstream>().filter(|it| it.is_default);
-    let names: Vec<&str> = defaults.map(|it| it.name.as_str()).collect();
-    assert_eq!(names, ["ghcr.io"]);
-}
-
-#[tokio::test]
-async fn a_password_goes_over_plain_http_only_where_that_is_said_or_on_this_host() {
-    let catalog = Catalog::in_memory().await;
-    let put = async |url: &str, insecure: bool| {
-        let account = Account {
-            username: "robot".into(),
-            password: Secret::from("hunter2".to_owned()),
-        };
-        let upstream = Upstream {
-            url: url.into(),
-            account: Some(account),
-            insecure,
-            ..upstream("registry.test")
-        };
-        catalog.put_upstream(&admin(), upstream).await
-    };
-
-    let refused = put("http://registry.test", false).await;
-    assert!(matches!(refused, Err(Error::InvalidField { .. })));
-    assert!(put("http://registry.test", true).await.is_ok());
-    assert!(put("http://127.0.0.1:5000", false).await.is_ok());
-    assert!(put("https://registry.test", false).await.is_ok());
-}
-
-#[tokio::test]
-async fn the_default_upstream_cannot_be_deleted() {
-    let catalog = Catalog::in_memory().await;
-
-    let refused = catalog.delete_upstream(&admin(), "docker.io").await;
-
-    assert!(matches!(refused, Err(Error::Blocked { .. })));
-}
-
-#[tokio::test]
-async fn an_upstreams_password_never_moves_to_another_address() {
-    let catalog = Catalog::in_memory().await;
-    let account = |password: &str| {
-        Some(Account {
-            username: "robot".into(),
-            password: Secret::from(password.to_owned()),
-        })
-    };
-    let with = |url: &str, password: &str| Upstream {
-        url: url.into(),
-        account: account(password),
-        ..upstream("ghcr.io")
-    };
-    catalog
-        .put_upstream(&admin(), with("https://ghcr.io", "hunter2"))
-        .await
-        .unwrap();
-
-    let same = catalog
-        .put_upstream(&admin(), with("https://ghcr.io", ""))
-        .await;
-    let moved = catalog
-        .put_upstream(&admin(), with("https://evil.example", ""))
-        .await;
-
-    assert!(same.is_ok());
-    assert!(matches!(moved, Err(Error::InvalidField { .. })));
-    let policy = catalog.policy();
-    let kept: &Upstream = policy.find(&Key::upstream("ghcr.io")).unwrap();
-    assert_eq!(kept.account, account("hunter2"));
 }
 
 #[tokio::test]

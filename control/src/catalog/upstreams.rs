@@ -22,6 +22,7 @@ impl Catalog {
         let upstream = checked(upstream)?;
         self.edit(actor, "upstream.put", |edit| {
             let mut upstream = upstream.clone();
+            check_other_names(&upstream, edit.base().all())?;
             upstream.account = with_password(edit, &upstream)?;
             if upstream.is_default {
                 unset_default(edit);
@@ -60,12 +61,16 @@ pub(super) fn docker_hub() -> Upstream {
         insecure: false,
         ca_pem: None,
         blobs: Blobs::Proxy,
+        hosts: Vec::new(),
     }
 }
 
 /// The upstream with its URL in the usual form.
 pub(super) fn checked(upstream: Upstream) -> Result<Upstream> {
     names::check_upstream("name", &upstream.name)?;
+    for host in &upstream.hosts {
+        names::check_upstream("hosts", host)?;
+    }
     let url = names::upstream_url("url", &upstream.url)?;
     if upstream.account.is_some() && !upstream.insecure && is_plain(&url) {
         return Err(Error::invalid(
@@ -77,6 +82,30 @@ pub(super) fn checked(upstream: Upstream) -> Result<Upstream> {
         certificates::check("ca_pem", pem)?;
     }
     Ok(Upstream { url, ..upstream })
+}
+
+/// Refuses a name that would stand for two upstreams.
+pub(super) fn check_other_names<'a>(
+    upstream: &Upstream,
+    all: impl Iterator<Item = &'a Upstream>,
+) -> Result<()> {
+    let taken = |field, name: &str, other: &Upstream| {
+        let reason = format!(
+            "`{name}` stands for the upstream `{}` already: take it from there first",
+            other.name
+        );
+        Error::invalid(field, reason)
+    };
+    for other in all.filter(|it| it.name != upstream.name) {
+        if other.hosts.contains(&upstream.name) {
+            return Err(taken("name", &upstream.name, other));
+        }
+        let is_taken = |host: &&String| **host == other.name || other.hosts.contains(host);
+        if let Some(host) = upstream.hosts.iter().find(is_taken) {
+            return Err(taken("hosts", host, other));
+        }
+    }
+    Ok(())
 }
 
 /// Whether others can read what is sent to `url`.

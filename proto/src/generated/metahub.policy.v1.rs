@@ -148,6 +148,11 @@ pub struct Upstream {
     /// How blobs get to clients.
     #[prost(enumeration = "Blobs", tag = "9")]
     pub blobs: i32,
+    /// Other names for it, hosts with an optional port: a worker that is reached
+    /// by one of them takes names without a host for this upstream's. Each belongs
+    /// to one upstream at most.
+    #[prost(string, repeated, tag = "10")]
+    pub hosts: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// Opens repositories of restricted upstreams.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -9,7 +9,7 @@ use super::{
     Asked, Notes, Registry,
     body::Body,
     error::{Error, Wanted},
-    names::Target,
+    names::{Target, without_port},
     served::{CONTENT_DIGEST, has, value},
 };
 use crate::{reference::Digest, upstream::BlobRequest};
@@ -33,7 +33,7 @@ impl Registry {
             method: if has { &Method::HEAD } else { asked.method },
             range: asked.headers.get(RANGE).filter(|_| !has),
             if_range: asked.headers.get(IF_RANGE),
-            host: asked.authority.map(host),
+            host: asked.authority.map(without_port),
         };
         let blob = notes.wait_for(self.puller.blob(target.upstream, request));
         let blob = blob.await;
@@ -50,30 +50,5 @@ impl Registry {
         headers.entry(CONTENT_TYPE).or_insert(BYTES);
         headers.insert(CONTENT_DIGEST, value(digest.as_str()));
         Ok(response)
-    }
-}
-
-/// The host of `host:port`.
-fn host(authority: &str) -> &str {
-    match authority.rsplit_once(':') {
-        Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) => host,
-        _ => authority,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_host_is_what_comes_before_the_port() {
-        for (authority, expected) in [
-            ("hub.example:7480", "hub.example"),
-            ("hub.example", "hub.example"),
-            ("[::1]:7480", "[::1]"),
-            ("[::1]", "[::1]"),
-        ] {
-            assert_eq!(host(authority), expected);
-        }
     }
 }

@@ -1,10 +1,10 @@
 //! Which upstream and which repository a name means.
 //!
 //! `ghcr.io/org/app` means `org/app` at the upstream that is called `ghcr.io`;
-//! a name without an upstream's goes to the default one. Only configured
-//! upstreams are ever dialled.
+//! a name without an upstream's goes to the one that the worker is reached as,
+//! or else to the default one. Only configured upstreams are ever dialled.
 
-use std::{fmt, sync::Arc};
+use std::{borrow::Cow, fmt, sync::Arc};
 
 use crate::{reference::Repository, snapshot::Snapshot, upstream::Upstream};
 
@@ -61,15 +61,17 @@ impl Name {
 
 impl<'a> Target<'a> {
     /// What `name` means. `namespace` is what a containerd mirror puts into
-    /// `?ns=`: the host that the client believes to speak to.
+    /// `?ns=`: the host that the client believes to speak to. `host` is the
+    /// worker as the client knows it.
     pub(crate) fn find(
         snapshot: &'a Snapshot,
         name: &'a Name,
         namespace: Option<&str>,
+        host: Option<&str>,
     ) -> Result<Self, UnknownName> {
-        if let Some(host) = namespace {
-            let upstream = upstream(snapshot, host);
-            let upstream = upstream.ok_or_else(|| UnknownName::NotConfigured(host.to_owned()))?;
+        if let Some(namespace) = namespace {
+            let unknown = || UnknownName::NotConfigured(namespace.to_owned());
+            let upstream = upstream(snapshot, namespace).ok_or_else(unknown)?;
             return Self::new(name, upstream, &name.0);
         }
         if let Some((host, rest)) = name.0.split_once('/') {
@@ -80,8 +82,10 @@ impl<'a> Target<'a> {
                 return Err(UnknownName::NotConfigured(host.to_owned()));
             }
         }
-        let default = snapshot.default_upstream();
-        Self::new(name, default.ok_or(UnknownName::NoDefault)?, &name.0)
+        let upstream = host
+            .and_then(|host| reached_as(snapshot, host))
+            .or_else(|| snapshot.default_upstream());
+        Self::new(name, upstream.ok_or(UnknownName::NoDefault)?, &name.0)
     }
 
     fn new(
@@ -102,12 +106,33 @@ impl<'a> Target<'a> {
     }
 }
 
-/// The upstream called `host`, or Docker Hub if that is another of its names.
+/// The upstream called `host`, also by another of its names.
 fn upstream<'a>(snapshot: &'a Snapshot, host: &str) -> Option<&'a Arc<Upstream>> {
-    snapshot.upstream(host).or_else(|| {
+    let hub = || {
         let alias = HUB_ALIASES.contains(&host);
         alias.then(|| snapshot.upstream(HUB)).flatten()
-    })
+    };
+    let upstream = snapshot.upstream(host).or_else(hub);
+    upstream.or_else(|| snapshot.upstream_reached_by(host))
+}
+
+/// The upstream that a worker stands for which is reached as `host`. Its other
+/// names stand for it at any port, its own name at the port that it has.
+fn reached_as<'a>(snapshot: &'a Snapshot, host: &str) -> Option<&'a Arc<Upstream>> {
+    let host = match host.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        true => Cow::Owned(host.to_ascii_lowercase()),
+        false => Cow::Borrowed(host),
+    };
+    let at_any_port = || snapshot.upstream_reached_by(without_port(&host));
+    upstream(snapshot, &host).or_else(at_any_port)
+}
+
+/// The host of `host:port`.
+pub(super) fn without_port(authority: &str) -> &str {
+    match authority.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) => host,
+        _ => authority,
+    }
 }
 
 fn is_hub(upstream: &Upstream) -> bool {
@@ -142,13 +167,19 @@ mod tests {
 
     /// What `name` means where Docker Hub is the default, beside two others.
     fn meaning(name: &str, namespace: Option<&str>) -> Result<String, UnknownName> {
+        meaning_at("metahub.example:7480", name, namespace)
+    }
+
+    /// The same, to one who reaches the worker as `host`.
+    fn meaning_at(host: &str, name: &str, namespace: Option<&str>) -> Result<String, UnknownName> {
         let snapshot = sample::Sample::new()
             .upstream("docker.io", "https://registry-1.docker.io", true)
             .upstream("ghcr.io", "https://ghcr.io", false)
             .upstream("127.0.0.1:5001", "http://127.0.0.1:5001", false)
+            .upstream_at_host("quay.test", "https://quay.test", "quay.mirror.example")
             .build();
         let name = Name::parse(name).expect("of the grammar");
-        Target::find(&snapshot, &name, namespace)
+        Target::find(&snapshot, &name, namespace, Some(host))
             .map(|target| format!("{} {}", target.upstream.name, target.repository))
     }
 
@@ -210,6 +241,46 @@ mod tests {
             meaning("library/nginx", Some("registry-1.docker.io")).unwrap(),
             "docker.io library/nginx"
         );
+    }
+
+    #[test]
+    fn a_worker_stands_for_the_upstream_that_it_is_reached_as() {
+        for host in [
+            "quay.mirror.example",
+            "quay.mirror.example:7480",
+            "Quay.Mirror.example:443",
+            "quay.test",
+        ] {
+            let meaning = |name| meaning_at(host, name, None);
+            assert_eq!(meaning("org/app").unwrap(), "quay.test org/app", "{host}");
+            assert_eq!(meaning("ghcr.io/org/app").unwrap(), "ghcr.io org/app");
+            assert!(meaning("other.io/org/app").is_err());
+        }
+        for host in ["quay.test:7480", "x.quay.test", "mirror.example", "[::1]:1"] {
+            let meaning = meaning_at(host, "org/app", None).unwrap();
+            assert_eq!(meaning, "docker.io org/app", "{host}");
+        }
+    }
+
+    #[test]
+    fn another_name_of_an_upstream_means_it_wherever_its_own_does() {
+        let host = "quay.mirror.example";
+        let name = format!("{host}/org/app");
+        assert_eq!(meaning(&name, None).unwrap(), "quay.test org/app");
+        let mirrored = meaning("org/app", Some(host));
+        assert_eq!(mirrored.unwrap(), "quay.test org/app");
+    }
+
+    #[test]
+    fn a_host_is_what_comes_before_the_port() {
+        for (authority, expected) in [
+            ("hub.example:7480", "hub.example"),
+            ("hub.example", "hub.example"),
+            ("[::1]:7480", "[::1]"),
+            ("[::1]", "[::1]"),
+        ] {
+            assert_eq!(without_port(authority), expected);
+        }
     }
 
     #[test]

@@ -60,6 +60,7 @@ pub(crate) fn build(
         logins: HashMap::default(),
         kinds: HashMap::default(),
         upstreams: HashMap::default(),
+        upstreams_by_host: HashMap::default(),
         default_upstream: None,
         grants: Grants::default(),
         rules: Vec::new(),
@@ -106,6 +107,10 @@ fn sort<'a>(record: &'a Record, sorted: &mut Sorted<'a>, snapshot: &mut Snapshot
         Record::Upstream(upstream) => {
             if upstream.is_default && snapshot.default_upstream.is_none() {
                 snapshot.default_upstream = Some(upstream.clone());
+            }
+            for host in &upstream.hosts {
+                let by_host = snapshot.upstreams_by_host.entry(host.clone());
+                by_host.or_insert_with(|| upstream.clone());
             }
             let name = upstream.name.clone();
             snapshot.upstreams.insert(name, upstream.clone());

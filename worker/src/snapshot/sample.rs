@@ -24,6 +24,13 @@ impl Sample {
         self.with("upstream", name, Record::Upstream(Arc::new(upstream)))
     }
 
+    /// With an upstream that workers are also reached as.
+    pub(crate) fn upstream_at_host(self, name: &str, url: &str, host: &str) -> Self {
+        let upstream = Upstream::new(name, url.parse().expect("a URL"), None, false);
+        let upstream = upstream.reached_by([host.to_owned()]);
+        self.with("upstream", name, Record::Upstream(Arc::new(upstream)))
+    }
+
     /// With an upstream that is open only to users with a grant.
     pub(crate) fn restricted_upstream(self, name: &str, url: &str) -> Self {
         let url = url.parse().expect("a URL");

@@ -28,6 +28,7 @@ fn upstream(password: &str) -> Record {
         insecure: false,
         ca_pem: None,
         blobs: Blobs::Proxy,
+        hosts: Vec::new(),
     })
 }
 
