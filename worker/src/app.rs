@@ -108,7 +108,12 @@ impl App {
         let keeper = self.keeper.map(|file| Keeper::new(file, current.clone()));
         let sync = Sync::new(self.introduction, current, link, keeper).run(drained.clone());
         let sync = tokio::spawn(sync);
-        let admin = tokio::spawn(serve_admin(self.admin.0, limits, admin, drained.clone()));
+        let admin = tokio::spawn(serve_admin(
+            self.admin.0,
+            limits.clone(),
+            admin,
+            drained.clone(),
+        ));
         let answer = move |request: http::Request<Incoming>| {
             let registry = registry.clone();
             async move { registry.answer(registry::read(request).await).await }
@@ -212,6 +217,8 @@ fn counters(registry: &Arc<Registry>, current: Arc<Current>) -> Counters {
 fn limits(config: &Config) -> Limits {
     Limits {
         connections: config.max_connections,
+        connections_per_address: config.max_connections_per_address,
+        proxies: Proxies(config.trusted_proxies.clone()),
         header_timeout: config.header_timeout,
         stall_timeout: config.stall_timeout,
         drain_timeout: config.drain_timeout,

@@ -28,15 +28,18 @@ use crate::{
     snapshot::{Kind, Login, Snapshot},
 };
 
+mod challenge;
 mod place;
 mod selectors;
 mod token;
 mod tries;
 
-pub(crate) use self::place::{Open, Place};
-
-/// The Basic challenge. The realm is fixed: nothing that a client sends is in it.
-pub(crate) const BASIC: HeaderValue = HeaderValue::from_static("Basic realm=\"MetaHub\"");
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use self::challenge::bearer;
+pub(crate) use self::{
+    challenge::BASIC,
+    place::{Open, Place},
+};
 
 /// The longest credentials that are looked at, encoded.
 const MAX_ENCODED: usize = 1024;
@@ -182,18 +185,10 @@ impl Gate {
             }
             _ => None,
         };
-        let Some(origin) = origin else { return BASIC };
-        let mut text = format!(
-            r#"Bearer realm="{origin}/token",service="{}""#,
-            token::AUDIENCE
-        );
-        if let Some(scope) = scope {
-            text += &format!(r#",scope="{scope}""#);
+        match origin {
+            Some(origin) => challenge::bearer(&origin, scope.as_deref(), refused),
+            None => BASIC,
         }
-        if *refused == Refused::Token {
-            text += r#",error="invalid_token""#;
-        }
-        HeaderValue::try_from(text).unwrap_or(BASIC)
     }
 
     /// The login that was given, if its secret was.

@@ -84,13 +84,23 @@ pub struct Config {
     #[arg(long, env = "METAHUB_HEADER_TIMEOUT", default_value = "30s", value_parser = humantime::parse_duration)]
     pub header_timeout: Duration,
 
-    /// How long a client may read nothing of an answer before it is cut off.
+    /// How long a client may read nothing of an answer before it is cut off,
+    /// and how long an idle HTTP/2 connection is kept.
     #[arg(long, env = "METAHUB_STALL_TIMEOUT", default_value = "60s", value_parser = humantime::parse_duration)]
     pub stall_timeout: Duration,
 
     /// How many connections are served at a time. More wait.
     #[arg(long, env = "METAHUB_MAX_CONNECTIONS", default_value_t = 10_000)]
     pub max_connections: usize,
+
+    /// How many connections one address may have at a time; for IPv6, one /64
+    /// network. More are refused. Those of trusted proxies are not counted.
+    #[arg(
+        long,
+        env = "METAHUB_MAX_CONNECTIONS_PER_ADDRESS",
+        default_value_t = 5_000
+    )]
+    pub max_connections_per_address: usize,
 
     /// How many requests of one login are answered at a time. More get 429.
     #[arg(long, env = "METAHUB_MAX_REQUESTS_PER_LOGIN", default_value_t = 5_000)]
@@ -144,6 +154,7 @@ impl fmt::Display for Config {
             token_file,
             cache_size,
             max_connections,
+            max_connections_per_address,
             max_requests_per_login,
             snapshot_file,
             trusted_proxies,
@@ -172,6 +183,7 @@ impl fmt::Display for Config {
              snapshot_file={snapshot_file} \
              drain_delay={drain_delay} drain_timeout={drain_timeout} header_timeout={header_timeout} \
              stall_timeout={stall_timeout} max_connections={max_connections} \
+             max_connections_per_address={max_connections_per_address} \
              max_requests_per_login={max_requests_per_login} \
              trusted_proxies={trusted_proxies:?} challenge={challenge:?} log={log} log_json={log_json} \
              otlp_endpoint={otlp_endpoint}",

@@ -16,6 +16,9 @@ mod cache;
 mod config;
 mod convert;
 mod dns;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod metrics;
 mod peer;
 mod recipes;

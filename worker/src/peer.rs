@@ -3,7 +3,7 @@
 //! What a client says of itself counts for nothing: `X-Forwarded-For` and its
 //! like are read only when a proxy sends them that the settings name.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use http::{HeaderMap, HeaderName, header::HOST, request::Parts};
 use ipnet::IpNet;
@@ -11,6 +11,8 @@ use ipnet::IpNet;
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+/// The part of an IPv6 address that is its network.
+const NETWORK: u128 = !((1 << 64) - 1);
 /// The longest host that is looked at, in bytes.
 const MAX_HOST: usize = 255;
 
@@ -65,8 +67,18 @@ impl Proxies {
         is_trusted.then(|| one(&request.headers, name)).flatten()
     }
 
-    fn trusts(&self, address: IpAddr) -> bool {
+    /// Whether `address` is one of them.
+    pub(crate) fn trusts(&self, address: IpAddr) -> bool {
         self.0.iter().any(|net| net.contains(&address))
+    }
+}
+
+/// What stands for `address` where hosts are told apart: for IPv6 its network,
+/// since one host may have all of it.
+pub(crate) fn network(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(ip) => Ipv6Addr::from(u128::from(ip) & NETWORK).into(),
     }
 }
 

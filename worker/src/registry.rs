@@ -42,6 +42,8 @@ mod served;
 mod token;
 mod trimmed;
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use self::accept::accepts;
 pub(crate) use self::{body::Body, path::Route, token::read};
 
 const API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");

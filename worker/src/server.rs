@@ -3,31 +3,13 @@
 //! HTTP/1.1 and HTTP/2 in plain text. A TLS hello gets hyper's plain-text
 //! 400, which clients need in order to fall back to plain HTTP.
 
-use std::{
-    convert::Infallible,
-    pin::pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
-    time::Duration,
-};
+use std::{io::Write as _, net::IpAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use futures_util::{
-    FutureExt as _,
-    future::{Either, select},
-};
-use http::{Request, Response, Version};
+use futures_util::FutureExt as _;
+use http::{Request, Response};
 use http_body::Body;
-use hyper::{body::Incoming, service::service_fn};
-use hyper_util::{
-    rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::{
-        conn::auto::Builder,
-        graceful::{GracefulShutdown, Watcher},
-    },
-};
+use hyper::body::Incoming;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -36,30 +18,33 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, warn};
 
-use self::{stall::Stalling, unread::Unread};
-use crate::peer::Peer;
+use self::addresses::{Addresses, Seat};
+use crate::peer::Proxies;
 
+mod addresses;
+mod connection;
 mod stall;
 mod unread;
 
 /// How long to wait after a failed accept: it fails when the process has run
 /// out of file descriptors.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(50);
-/// How many requests one HTTP/2 connection may have open.
-const MAX_STREAMS: u32 = 128;
-/// How many bytes of headers an HTTP/2 request may have.
-const MAX_HEADERS: u32 = 32 << 10;
-/// How many bytes an HTTP/1.1 request's head may have, and how many bytes of
-/// an answer wait to be written.
-const MAX_BUFFER: usize = 128 << 10;
-/// How often an HTTP/2 client is asked whether it is there.
-const PING: Duration = Duration::from_secs(20);
+/// What a client hears whose address has too many connections.
+const CROWDED: &[u8] = b"HTTP/1.1 429 Too Many Requests\r\n\
+    content-type: application/json\r\n\
+    retry-after: 2\r\n\
+    connection: close\r\n\r\n\
+    {\"errors\":[{\"code\":\"TOOMANYREQUESTS\",\"message\":\"this address has too many connections; close some\"}]}\n";
 
 /// What clients may use up.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Limits {
     /// Connections at a time. More wait in the kernel.
     pub(crate) connections: usize,
+    /// Connections of one address at a time. More are refused.
+    pub(crate) connections_per_address: usize,
+    /// Whose connections are those of many clients, and not counted so.
+    pub(crate) proxies: Proxies,
     /// How long a request's head may take, and how long an idle connection
     /// is kept.
     pub(crate) header_timeout: Duration,
@@ -69,8 +54,36 @@ pub(crate) struct Limits {
     pub(crate) drain_timeout: Duration,
 }
 
-/// A connection and its place among those that are served at a time.
-type Accepted = (TcpStream, OwnedSemaphorePermit);
+#[cfg(test)]
+impl Limits {
+    /// Limits that no test meets that is not about them.
+    pub(crate) fn for_tests() -> Self {
+        Self {
+            connections: 100,
+            connections_per_address: 100,
+            proxies: Proxies::default(),
+            header_timeout: Duration::from_secs(10),
+            stall_timeout: Duration::from_secs(10),
+            drain_timeout: Duration::ZERO,
+        }
+    }
+}
+
+/// A connection, where it is from, and its places among those that are served
+/// at a time.
+struct Accepted {
+    stream: TcpStream,
+    address: IpAddr,
+    places: (OwnedSemaphorePermit, Option<Seat>),
+}
+
+/// Where connections come in.
+struct Door {
+    listener: TcpListener,
+    places: Arc<Semaphore>,
+    addresses: Addresses,
+    limits: Limits,
+}
 
 /// Answers requests on `listener` by `service` until `shutdown` is cancelled,
 /// then lets open requests end.
@@ -84,124 +97,105 @@ pub(crate) async fn serve<S, F, B>(
     F: Future<Output = Response<B>> + Send + 'static,
     B: Body<Data = Bytes, Error: std::error::Error + Send + Sync> + Send + Unpin + 'static,
 {
-    let connections = limits.connections.clamp(1, Semaphore::MAX_PERMITS);
-    let places = Arc::new(Semaphore::new(connections));
-    let (graceful, tasks) = (GracefulShutdown::new(), TaskTracker::new());
-    let cut = CancellationToken::new();
-    let builder = Arc::new(builder(limits));
-    let start = |(stream, place): Accepted| {
+    let (tasks, drain, cut) = (
+        TaskTracker::new(),
+        CancellationToken::new(),
+        CancellationToken::new(),
+    );
+    let builder = Arc::new(connection::builder(&limits));
+    let (stall, head) = (limits.stall_timeout, limits.header_timeout);
+    let drain_timeout = limits.drain_timeout;
+    let door = Door::new(listener, limits);
+    let start = |accepted: Accepted| {
         let (builder, service) = (builder.clone(), service.clone());
-        let (watcher, cut) = (graceful.watcher(), cut.clone());
+        let (drain, cut) = (drain.clone(), cut.clone());
         tasks.spawn(async move {
-            let served = connection(stream, &builder, service, limits, watcher);
+            let client = (accepted.stream, accepted.address);
+            let served = connection::serve(client, &builder, service, (head, stall), drain);
             cut.run_until_cancelled(served).await;
-            drop(place);
+            drop(accepted.places);
         });
     };
 
-    while let Some(accepted) = shutdown
-        .run_until_cancelled(accept(&listener, &places))
-        .await
-    {
+    while let Some(accepted) = shutdown.run_until_cancelled(door.accept()).await {
         start(accepted);
     }
     // Who has connected by now has not been told to go elsewhere.
-    while let Some(accepted) = accept(&listener, &places).now_or_never() {
+    while let Some(accepted) = door.accept().now_or_never() {
         start(accepted);
     }
-    drop(listener);
+    drop(door);
 
-    let open = graceful.count();
-    if timeout(limits.drain_timeout, graceful.shutdown())
-        .await
-        .is_err()
-    {
+    drain.cancel();
+    tasks.close();
+    if timeout(drain_timeout, tasks.wait()).await.is_err() {
+        let open = tasks.len();
         warn!(connections = open, "drain timed out; closing what is left");
     }
     cut.cancel();
-    tasks.close();
     tasks.wait().await;
 }
 
-async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> Accepted {
-    loop {
-        // The semaphore is never closed.
-        let Ok(place) = places.clone().acquire_owned().await else {
-            continue;
-        };
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                // Only delays answers if it fails.
-                stream.set_nodelay(true).ok();
-                return (stream, place);
-            }
-            Err(error) => {
-                warn!(%error, "cannot accept a connection");
-                sleep(ACCEPT_AGAIN).await;
+impl Door {
+    fn new(listener: TcpListener, limits: Limits) -> Self {
+        let connections = limits.connections.clamp(1, Semaphore::MAX_PERMITS);
+        Self {
+            listener,
+            places: Arc::new(Semaphore::new(connections)),
+            addresses: Addresses::default(),
+            limits,
+        }
+    }
+
+    async fn accept(&self) -> Accepted {
+        loop {
+            // The semaphore is never closed.
+            let Ok(place) = self.places.clone().acquire_owned().await else {
+                continue;
+            };
+            match self.listener.accept().await {
+                Ok((stream, from)) => {
+                    let address = from.ip().to_canonical();
+                    let Ok(seat) = self.seat(address) else {
+                        refuse(stream);
+                        continue;
+                    };
+                    // Only delays answers if it fails.
+                    stream.set_nodelay(true).ok();
+                    return Accepted {
+                        stream,
+                        address,
+                        places: (place, seat),
+                    };
+                }
+                Err(error) => {
+                    warn!(%error, "cannot accept a connection");
+                    sleep(ACCEPT_AGAIN).await;
+                }
             }
         }
     }
-}
 
-/// Serves one connection to its end.
-async fn connection<S, F, B>(
-    stream: TcpStream,
-    builder: &Builder<TokioExecutor>,
-    service: S,
-    limits: Limits,
-    watcher: Watcher,
-) where
-    S: Fn(Request<Incoming>) -> F + Sync,
-    F: Future<Output = Response<B>> + Send + 'static,
-    B: Body<Data = Bytes, Error: std::error::Error + Send + Sync> + Send + Unpin + 'static,
-{
-    let (spoke, unread) = (AtomicBool::new(false), Unread::default());
-    let peer = stream.peer_addr().ok().map(|address| Peer(address.ip()));
-    let service = service_fn(|mut request: Request<Incoming>| {
-        spoke.store(true, Relaxed);
-        if let Some(peer) = peer {
-            request.extensions_mut().insert(peer);
+    /// A place among the connections of `address`, if it needs one.
+    fn seat(&self, address: IpAddr) -> Result<Option<Seat>, Crowded> {
+        if self.limits.proxies.trusts(address) {
+            return Ok(None);
         }
-        let (is_http2, unread) = (request.version() == Version::HTTP_2, unread.clone());
-        service(request)
-            .map(move |answer| Ok::<_, Infallible>(answer.map(|body| unread.watch(body, is_http2))))
-    });
-    let stream = Stalling::new(stream, limits.stall_timeout);
-    let served = builder.serve_connection(TokioIo::new(stream), service);
-    let mut served = pin!(watcher.watch(served));
-    // hyper's own timer starts when it knows the protocol: a client that says
-    // nothing, or half of HTTP/2's preface, would stay for ever.
-    let ended = match timeout(limits.header_timeout, &mut served).await {
-        Ok(ended) => ended,
-        Err(_) if spoke.load(Relaxed) => {
-            let unread = unread.for_longer_than(limits.stall_timeout);
-            match select(served, pin!(unread)).await {
-                Either::Left((ended, _)) => ended,
-                Either::Right(_) => return,
-            }
-        }
-        Err(_) => return,
-    };
-    if let Err(error) = ended {
-        debug!(error, "a connection broke");
+        let most = self.limits.connections_per_address;
+        let seat = self.addresses.seat(address, most);
+        seat.map(Some).ok_or(Crowded)
     }
 }
 
-fn builder(limits: Limits) -> Builder<TokioExecutor> {
-    let mut builder = Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .max_buf_size(MAX_BUFFER)
-        .header_read_timeout(limits.header_timeout);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(MAX_STREAMS)
-        .max_header_list_size(MAX_HEADERS)
-        .keep_alive_interval(PING)
-        .keep_alive_timeout(PING);
-    builder
+/// An address has too many connections.
+struct Crowded;
+
+/// Says why, if the client is still there to read it, and closes.
+fn refuse(stream: TcpStream) {
+    debug!("refused a connection: its address has too many");
+    if let Ok(mut stream) = stream.into_std() {
+        stream.write_all(CROWDED).ok();
+    }
 }
 
 #[cfg(test)]

@@ -202,9 +202,7 @@ mod tests {
         };
         let limits = Limits {
             connections: 1,
-            header_timeout: crate::CONNECT_TIMEOUT,
-            stall_timeout: crate::CONNECT_TIMEOUT,
-            drain_timeout: std::time::Duration::ZERO,
+            ..Limits::for_tests()
         };
         tokio::spawn(serve(listener, limits, answer, shutdown));
         Ok(url)

@@ -50,6 +50,13 @@ pub(crate) use self::metrics::Metrics;
 pub(crate) use self::puller::{BuildError, Puller};
 pub(crate) use self::settings::Settings;
 pub(crate) use self::source::{Source, Stale};
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use self::{
+    blob::range::{ContentRange, is_single_range},
+    challenge::{Offers, Scope},
+    listing::query::{next_query, safe_query},
+    manifest::check,
+};
 
 /// A configured registry that MetaHub pulls from.
 #[derive(Clone, Debug)]

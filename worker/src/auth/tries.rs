@@ -10,13 +10,15 @@
 //! within the last minute.
 
 use std::{
-    net::{IpAddr, Ipv6Addr},
+    net::IpAddr,
     sync::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::{Duration, Instant},
 };
+
+use crate::peer::network;
 
 /// How many failures there may be at once. containerd repeats a wrong password
 /// four or five times each time that it is asked to pull.
@@ -28,8 +30,6 @@ const MEMORY: Duration = Duration::from_secs(60);
 /// Pairs that are remembered: `SETS` times `WAYS`.
 const SETS: usize = 2048;
 const WAYS: usize = 8;
-/// An address stands for its network: one host may have all of it.
-const NETWORK: u128 = !((1 << 64) - 1);
 
 /// The failures of late.
 #[derive(Debug)]
@@ -108,11 +108,7 @@ impl Tries {
     }
 
     fn pair(&self, name: &str, address: IpAddr) -> u64 {
-        let network = match address {
-            IpAddr::V4(_) => address,
-            IpAddr::V6(ip) => Ipv6Addr::from(u128::from(ip) & NETWORK).into(),
-        };
-        self.hasher.hash_one((name, network))
+        self.hasher.hash_one((name, network(address)))
     }
 
     fn set(&self, pair: u64) -> &Set {
@@ -143,6 +139,8 @@ impl Slot {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv6Addr;
+
     use super::*;
 
     const HERE: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1));

@@ -1,6 +1,6 @@
 //! A server on a free port, spoken to over bare sockets.
 
-use std::net::SocketAddr;
+use std::{convert::Infallible, net::SocketAddr};
 
 use futures_util::stream;
 use http_body::Frame;
@@ -12,12 +12,17 @@ use tokio::{
 };
 
 use super::*;
+use crate::peer::Peer;
+
+mod http2;
 
 const PATIENCE: Duration = Duration::from_secs(5);
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nhost: here\r\nconnection: close\r\n\r\n";
 
 const LIMITS: Limits = Limits {
     connections: 2,
+    connections_per_address: 100,
+    proxies: Proxies(Vec::new()),
     header_timeout: Duration::from_millis(200),
     stall_timeout: Duration::from_secs(1),
     drain_timeout: Duration::from_millis(300),
@@ -136,6 +141,28 @@ async fn connections_over_the_limit_wait_for_a_place() {
     assert!(early.is_err(), "it was served beyond the limit");
     assert!(late.is_ok(), "it was not served when a place was free");
     assert!(hear(third).await.ends_with("fine"));
+}
+
+#[tokio::test]
+async fn an_address_with_too_many_connections_is_told_so() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let addr = listener.local_addr().expect("an address");
+    let shutdown = CancellationToken::new();
+    let _guard = shutdown.clone().drop_guard();
+    let limits = Limits {
+        connections_per_address: 1,
+        ..Limits::for_tests()
+    };
+    let service = |_| std::future::ready(Response::new(Full::new(Bytes::from_static(b"fine"))));
+    tokio::spawn(serve(listener, limits, service, shutdown));
+
+    let first = say(addr, b"").await;
+    let refused = hear(say(addr, b"").await).await;
+    drop(first);
+    let served = async { while !hear(say(addr, REQUEST).await).await.ends_with("fine") {} };
+
+    assert!(refused.starts_with("HTTP/1.1 429 "), "{refused}");
+    assert!(timeout(PATIENCE, served).await.is_ok(), "it kept the place");
 }
 
 #[tokio::test]
@@ -265,30 +292,6 @@ async fn a_body_without_end_is_not_read() {
 }
 
 #[tokio::test]
-async fn a_client_that_says_no_more_than_a_preface_is_sent_away() {
-    let server = start(false).await;
-    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
-
-    // It ends in time.
-    hear(say(server.addr, preface).await).await;
-}
-
-#[tokio::test]
-async fn headers_that_are_too_long_for_http2_are_not_answered() {
-    let server = start(false).await;
-    let client = reqwest::Client::builder().http2_prior_knowledge();
-    let client = client.build().expect("a client");
-    let url = format!("http://{}/", server.addr);
-
-    let short = client.get(&url).header("x", "x".repeat(16 << 10)).send();
-    let long = client.get(&url).header("x", "x".repeat(64 << 10)).send();
-
-    assert_eq!(short.await.expect("an answer").status(), 200);
-    let refused = timeout(PATIENCE, long).await.expect("it ends in time");
-    assert!(refused.is_err() || refused.is_ok_and(|it| it.status() == 431));
-}
-
-#[tokio::test]
 async fn a_request_tells_where_it_is_from() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let addr = listener.local_addr().expect("an address");
@@ -303,29 +306,4 @@ async fn a_request_tells_where_it_is_from() {
     let heard = hear(say(addr, REQUEST).await).await;
 
     assert!(heard.ends_with("Some(Peer(127.0.0.1))"), "{heard}");
-}
-
-#[tokio::test]
-async fn an_answer_that_is_not_read_ends_its_http2_connection() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    let url = format!("http://{}/", listener.local_addr().expect("an address"));
-    let shutdown = CancellationToken::new();
-    let _guard = shutdown.clone().drop_guard();
-    let endless = |_| {
-        let piece = || Ok::<_, Infallible>(Frame::data(Bytes::from_static(&[0; 1 << 14])));
-        let body = StreamBody::new(stream::repeat_with(piece));
-        std::future::ready(Response::new(body))
-    };
-    tokio::spawn(serve(listener, LIMITS, endless, shutdown));
-    let client = reqwest::Client::builder().http2_prior_knowledge();
-    let client = client.build().expect("a client");
-
-    let answer = client.get(&url).send().await.expect("an answer");
-    sleep(2 * LIMITS.stall_timeout).await;
-
-    let read = timeout(PATIENCE, async {
-        let mut answer = answer;
-        while let Ok(Some(_)) = answer.chunk().await {}
-    });
-    assert!(read.await.is_ok(), "it was given more");
 }

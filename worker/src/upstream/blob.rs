@@ -6,7 +6,7 @@
 
 mod body;
 mod feed;
-mod range;
+pub(super) mod range;
 mod reopen;
 mod ring;
 mod sharing;

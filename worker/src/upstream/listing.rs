@@ -3,7 +3,7 @@
 //! Of an upstream's `Link` only the query is taken over: the next page is
 //! asked for at the worker.
 
-mod query;
+pub(super) mod query;
 
 use std::sync::Arc;
 

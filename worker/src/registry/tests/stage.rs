@@ -3,7 +3,6 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex},
-    time::Duration,
 };
 
 use aws_lc_rs::digest::{SHA256, digest};
@@ -28,13 +27,6 @@ use crate::{
 
 pub(super) const IMAGE: &str = "application/vnd.oci.image.manifest.v1+json";
 pub(super) const INDEX: &str = "application/vnd.oci.image.index.v1+json";
-
-const LIMITS: Limits = Limits {
-    connections: 100,
-    header_timeout: Duration::from_secs(10),
-    stall_timeout: Duration::from_secs(10),
-    drain_timeout: Duration::ZERO,
-};
 
 /// What an upstream has, by path.
 pub(super) type Contents = HashMap<String, (&'static str, Bytes)>;
@@ -277,6 +269,11 @@ async fn serve(contents: Contents, asked: Asked, shutdown: CancellationToken) ->
             }
         })
     };
-    tokio::spawn(server::serve(listener, LIMITS, answer, shutdown));
+    tokio::spawn(server::serve(
+        listener,
+        Limits::for_tests(),
+        answer,
+        shutdown,
+    ));
     url
 }

@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderValue, header};
 
 /// Which part of a blob an answer holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum ContentRange {
+pub(crate) enum ContentRange {
     /// `bytes first-last/total`, with `*` for a total that is not known.
     Part {
         first: u64,
@@ -18,7 +18,7 @@ pub(super) enum ContentRange {
 }
 
 /// Whether `range` asks for one range of bytes: `a-`, `a-b` or `-n`.
-pub(super) fn is_single_range(range: &HeaderValue) -> bool {
+pub(crate) fn is_single_range(range: &HeaderValue) -> bool {
     let parts = range
         .to_str()
         .ok()
@@ -36,7 +36,7 @@ pub(super) fn is_single_range(range: &HeaderValue) -> bool {
 
 impl ContentRange {
     /// Reads the header. None if there is none that makes sense.
-    pub(super) fn read(headers: &HeaderMap) -> Option<Self> {
+    pub(crate) fn read(headers: &HeaderMap) -> Option<Self> {
         let value = headers.get(header::CONTENT_RANGE)?.to_str().ok()?;
         let (part, total) = value.strip_prefix("bytes ")?.split_once('/')?;
         if part == "*" {
@@ -54,7 +54,7 @@ impl ContentRange {
     }
 
     /// How many bytes the part has. None: there is no part.
-    pub(super) fn length(self) -> Option<u64> {
+    pub(crate) fn length(self) -> Option<u64> {
         match self {
             Self::Part { first, last, .. } => Some((last - first).saturating_add(1)),
             Self::None { .. } => None,

@@ -10,7 +10,7 @@ const MAX_QUERY: usize = 2_048;
 
 /// A client's query as it goes to the upstream: with pages of a sane size, and
 /// without what is meant for the worker. None if nothing is left.
-pub(super) fn safe_query(query: &str) -> Option<String> {
+pub(crate) fn safe_query(query: &str) -> Option<String> {
     if query.len() > MAX_QUERY {
         return None;
     }
@@ -32,7 +32,7 @@ pub(super) fn safe_query(query: &str) -> Option<String> {
 }
 
 /// The query of the `Link` to the next page (RFC 8288).
-pub(super) fn next_query(headers: &HeaderMap) -> Option<String> {
+pub(crate) fn next_query(headers: &HeaderMap) -> Option<String> {
     headers
         .get_all(header::LINK)
         .iter()

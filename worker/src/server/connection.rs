@@ -1,0 +1,116 @@
+//! One connection, from its first byte to its end.
+
+use std::{
+    convert::Infallible,
+    net::IpAddr,
+    pin::pin,
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures_util::FutureExt as _;
+use http::{Request, Response, Version};
+use http_body::Body;
+use hyper::{body::Incoming, service::service_fn};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::conn::auto::Builder,
+};
+use tokio::{net::TcpStream, select, time::sleep};
+use tokio_util::sync::CancellationToken;
+use tracing::debug;
+
+use super::{
+    Limits,
+    stall::Stalling,
+    unread::{Unread, Watch},
+};
+use crate::peer::Peer;
+
+/// How many requests one HTTP/2 connection may have open.
+const MAX_STREAMS: u32 = 128;
+/// How many bytes of headers an HTTP/2 request may have.
+const MAX_HEADERS: u32 = 32 << 10;
+/// How many bytes an HTTP/1.1 request's head may have, and how many bytes of
+/// an answer wait to be written.
+const MAX_BUFFER: usize = 128 << 10;
+/// How many bytes of an answer wait to be written on HTTP/2.
+const MAX_SEND_BUFFER: usize = 64 << 10;
+/// How many bytes of a request's body, and of all on one connection, may come
+/// unasked for on HTTP/2: the largest body that is read is that of a form.
+const WINDOW: u32 = 16 << 10;
+const CONNECTION_WINDOW: u32 = 64 << 10;
+/// How often an HTTP/2 client is asked whether it is there.
+const PING: Duration = Duration::from_secs(20);
+
+/// Serves the connection of a client at an address to its end. Its first request
+/// may take the first time, and it may leave answers unread for the second. When
+/// `drain` is cancelled it ends as soon as nothing is under way.
+pub(super) async fn serve<S, F, B>(
+    (stream, address): (TcpStream, IpAddr),
+    builder: &Builder<TokioExecutor>,
+    service: S,
+    (head, stall): (Duration, Duration),
+    drain: CancellationToken,
+) where
+    S: Fn(Request<Incoming>) -> F + Sync,
+    F: Future<Output = Response<B>> + Send + 'static,
+    B: Body<Data = Bytes, Error: std::error::Error + Send + Sync> + Send + Unpin + 'static,
+{
+    let (spoke, unread) = (AtomicBool::new(false), Unread::new());
+    let service = service_fn(|mut request: Request<Incoming>| {
+        spoke.store(true, Relaxed);
+        request.extensions_mut().insert(Peer(address));
+        let watch = match request.version() {
+            Version::HTTP_2 => unread.asked(),
+            _ => Watch::none(),
+        };
+        service(request).map(move |answer| Ok::<_, Infallible>(answer.map(|body| watch.body(body))))
+    });
+    let stream = Stalling::new(stream, stall);
+    let mut served = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let drain = drain.child_token();
+    let ended = async {
+        select! {
+            ended = served.as_mut() => return ended,
+            () = drain.cancelled() => served.as_mut().graceful_shutdown(),
+        }
+        served.await
+    };
+    let over = async {
+        // hyper's own timer starts when it knows the protocol: a client that
+        // says nothing, or half of HTTP/2's preface, would stay for ever.
+        sleep(head).await;
+        if spoke.load(Relaxed) {
+            unread.for_longer_than(stall, &drain).await;
+        }
+    };
+    select! {
+        ended = ended => if let Err(error) = ended {
+            debug!(error, "a connection broke");
+        },
+        () = over => debug!("cut off a client that says or reads nothing"),
+    }
+}
+
+/// What all connections are served by.
+pub(super) fn builder(limits: &Limits) -> Builder<TokioExecutor> {
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .max_buf_size(MAX_BUFFER)
+        .header_read_timeout(limits.header_timeout);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(MAX_STREAMS)
+        .max_header_list_size(MAX_HEADERS)
+        .max_send_buf_size(MAX_SEND_BUFFER)
+        .initial_stream_window_size(WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .keep_alive_interval(PING)
+        .keep_alive_timeout(PING);
+    builder
+}
