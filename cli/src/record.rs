@@ -121,6 +121,13 @@ pub(crate) struct Worker {
     pub(crate) lag_ms: u64,
     #[serde(skip_serializing_if = "String::is_empty")]
     pub(crate) rejected_reason: String,
+    /// The digest of what it holds, in hex.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(crate) digest: String,
+    /// How often its copy was found to differ from the policy.
+    pub(crate) mismatches: u64,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(crate) mismatch: String,
     #[serde(serialize_with = "as_time")]
     pub(crate) since: SystemTime,
 }

@@ -10,7 +10,9 @@ mod audit;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use metahub_policy::{Cpu, GpuMatch, Grant, MatchMode, OnNoMatch, Present, Rule, RuleMatch};
+use metahub_policy::{
+    Cpu, GpuMatch, Grant, MatchMode, OnNoMatch, Present, Rule, RuleMatch, StateDigest,
+};
 use metahub_proto::policy::v1 as proto;
 use prost::Message;
 
@@ -30,7 +32,7 @@ pub(crate) fn encode_state<'a>(records: impl Iterator<Item = (&'a Key, &'a Arc<R
     for (key, value) in records {
         // Encodings of one message put together are its fields put together.
         let piece = proto::State {
-            records: record(key, value).into_iter().collect(),
+            records: encode_record(key, value).into_iter().collect(),
         };
         append(&piece, &mut buffer);
     }
@@ -44,13 +46,32 @@ pub(crate) fn encode_delta<'a>(
     let mut delta = proto::Delta::default();
     for (key, value) in changed {
         match value {
-            Some(value) => delta.put.extend(record(key, value)),
+            Some(value) => delta.put.extend(encode_record(key, value)),
             None => delta.deleted.push(key.as_str().to_owned()),
         }
     }
     let mut buffer = BytesMut::new();
     append(&delta, &mut buffer);
     buffer.freeze()
+}
+
+/// What a record adds to the digest of the state that workers hold: nothing
+/// when they do not get it.
+pub(crate) fn record_digest(key: &Key, value: &Record) -> StateDigest {
+    encode_record(key, value).map_or_else(StateDigest::default, |it| StateDigest::of(&it))
+}
+
+pub(crate) fn digest(digest: StateDigest) -> Bytes {
+    Bytes::copy_from_slice(&digest.to_bytes())
+}
+
+/// `None`: the worker keeps none, or not in this way.
+pub(crate) fn digest_from(bytes: &[u8]) -> Option<StateDigest> {
+    StateDigest::from_bytes(bytes)
+}
+
+fn encode_record(key: &Key, value: &Record) -> Option<Bytes> {
+    record(key, value).map(|it| it.encode_to_vec().into())
 }
 
 fn append(message: &impl Message, buffer: &mut BytesMut) {

@@ -9,6 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use metahub_policy::StateDigest;
 use tokio::sync::watch;
 
 use crate::{Catalog, Revision, convert, policy::Policy};
@@ -28,9 +29,15 @@ pub(crate) enum Step {
         base: Revision,
         revision: Revision,
         delta: Bytes,
+        /// Of all records after it.
+        digest: StateDigest,
     },
     /// Everything.
-    Snapshot { revision: Revision, state: Bytes },
+    Snapshot {
+        revision: Revision,
+        state: Bytes,
+        digest: StateDigest,
+    },
 }
 
 /// The newest state, ready for the wire. Clones share what is encoded and
@@ -64,9 +71,16 @@ impl Feed {
         self.current.changed().await.is_ok()
     }
 
-    /// The newest revision.
-    pub(crate) fn revision(&self) -> Revision {
-        self.current.borrow().revision
+    /// The newest revision, and its digest.
+    pub(crate) fn newest(&self) -> (Revision, StateDigest) {
+        let policy = self.current.borrow();
+        (policy.revision, policy.digest)
+    }
+
+    /// What the digest at `held` is, if it is not `digest` as far as known.
+    pub(crate) fn differs(&self, held: Revision, digest: StateDigest) -> Option<StateDigest> {
+        let known = self.current.borrow().digest_at(held);
+        known.filter(|known| *known != digest)
     }
 
     /// The way from `held` to the newest revision.
@@ -83,10 +97,12 @@ impl Feed {
                 base,
                 revision,
                 delta,
+                digest: policy.digest,
             },
             None => Step::Snapshot {
                 revision,
                 state: encoded.state(&policy),
+                digest: policy.digest,
             },
         }
     }
@@ -166,6 +182,7 @@ mod tests {
             base: held,
             revision: catalog.revision(),
             delta: Bytes::new(),
+            digest: catalog.policy().digest,
         };
         assert_eq!(feed.step(Some(held)), expected);
     }
@@ -197,6 +214,22 @@ mod tests {
         let step = feed.step(Some(held));
 
         assert!(matches!(step, Step::Snapshot { .. }));
+    }
+
+    #[tokio::test]
+    async fn a_digest_is_compared_with_that_of_its_own_revision() {
+        let catalog = Catalog::in_memory().await;
+        let feed = Feed::new(&catalog);
+        let (held, digest) = feed.newest();
+        catalog
+            .rotate_signing_keys(std::time::SystemTime::now())
+            .await
+            .unwrap();
+
+        assert_ne!(feed.newest(), (held, digest));
+        assert_eq!(feed.differs(held, digest), None);
+        let other = StateDigest::of(b"other");
+        assert_eq!(feed.differs(held, other), Some(digest));
     }
 
     #[tokio::test]

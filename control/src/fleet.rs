@@ -7,6 +7,8 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
+use metahub_policy::StateDigest;
+
 use crate::{Revision, policy::Policy};
 
 /// How long a worker without a stream is remembered.
@@ -36,13 +38,23 @@ pub(crate) struct Member {
     pub(crate) since: SystemTime,
     /// What it serves.
     pub(crate) applied: Option<Revision>,
+    /// The digest of what it holds.
+    pub(crate) digest: Option<StateDigest>,
+    /// How often its copy was found to differ from the policy.
+    pub(crate) mismatches: u64,
+    /// Why its copy is to be replaced whole.
+    pub(crate) mismatch: Option<String>,
     /// Why it did not take a revision that is newer than what it serves.
     pub(crate) rejected: Option<String>,
-    /// Whether it serves another revision than what it was told last.
-    out_of_step: bool,
+    /// What the next change must start from, if that is not what it was told
+    /// last.
+    next_base: Option<Base>,
     since_instant: Instant,
     session: u64,
 }
+
+/// What a change starts from. `None`: from nothing.
+type Base = Option<Revision>;
 
 /// The workers. Clones share them.
 #[derive(Clone, Debug, Default)]
@@ -72,13 +84,17 @@ impl Fleet {
         members.sessions += 1;
         let session = members.sessions;
         let id = identity.id.clone();
+        let before = members.by_id.get(&id);
         let member = Member {
             identity,
             connected: true,
             since: SystemTime::now(),
             applied: held,
+            digest: None,
+            mismatches: before.map_or(0, |before| before.mismatches),
+            mismatch: None,
             rejected: None,
-            out_of_step: false,
+            next_base: None,
             since_instant: Instant::now(),
             session,
         };
@@ -109,30 +125,46 @@ impl Session {
         self.update(|member| {
             member.applied = Some(revision);
             member.rejected = None;
+            member.mismatch = None;
         });
     }
 
-    /// The worker says again what it serves.
-    pub(crate) fn serves(&self, revision: Revision) {
-        self.update(|member| member.applied = Some(revision));
+    /// The worker says again what it serves, and what that amounts to.
+    pub(crate) fn serves(&self, revision: Revision, digest: Option<StateDigest>) {
+        self.update(|member| {
+            member.applied = Some(revision);
+            member.digest = digest;
+        });
+    }
+
+    /// The worker's copy differs from the policy: the next change starts from
+    /// nothing. `false`: that is known already.
+    pub(crate) fn mismatched(&self, reason: String) -> bool {
+        let is_new = self.update(|member| {
+            if member.mismatch.is_some() {
+                return false;
+            }
+            member.mismatches += 1;
+            member.mismatch = Some(reason);
+            member.next_base = Some(None);
+            true
+        });
+        is_new.unwrap_or(false)
     }
 
     /// The worker could not take a revision.
     pub(crate) fn rejected(&self, reason: String) {
         self.update(|member| {
             member.rejected = Some(reason);
-            member.out_of_step = true;
+            member.next_base = Some(member.applied);
         });
     }
 
     /// What the next change must start from: what the worker was `told` last
-    /// or, after it rejected that, what it serves.
-    pub(crate) fn base(&self, told: Option<Revision>) -> Option<Revision> {
-        let rejected = self.update(|member| {
-            let out_of_step = std::mem::take(&mut member.out_of_step);
-            out_of_step.then_some(member.applied)
-        });
-        rejected.flatten().unwrap_or(told)
+    /// or, after it rejected that, what it serves; nothing, if its copy differs.
+    pub(crate) fn base(&self, told: Base) -> Base {
+        let other = self.update(|member| member.next_base.take());
+        other.flatten().unwrap_or(told)
     }
 
     /// `None` when a newer stream of the same worker has taken the place.
@@ -251,6 +283,33 @@ mod tests {
 
         assert_eq!(session.base(Some(told)), Some(NEWEST));
         assert_eq!(session.base(Some(told)), Some(told));
+    }
+
+    #[test]
+    fn after_a_mismatch_a_change_starts_from_nothing_once() {
+        let fleet = Fleet::default();
+        let session = fleet.join(worker("w1"), Some(NEWEST));
+
+        assert!(session.mismatched("it differs".into()));
+        assert!(!session.mismatched("it differs still".into()));
+
+        assert_eq!(session.base(Some(NEWEST)), None);
+        assert_eq!(session.base(Some(NEWEST)), Some(NEWEST));
+    }
+
+    #[test]
+    fn mismatches_are_counted_over_all_streams_of_a_worker() {
+        let fleet = Fleet::default();
+        let session = fleet.join(worker("w1"), None);
+        session.mismatched("it differs".into());
+        session.applied(NEWEST);
+
+        let again = fleet.join(worker("w1"), None);
+        again.mismatched("it differs again".into());
+
+        let listed = fleet.list();
+        assert_eq!(listed[0].mismatches, 2);
+        assert_eq!(listed[0].mismatch.as_deref(), Some("it differs again"));
     }
 
     #[test]

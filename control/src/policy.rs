@@ -11,7 +11,10 @@ use std::{
     time::Instant,
 };
 
+use metahub_policy::StateDigest;
+
 use crate::{
+    convert,
     records::{Kept, Key, Kind, Record},
     store::{Commit, Contents, Revision},
 };
@@ -27,6 +30,8 @@ type Table = BTreeMap<Key, Arc<Record>>;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Policy {
     pub(crate) revision: Revision,
+    /// Of all that workers hold at this revision.
+    pub(crate) digest: StateDigest,
     tables: BTreeMap<Kind, Arc<Table>>,
     /// Oldest first, without a gap, up to `revision`.
     recent: VecDeque<Arc<RecentRevision>>,
@@ -38,6 +43,8 @@ struct RecentRevision {
     number: u64,
     keys: Vec<Key>,
     at: Instant,
+    /// `None`: made before this process began.
+    digest: Option<StateDigest>,
 }
 
 impl Policy {
@@ -48,10 +55,12 @@ impl Policy {
             ..Self::default()
         };
         for (key, record) in contents.records {
+            policy.digest += convert::record_digest(&key, &record);
             policy.table_mut(key.kind()).insert(key, Arc::new(record));
         }
         for (number, keys) in contents.recent {
-            policy.remember(number, keys);
+            let is_newest = number == policy.revision.number;
+            policy.remember(number, keys, is_newest.then_some(policy.digest));
         }
         policy
     }
@@ -61,6 +70,12 @@ impl Policy {
         let mut next = self.clone();
         next.revision = commit.revision;
         for change in commit.changes.iter() {
+            if let Some(record) = self.get(&change.key) {
+                next.digest -= convert::record_digest(&change.key, record);
+            }
+            if let Some(record) = &change.after {
+                next.digest += convert::record_digest(&change.key, record);
+            }
             let table = next.table_mut(change.key.kind());
             match &change.after {
                 Some(record) => table.insert(change.key.clone(), record.clone()),
@@ -68,7 +83,7 @@ impl Policy {
             };
         }
         let keys = commit.changes.iter().map(|change| change.key.clone());
-        next.remember(commit.revision.number, keys.collect());
+        next.remember(commit.revision.number, keys.collect(), Some(next.digest));
         next
     }
 
@@ -132,26 +147,40 @@ impl Policy {
         })
     }
 
+    /// The digest of what workers hold at `held`. `None`: that is not known.
+    pub(crate) fn digest_at(&self, held: Revision) -> Option<StateDigest> {
+        if held == self.revision {
+            return Some(self.digest);
+        }
+        self.recent(held.epoch, held.number)?.digest
+    }
+
     /// When the first revision after `held` was made: since when one who serves
     /// `held` is behind. `None` when they are not, or that is not known.
     pub(crate) fn outdated_since(&self, held: Revision) -> Option<Instant> {
-        let next = held.number + 1;
-        let of_this_history = self.recent.iter();
-        of_this_history
-            .filter(|_| held.epoch == self.revision.epoch)
-            .find(|revision| revision.number >= next)
-            .map(|revision| revision.at)
+        let oldest = self.recent.front()?.number;
+        let next = held.number.saturating_add(1).max(oldest);
+        self.recent(held.epoch, next).map(|revision| revision.at)
+    }
+
+    fn recent(&self, epoch: u64, number: u64) -> Option<&RecentRevision> {
+        let place = number.checked_sub(self.recent.front()?.number)?;
+        let found = self.recent.get(usize::try_from(place).ok()?);
+        found
+            .filter(|_| epoch == self.revision.epoch)
+            .map(|it| &**it)
     }
 
     fn table_mut(&mut self, kind: Kind) -> &mut Table {
         Arc::make_mut(self.tables.entry(kind).or_default())
     }
 
-    fn remember(&mut self, number: u64, keys: Vec<Key>) {
+    fn remember(&mut self, number: u64, keys: Vec<Key>, digest: Option<StateDigest>) {
         self.recent.push_back(Arc::new(RecentRevision {
             number,
             keys,
             at: Instant::now(),
+            digest,
         }));
         let mut remembered: usize = self.recent.iter().map(|it| it.keys.len()).sum();
         while self.recent.len() > REMEMBERED_REVISIONS || remembered > REMEMBERED_KEYS {
@@ -189,10 +218,14 @@ mod tests {
     }
 
     fn login(user: &str) -> Record {
+        with_secret(user, "00")
+    }
+
+    fn with_secret(user: &str, sha256: &str) -> Record {
         Record::Login(Login {
             user: user.into(),
             machine_type: "type1".into(),
-            secret_sha256: "00".to_owned().into(),
+            secret_sha256: sha256.to_owned().into(),
             allow_selectors: false,
         })
     }
@@ -244,6 +277,41 @@ mod tests {
 
         assert_eq!(policy.changed_since(held), None);
         assert_eq!(policy.changed_since(at(2)), None);
+    }
+
+    #[test]
+    fn the_digest_after_changes_is_that_of_what_is_left() {
+        let gone = Change {
+            key: Key::login("qnib-type1"),
+            before: None,
+            after: None,
+        };
+        let mut rotated = commit(4, login("moby"));
+        rotated.changes = [
+            gone,
+            Change {
+                key: Key::login("moby-type1"),
+                before: None,
+                after: Some(Arc::new(with_secret("moby", "01"))),
+            },
+        ]
+        .into();
+
+        let policy = Policy::default()
+            .after(&commit(1, user("qnib")))
+            .after(&commit(2, login("qnib")))
+            .after(&commit(3, login("moby")))
+            .after(&rotated);
+
+        let left = Policy::new(Contents {
+            revision: at(4),
+            records: vec![(Key::login("moby-type1"), with_secret("moby", "01"))],
+            recent: Vec::new(),
+        });
+        assert_eq!(policy.digest, left.digest);
+        assert_ne!(policy.digest_at(at(3)), Some(policy.digest));
+        assert_eq!(policy.digest_at(at(1)), Some(StateDigest::default()));
+        assert_eq!(policy.digest_at(at(0)), None);
     }
 
     #[test]

@@ -17,6 +17,7 @@ mod nvcap;
 mod platform;
 mod rule;
 mod selection;
+mod state_digest;
 mod trim;
 mod version;
 
@@ -34,4 +35,5 @@ pub use self::rule::{InvalidRule, Rule, RuleMatch};
 pub use self::selection::{
     Facts, Misfit, NotCandidate, PinOutcome, Selection, Step, Verdict, select,
 };
+pub use self::state_digest::StateDigest;
 pub use self::trim::trim;

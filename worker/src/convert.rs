@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use metahub_policy::{
-    Cpu, GpuMatch, Grant, MachineType, MatchMode, OnNoMatch, Present, Rule, RuleMatch,
+    Cpu, GpuMatch, Grant, MachineType, MatchMode, OnNoMatch, Present, Rule, RuleMatch, StateDigest,
 };
 use metahub_proto::policy::v1 as proto;
 use prost::Message as _;
@@ -14,8 +14,8 @@ use proto::{control_message::Message as Said, record::Value, worker_message::Mes
 use crate::{
     reference::{Digest, Repository},
     snapshot::{
-        Delta, LoginRecord, PinRecord, Recipe, RecipeName, Record, Records, Revision, SigningKey,
-        TypeRecord,
+        Delta, Entry, LoginRecord, PinRecord, Recipe, RecipeName, Record, Records, Revision,
+        SigningKey, TypeRecord,
     },
     upstream::{Credential, Judgement, Upstream},
 };
@@ -28,17 +28,36 @@ pub(crate) enum Event {
     /// A piece of it.
     Chunk(Bytes),
     /// It is complete.
-    Commit(Revision),
+    Commit {
+        revision: Revision,
+        /// Of its records, if told.
+        digest: Option<StateDigest>,
+    },
     /// What changed between two revisions, encoded.
     Change {
         base: Revision,
         revision: Revision,
         delta: Bytes,
+        /// Of all records after it, if told.
+        digest: Option<StateDigest>,
     },
     /// It is alive, and this is the newest revision.
-    Heartbeat(Option<Revision>),
+    Heartbeat {
+        newest: Option<Revision>,
+        /// Of its records, if told.
+        digest: Option<StateDigest>,
+    },
     /// Something that a newer control plane says.
     Unknown,
+}
+
+/// What the worker says that it holds.
+#[derive(Debug, Default)]
+pub(crate) struct Claim {
+    /// The revision and its digest. `None`: it holds none, or does not trust it.
+    pub(crate) held: Option<(Revision, StateDigest)>,
+    /// Why it does not.
+    pub(crate) distrust: Option<String>,
 }
 
 /// A message that cannot be read, or a record that cannot be used.
@@ -64,39 +83,52 @@ pub(crate) fn event(message: proto::ControlMessage) -> Result<Event, Unreadable>
             size: begin.size_bytes,
         },
         Some(Said::SnapshotChunk(chunk)) => Event::Chunk(chunk.data),
-        Some(Said::SnapshotCommit(commit)) => Event::Commit(revision(commit.revision)?),
+        Some(Said::SnapshotCommit(commit)) => Event::Commit {
+            revision: revision(commit.revision)?,
+            digest: StateDigest::from_bytes(&commit.digest),
+        },
         Some(Said::Change(change)) => Event::Change {
             base: revision(change.base)?,
             revision: revision(change.revision)?,
             delta: change.delta,
+            digest: StateDigest::from_bytes(&change.digest),
         },
-        Some(Said::Heartbeat(beat)) => Event::Heartbeat(revision(beat.revision).ok()),
+        Some(Said::Heartbeat(beat)) => Event::Heartbeat {
+            newest: revision(beat.revision).ok(),
+            digest: StateDigest::from_bytes(&beat.digest),
+        },
         None => Event::Unknown,
     })
 }
 
 /// Reads a whole encoded `State`.
-pub(crate) fn state(encoded: &[u8]) -> Result<Records, Unreadable> {
-    let records = records(proto::State::decode(encoded)?.records)?;
+pub(crate) fn state(encoded: Bytes) -> Result<Records, Unreadable> {
+    let records = entries(proto::State::decode(encoded)?.records)?;
     Ok(records.into_iter().collect())
 }
 
 /// Reads an encoded `Delta`.
-pub(crate) fn delta(encoded: &[u8]) -> Result<Delta, Unreadable> {
+pub(crate) fn delta(encoded: Bytes) -> Result<Delta, Unreadable> {
     let delta = proto::Delta::decode(encoded)?;
     Ok(Delta {
-        put: records(delta.put)?,
+        put: entries(delta.put)?,
         deleted: delta.deleted,
     })
 }
 
 /// Says who the worker is.
-pub(crate) fn hello(id: &str, address: &str, held: Option<Revision>) -> proto::WorkerMessage {
+pub(crate) fn hello(id: &str, address: &str, claim: Claim) -> proto::WorkerMessage {
+    let held = claim
+        .held
+        .map(|(revision, digest)| (revision.into(), digest.to_bytes()));
+    let (held, digest) = held.unzip();
     says(Says::Hello(proto::Hello {
         worker_id: id.to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        held: held.map(Into::into),
+        held,
         registry_address: address.to_owned(),
+        digest: digest.map(Bytes::from_owner).unwrap_or_default(),
+        distrust: claim.distrust.unwrap_or_default(),
     }))
 }
 
@@ -113,9 +145,12 @@ pub(crate) fn rejected(revision: Revision, reason: String) -> proto::WorkerMessa
 }
 
 /// Says that the worker is alive and what it serves.
-pub(crate) fn heartbeat(held: Option<Revision>) -> proto::WorkerMessage {
-    let revision = held.map(Into::into);
-    says(Says::Heartbeat(proto::Heartbeat { revision }))
+pub(crate) fn heartbeat(held: Option<(Revision, StateDigest)>) -> proto::WorkerMessage {
+    let digest = held.map(|(_, digest)| digest.to_bytes());
+    says(Says::Heartbeat(proto::Heartbeat {
+        revision: held.map(|(revision, _)| revision.into()),
+        digest: digest.map(Bytes::from_owner).unwrap_or_default(),
+    }))
 }
 
 /// Asks to store a recipe.
@@ -167,16 +202,18 @@ impl From<Revision> for proto::Revision {
     }
 }
 
-/// A kind of record that this worker does not know is left out.
-fn records(records: Vec<proto::Record>) -> Result<Vec<(String, Record)>, Unreadable> {
-    records
-        .into_iter()
-        .filter_map(|record| Some((record.key, record.value?)))
-        .map(|(key, value)| match record(value) {
-            Ok(record) => Ok((key, record)),
-            Err(field) => Err(Unreadable::Field { key, field }),
-        })
-        .collect()
+fn entries(encoded: Vec<Bytes>) -> Result<Vec<(String, Entry)>, Unreadable> {
+    encoded.into_iter().map(entry).collect()
+}
+
+/// A kind of record that this worker does not know has a digest only.
+fn entry(encoded: Bytes) -> Result<(String, Entry), Unreadable> {
+    let digest = StateDigest::of(&encoded);
+    let proto::Record { key, value } = proto::Record::decode(encoded)?;
+    match value.map(record).transpose() {
+        Ok(record) => Ok((key, Entry { record, digest })),
+        Err(field) => Err(Unreadable::Field { key, field }),
+    }
 }
 
 /// The error names the field.

@@ -223,8 +223,26 @@ impl Collector for StateMetrics {
         );
         let age = ConstGauge::new(self.current.silence().as_secs_f64());
         age.encode(encoder.encode_descriptor(name, help, None, age.metric_type())?)?;
-        let (name, help) = ("policy_rejected", "Revisions that were refused.");
-        let refused = ConstCounter::new(self.current.rejections());
-        refused.encode(encoder.encode_descriptor(name, help, None, refused.metric_type())?)
+        for (name, help, count) in [
+            (
+                "policy_rejected",
+                "Revisions that were refused.",
+                self.current.rejections(),
+            ),
+            (
+                "policy_mismatches",
+                "How often the copy of the policy was found to differ from it.",
+                self.current.mismatches(),
+            ),
+        ] {
+            let counter = ConstCounter::new(count);
+            counter.encode(encoder.encode_descriptor(
+                name,
+                help,
+                None,
+                counter.metric_type(),
+            )?)?;
+        }
+        Ok(())
     }
 }

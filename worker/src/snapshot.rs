@@ -20,7 +20,9 @@ mod signing_key;
 pub(crate) use self::{
     build::build,
     current::{Current, Outdated},
-    records::{Delta, LoginRecord, PinRecord, Recipe, RecipeName, Record, Records, TypeRecord},
+    records::{
+        Delta, Entry, LoginRecord, PinRecord, Recipe, RecipeName, Record, Records, TypeRecord,
+    },
     signing_key::SigningKey,
 };
 

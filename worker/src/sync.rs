@@ -158,8 +158,11 @@ impl Sync {
                 message = stream.message() => {
                     let message = message?.ok_or(Lost::Closed)?;
                     heard = Instant::now();
-                    self.backoff.reset();
                     self.take(&say, message)?;
+                    // Whoever loses one snapshot after the other waits longer.
+                    if !self.replica.is_half_told() {
+                        self.backoff.reset();
+                    }
                 }
                 _ = beats.tick() => {
                     if heard.elapsed() > SILENCE {
@@ -216,7 +219,7 @@ impl Sync {
             registry_address,
             ..
         } = &self.introduction;
-        convert::hello(worker_id, registry_address, self.replica.held())
+        convert::hello(worker_id, registry_address, self.replica.claim())
     }
 
     /// A control plane that does not listen misses some of it, and learns what

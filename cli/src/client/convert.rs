@@ -273,6 +273,9 @@ pub(super) fn worker(wire: admin::Worker) -> Worker {
         applied: wire.applied.map(revision),
         lag_ms: wire.lag_ms,
         rejected_reason: wire.rejected_reason,
+        digest: wire.digest,
+        mismatches: wire.mismatches,
+        mismatch: wire.mismatch,
         since: from_unix(wire.since_unix_secs),
     }
 }

@@ -62,6 +62,9 @@ mod tests {
             applied: None,
             lag_ms: 0,
             rejected_reason: String::new(),
+            digest: String::new(),
+            mismatches: 0,
+            mismatch: String::new(),
             since: UNIX_EPOCH,
         };
         assert_eq!(reachable(&worker), "10.0.0.7:7480");

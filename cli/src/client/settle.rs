@@ -60,6 +60,9 @@ mod tests {
             applied: Some(Revision { epoch: 1, number }),
             lag_ms: 0,
             rejected_reason: String::new(),
+            digest: String::new(),
+            mismatches: 0,
+            mismatch: String::new(),
             since: UNIX_EPOCH,
         }
     }

@@ -159,10 +159,11 @@ impl Row for Worker {
     ];
 
     fn cells(&self) -> Vec<String> {
-        let state = match (self.connected, self.rejected_reason.as_str()) {
-            (false, _) => "lost".into(),
-            (true, "") => "connected".into(),
-            (true, reason) => format!("rejected: {reason}"),
+        let state = match (self.rejected_reason.as_str(), self.mismatch.as_str()) {
+            _ if !self.connected => "lost".into(),
+            ("", "") => "connected".into(),
+            ("", mismatch) => format!("differs: {mismatch}"),
+            (reason, _) => format!("rejected: {reason}"),
         };
         vec![
             self.id.clone(),

@@ -54,6 +54,9 @@ pub(crate) fn worker(it: &Member, policy: &Policy) -> proto::Worker {
         lag_ms: u64::try_from(it.lag(policy).as_millis()).unwrap_or(u64::MAX),
         rejected_reason: it.rejected.clone().unwrap_or_default(),
         since_unix_secs: unix_secs(it.since),
+        digest: it.digest.map(|it| it.to_string()).unwrap_or_default(),
+        mismatches: it.mismatches,
+        mismatch: it.mismatch.clone().unwrap_or_default(),
     }
 }
 

@@ -6,11 +6,12 @@
 use std::{net::SocketAddr, time::Duration};
 
 use bytes::Bytes;
+use metahub_policy::StateDigest;
 use metahub_proto::policy::v1::{
     self as proto, control_message::Message as Told, worker_message::Message as Heard,
 };
 use tokio::{
-    sync::mpsc,
+    sync::{Notify, mpsc},
     time::{Instant, MissedTickBehavior, interval_at, timeout},
 };
 use tonic::{Status, Streaming};
@@ -69,16 +70,23 @@ async fn run(
     let span = info_span!("follow", worker.id = %identity.id);
     let held = hello.held.map(convert::revision_from);
     let session = parts.fleet.join(identity, held);
+    let listener = Listener {
+        feed: parts.feed.clone(),
+        session: &session,
+        differs: Notify::new(),
+    };
     let speaker = Speaker {
         feed: parts.feed,
         outgoing,
         session: &session,
         told: held,
+        differs: &listener.differs,
     };
     let both = async {
         info!(?peer, "a worker follows");
+        listener.compare_hello(&hello);
         let end = tokio::select! {
-            end = listen(&session, &mut incoming) => end,
+            end = listener.run(&mut incoming) => end,
             end = speaker.run() => end,
         };
         match &end {
@@ -106,45 +114,90 @@ async fn hello(incoming: &mut Incoming) -> Result<proto::Hello> {
     }
 }
 
-/// Hears what the worker says, until it says no more.
-async fn listen(session: &Session, incoming: &mut Incoming) -> Result<()> {
-    loop {
-        let heard = timeout(SILENCE, incoming.message())
-            .await
-            .map_err(|_| Error::Silent { peer: "the worker" })?;
-        // A broken connection is an end like any other.
-        let Ok(Some(message)) = heard else {
-            return Ok(());
-        };
-        match message.message {
-            Some(Heard::Applied(applied)) => {
-                let revision = applied.revision.map(convert::revision_from);
-                session.applied(revision.unwrap_or_default());
-            }
-            Some(Heard::Rejected(rejected)) => note_rejection(session, rejected),
-            Some(Heard::Heartbeat(heartbeat)) => {
-                if let Some(revision) = heartbeat.revision {
-                    session.serves(convert::revision_from(revision));
+/// Hears what the worker says.
+struct Listener<'a> {
+    feed: Feed,
+    session: &'a Session,
+    /// Tells the speaker that the worker's copy is to be replaced.
+    differs: Notify,
+}
+
+impl Listener<'_> {
+    /// Listens until the worker says no more.
+    async fn run(&self, incoming: &mut Incoming) -> Result<()> {
+        loop {
+            let heard = timeout(SILENCE, incoming.message())
+                .await
+                .map_err(|_| Error::Silent { peer: "the worker" })?;
+            // A broken connection is an end like any other.
+            let Ok(Some(message)) = heard else {
+                return Ok(());
+            };
+            match message.message {
+                Some(Heard::Applied(applied)) => {
+                    let revision = applied.revision.map(convert::revision_from);
+                    self.session.applied(revision.unwrap_or_default());
                 }
+                Some(Heard::Rejected(rejected)) => self.note_rejection(rejected),
+                Some(Heard::Heartbeat(heartbeat)) => self.note_heartbeat(&heartbeat),
+                Some(Heard::Hello(_)) => {
+                    return Err(Error::Protocol {
+                        reason: "a second hello",
+                    });
+                }
+                // A newer worker may say what this program does not know.
+                None => {}
             }
-            Some(Heard::Hello(_)) => {
-                return Err(Error::Protocol {
-                    reason: "a second hello",
-                });
-            }
-            // A newer worker may say what this program does not know.
-            None => {}
+        }
+    }
+
+    fn note_rejection(&self, rejected: proto::Rejected) {
+        let revision = rejected.revision.map(convert::revision_from);
+        let revision = revision.unwrap_or_default();
+        let reason = shortened(rejected.reason);
+        warn!(policy.revision = %revision, "the worker rejected {revision}: {reason}");
+        self.session.rejected(reason);
+    }
+
+    fn note_heartbeat(&self, heartbeat: &proto::Heartbeat) {
+        let Some(held) = heartbeat.revision.map(convert::revision_from) else {
+            return;
+        };
+        let digest = convert::digest_from(&heartbeat.digest);
+        self.session.serves(held, digest);
+        self.compare(held, digest);
+    }
+
+    fn compare_hello(&self, hello: &proto::Hello) {
+        if !hello.distrust.is_empty() {
+            self.note_mismatch(shortened(hello.distrust.clone()));
+        } else if let Some(held) = hello.held.map(convert::revision_from) {
+            let digest = convert::digest_from(&hello.digest);
+            self.session.serves(held, digest);
+            self.compare(held, digest);
+        }
+    }
+
+    /// Compares what the worker holds with what the policy was at that
+    /// revision, if both are known.
+    fn compare(&self, held: Revision, digest: Option<StateDigest>) {
+        let differs = |digest| Some((digest, self.feed.differs(held, digest)?));
+        if let Some((digest, known)) = digest.and_then(differs) {
+            self.note_mismatch(format!("it holds {digest} at {held}, which is {known}"));
+        }
+    }
+
+    fn note_mismatch(&self, reason: String) {
+        if self.session.mismatched(reason.clone()) {
+            warn!("the worker's copy differs from the policy and will be replaced: {reason}");
+            self.differs.notify_one();
         }
     }
 }
 
-fn note_rejection(session: &Session, rejected: proto::Rejected) {
-    let revision = rejected.revision.map(convert::revision_from);
-    let revision = revision.unwrap_or_default();
-    let mut reason = rejected.reason;
+fn shortened(mut reason: String) -> String {
     reason.truncate(reason.floor_char_boundary(LONGEST_REASON));
-    warn!(policy.revision = %revision, "the worker rejected {revision}: {reason}");
-    session.rejected(reason);
+    reason
 }
 
 /// Tells the worker the newest state, and that the control plane is alive.
@@ -154,6 +207,7 @@ struct Speaker<'a> {
     session: &'a Session,
     /// What the worker was told last or, before that, said that it holds.
     told: Option<Revision>,
+    differs: &'a Notify,
 }
 
 impl Speaker<'_> {
@@ -169,6 +223,7 @@ impl Speaker<'_> {
                     }
                     self.tell_newest().await?;
                 }
+                () = self.differs.notified() => self.tell_newest().await?,
                 _ = heartbeat.tick() => self.tell_alive().await?,
             }
         }
@@ -181,27 +236,36 @@ impl Speaker<'_> {
                 base,
                 revision,
                 delta,
+                digest,
             } => {
                 self.tell(Told::Change(proto::Change {
                     base: Some(convert::revision(base)),
                     revision: Some(convert::revision(revision)),
                     delta,
+                    digest: convert::digest(digest),
                 }))
                 .await?;
                 self.told = Some(revision);
             }
-            Step::Snapshot { revision, state } => {
-                self.tell_snapshot(convert::revision(revision), state)
-                    .await?;
+            Step::Snapshot {
+                revision,
+                state,
+                digest,
+            } => {
+                let commit = proto::SnapshotCommit {
+                    revision: Some(convert::revision(revision)),
+                    digest: convert::digest(digest),
+                };
+                self.tell_snapshot(state, commit).await?;
                 self.told = Some(revision);
             }
         }
         Ok(())
     }
 
-    async fn tell_snapshot(&self, revision: proto::Revision, state: Bytes) -> Result<()> {
+    async fn tell_snapshot(&self, state: Bytes, commit: proto::SnapshotCommit) -> Result<()> {
         self.tell(Told::SnapshotBegin(proto::SnapshotBegin {
-            revision: Some(revision),
+            revision: commit.revision,
             size_bytes: state.len() as u64,
         }))
         .await?;
@@ -209,16 +273,16 @@ impl Speaker<'_> {
             let chunk = proto::SnapshotChunk { data };
             self.tell(Told::SnapshotChunk(chunk)).await?;
         }
-        self.tell(Told::SnapshotCommit(proto::SnapshotCommit {
-            revision: Some(revision),
-        }))
-        .await
+        self.tell(Told::SnapshotCommit(commit)).await
     }
 
     async fn tell_alive(&self) -> Result<()> {
-        let revision = Some(convert::revision(self.feed.revision()));
-        self.tell(Told::Heartbeat(proto::Heartbeat { revision }))
-            .await
+        let (revision, digest) = self.feed.newest();
+        self.tell(Told::Heartbeat(proto::Heartbeat {
+            revision: Some(convert::revision(revision)),
+            digest: convert::digest(digest),
+        }))
+        .await
     }
 
     /// Waits for room, but not for ever.

@@ -1,13 +1,15 @@
 //! What a worker's stream promises.
 
 use metahub_control::Declaration;
+use metahub_policy::StateDigest;
 use metahub_proto::{
     admin::v1::{DeleteLoginRequest, ListUpstreamsRequest, PutUpstreamRequest, RotateLoginRequest},
     policy::v1::{
-        Blobs, FindRecipeRequest, Heartbeat, Recipe, RecordRecipeRequest, Revision, Upstream,
-        control_message::Message as Told, record::Value, worker_message::Message as Said,
+        Blobs, FindRecipeRequest, Heartbeat, Recipe, Record, RecordRecipeRequest, Revision,
+        Upstream, control_message::Message as Told, record::Value, worker_message::Message as Said,
     },
 };
+use prost::Message as _;
 use tonic::Code;
 
 use crate::plane::{Plane, in_time};
@@ -108,7 +110,7 @@ async fn a_large_state_comes_whole_in_chunks_of_at_most_one_mib() {
 
     assert!(snapshot.chunk_sizes.iter().sum::<usize>() > 3 << 20);
     assert!(snapshot.chunk_sizes.iter().all(|size| *size <= 1 << 20));
-    assert_eq!(snapshot.state.records.len(), 2 * 3_000 + MADE_AT_START);
+    assert_eq!(snapshot.records.len(), 2 * 3_000 + MADE_AT_START);
 }
 
 #[tokio::test]
@@ -121,7 +123,7 @@ async fn a_change_larger_than_one_mib_comes_as_a_snapshot() {
     applied.unwrap();
 
     let snapshot = follower.snapshot().await;
-    assert_eq!(snapshot.state.records.len(), 2 * 2_000 + MADE_AT_START);
+    assert_eq!(snapshot.records.len(), 2 * 2_000 + MADE_AT_START);
 }
 
 #[tokio::test]
@@ -160,7 +162,7 @@ async fn a_slow_worker_gets_the_newest_state_and_not_each_one_between() {
 async fn the_first_word_must_be_a_hello_with_a_name() {
     let plane = Plane::start().await;
 
-    let beat = Said::Heartbeat(Heartbeat { revision: None });
+    let beat = Said::Heartbeat(Heartbeat::default());
     let mut no_hello = plane.follow_saying(beat).await;
     let mut no_name = plane.follow("", None).await;
 
@@ -213,6 +215,73 @@ async fn after_a_rejection_the_next_change_starts_from_what_the_worker_serves() 
     assert_eq!(delta.put.len(), 4);
 }
 
+/// The digest of `records`, as a worker sums it up.
+fn digest_of(records: &[Record]) -> Vec<u8> {
+    let mut digest = StateDigest::default();
+    for record in records {
+        digest += StateDigest::of(&record.encode_to_vec());
+    }
+    digest.to_bytes().into()
+}
+
+#[tokio::test]
+async fn snapshots_and_changes_carry_the_digest_of_what_they_lead_to() {
+    let plane = Plane::start().await;
+    plane.create_user("qnib").await;
+    let login = plane.create_type("qnib", "type1").await;
+    let mut follower = plane.follow("w1", None).await;
+    let snapshot = follower.snapshot().await;
+
+    let mut admin = plane.admin().await;
+    let request = DeleteLoginRequest {
+        name: login.name.clone(),
+    };
+    admin.delete_login(request).await.unwrap();
+    let (change, _) = follower.change().await;
+
+    assert_eq!(snapshot.digest, digest_of(&snapshot.records));
+    let mut left = snapshot.records;
+    left.retain(|record| record.key != format!("login/{}", login.name));
+    assert_eq!(change.digest, digest_of(&left));
+}
+
+#[tokio::test]
+async fn a_worker_whose_hello_tells_another_digest_gets_everything() {
+    let plane = Plane::start().await;
+    let snapshot = plane.follow("w1", None).await.snapshot().await;
+    let (held, digest) = (snapshot.revision, snapshot.digest);
+
+    let mut differs = plane.follow_holding("w0", held, vec![7; 32].into()).await;
+    let healed = differs.snapshot().await;
+    let mut equal = plane.follow_holding("w3", held, digest.clone()).await;
+    plane.create_user("qnib").await;
+
+    assert_eq!(healed.digest, digest);
+    plane
+        .until_worker(|it| it.id == "w0" && it.mismatches == 1 && it.mismatch.contains("0707"))
+        .await;
+    differs.applied(held).await;
+    plane
+        .until_worker(|it| it.id == "w0" && it.mismatches == 1 && it.mismatch.is_empty())
+        .await;
+    let (change, _) = equal.change().await;
+    assert_eq!(change.base, Some(held));
+}
+
+#[tokio::test]
+async fn a_worker_whose_heartbeat_tells_another_digest_gets_everything() {
+    let plane = Plane::start().await;
+    let mut follower = plane.follow("w1", None).await;
+    let snapshot = follower.snapshot().await;
+    follower.applied(snapshot.revision).await;
+
+    follower.holds(snapshot.revision, vec![7; 32].into()).await;
+
+    let again = follower.snapshot().await;
+    assert_eq!(again.revision, snapshot.revision);
+    plane.until_worker(|it| it.mismatches == 1).await;
+}
+
 #[tokio::test]
 async fn workers_get_an_upstreams_password_and_admins_do_not() {
     let plane = Plane::start().await;
@@ -240,10 +309,7 @@ async fn workers_get_an_upstreams_password_and_admins_do_not() {
     let listed = listed.unwrap().into_inner().upstreams;
     assert_eq!(listed[1].username, "robot");
     assert_eq!(listed[1].password, "");
-    assert_eq!(
-        snapshot.state.records[1].value,
-        Some(Value::Upstream(upstream))
-    );
+    assert_eq!(snapshot.records[1].value, Some(Value::Upstream(upstream)));
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 use std::{fs, future::Future, time::Duration};
 
+use bytes::Bytes;
 use clap::Parser;
 use metahub_control::{App, Catalog, Config};
 use metahub_proto::{
@@ -10,7 +11,7 @@ use metahub_proto::{
         admin_service_client::AdminServiceClient,
     },
     policy::v1::{
-        Applied, Change, ControlMessage, Delta, Hello, MachineType, Rejected, Revision, State,
+        Applied, Change, ControlMessage, Heartbeat, Hello, MachineType, Record, Rejected, Revision,
         WorkerMessage, control_message::Message as Told,
         policy_service_client::PolicyServiceClient, worker_message::Message as Said,
     },
@@ -54,8 +55,19 @@ pub(crate) struct Follower {
 /// A whole snapshot as it came.
 pub(crate) struct Snapshot {
     pub(crate) revision: Revision,
-    pub(crate) state: State,
+    pub(crate) digest: Bytes,
+    pub(crate) records: Vec<Record>,
     pub(crate) chunk_sizes: Vec<usize>,
+}
+
+/// What changed, and what a whole snapshot is made of: `State` and `Delta` of
+/// the contract with their records decoded, since those have one encoding.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Delta {
+    #[prost(message, repeated, tag = "1")]
+    pub(crate) put: Vec<Record>,
+    #[prost(string, repeated, tag = "2")]
+    pub(crate) deleted: Vec<String>,
 }
 
 impl tonic::service::Interceptor for Bearer {
@@ -121,6 +133,18 @@ impl Plane {
             version: "0.1.0".into(),
             held,
             registry_address: "127.0.0.1:5000".into(),
+            ..Hello::default()
+        };
+        self.follow_saying(Said::Hello(hello)).await
+    }
+
+    /// One who holds something with this digest.
+    pub(crate) async fn follow_holding(&self, id: &str, held: Revision, digest: Bytes) -> Follower {
+        let hello = Hello {
+            worker_id: id.into(),
+            held: Some(held),
+            digest,
+            ..Hello::default()
         };
         self.follow_saying(Said::Hello(hello)).await
     }
@@ -182,6 +206,12 @@ impl Follower {
         self.say(Said::Applied(Applied { revision })).await;
     }
 
+    pub(crate) async fn holds(&self, revision: Revision, digest: Bytes) {
+        let revision = Some(revision);
+        self.say(Said::Heartbeat(Heartbeat { revision, digest }))
+            .await;
+    }
+
     pub(crate) async fn rejected(&self, revision: Revision, reason: &str) {
         self.say(Said::Rejected(Rejected {
             revision: Some(revision),
@@ -230,7 +260,8 @@ impl Follower {
                     assert_eq!(bytes.len() as u64, begin.size_bytes);
                     return Snapshot {
                         revision: commit.revision.unwrap(),
-                        state: State::decode(&bytes[..]).unwrap(),
+                        digest: commit.digest,
+                        records: Delta::decode(&bytes[..]).unwrap().put,
                         chunk_sizes,
                     };
                 }
@@ -242,7 +273,7 @@ impl Follower {
 
 impl Snapshot {
     pub(crate) fn keys(&self) -> Vec<&str> {
-        let records = self.state.records.iter();
+        let records = self.records.iter();
         records.map(|record| record.key.as_str()).collect()
     }
 }

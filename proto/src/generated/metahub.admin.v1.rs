@@ -399,6 +399,16 @@ pub struct Worker {
     /// When its stream opened or, when closed, was lost, in seconds since 1970.
     #[prost(uint64, tag = "9")]
     pub since_unix_secs: u64,
+    /// The digest of what it holds, in hex. Empty: it has not told.
+    #[prost(string, tag = "10")]
+    pub digest: ::prost::alloc::string::String,
+    /// How often its copy was found to differ from the policy.
+    #[prost(uint64, tag = "11")]
+    pub mismatches: u64,
+    /// Why it is to get a whole snapshot. Empty: its copy is equal to the policy,
+    /// as far as known.
+    #[prost(string, tag = "12")]
+    pub mismatch: ::prost::alloc::string::String,
 }
 /// The workers.
 #[derive(Clone, PartialEq, ::prost::Message)]

@@ -485,12 +485,21 @@ pub struct Hello {
     /// The version of its program.
     #[prost(string, tag = "2")]
     pub version: ::prost::alloc::string::String,
-    /// The revision that it holds. Unset when it holds none.
+    /// The revision that it holds. Unset when it holds none, or does not trust
+    /// what it holds: it gets a whole snapshot.
     #[prost(message, optional, tag = "3")]
     pub held: ::core::option::Option<Revision>,
     /// Where it serves the registry API, for people to read.
     #[prost(string, tag = "4")]
     pub registry_address: ::prost::alloc::string::String,
+    /// The digest of what it holds at that revision: the sum of the SHA-256 of
+    /// each encoded record, as four big-endian numbers of 64 bits, each modulo
+    /// 2^64. Empty: it keeps none.
+    #[prost(bytes = "bytes", tag = "5")]
+    pub digest: ::prost::bytes::Bytes,
+    /// Why it does not trust what it holds, for people to read. Empty: it does.
+    #[prost(string, tag = "6")]
+    pub distrust: ::prost::alloc::string::String,
 }
 /// A worker serves a revision now.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -510,12 +519,15 @@ pub struct Rejected {
     pub reason: ::prost::alloc::string::String,
 }
 /// The sender is alive.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Heartbeat {
     /// From the control plane: the newest revision. From a worker: the one that
     /// it serves.
     #[prost(message, optional, tag = "1")]
     pub revision: ::core::option::Option<Revision>,
+    /// The digest of that revision, as in `Hello`. Empty: not told.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub digest: ::prost::bytes::Bytes,
 }
 /// What the control plane says.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -564,18 +576,22 @@ pub struct SnapshotChunk {
     pub data: ::prost::bytes::Bytes,
 }
 /// The snapshot is complete.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SnapshotCommit {
     /// Its revision, again.
     #[prost(message, optional, tag = "1")]
     pub revision: ::core::option::Option<Revision>,
+    /// The digest of its records, as in `Hello`. Empty: not told.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub digest: ::prost::bytes::Bytes,
 }
 /// The policy, whole: what the chunks of a snapshot are when put together.
-#[derive(Clone, PartialEq, ::prost::Message)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct State {
-    /// Every record, by key.
-    #[prost(message, repeated, tag = "1")]
-    pub records: ::prost::alloc::vec::Vec<Record>,
+    /// Every record, by key: each an encoded `Record`, as its digest is made of
+    /// these very bytes.
+    #[prost(bytes = "bytes", repeated, tag = "1")]
+    pub records: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
 }
 /// What changed from one revision to a later one.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -589,13 +605,16 @@ pub struct Change {
     /// An encoded `Delta`, 1 MiB at most; a larger change is sent as a snapshot.
     #[prost(bytes = "bytes", tag = "3")]
     pub delta: ::prost::bytes::Bytes,
+    /// The digest of all records after it, as in `Hello`. Empty: not told.
+    #[prost(bytes = "bytes", tag = "4")]
+    pub digest: ::prost::bytes::Bytes,
 }
 /// The records that changed.
-#[derive(Clone, PartialEq, ::prost::Message)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Delta {
-    /// Records that are new or different.
-    #[prost(message, repeated, tag = "1")]
-    pub put: ::prost::alloc::vec::Vec<Record>,
+    /// Records that are new or different: each an encoded `Record`.
+    #[prost(bytes = "bytes", repeated, tag = "1")]
+    pub put: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
     /// The keys of records that are gone.
     #[prost(string, repeated, tag = "2")]
     pub deleted: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,

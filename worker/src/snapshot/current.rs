@@ -31,6 +31,7 @@ pub(crate) struct Current {
     heard: AtomicI64,
     max_age: Duration,
     rejected: AtomicU64,
+    mismatched: AtomicU64,
 }
 
 /// How old a policy is that is too old, and how old it may be.
@@ -60,6 +61,7 @@ impl Current {
             heard: AtomicI64::new(0),
             max_age,
             rejected: AtomicU64::new(0),
+            mismatched: AtomicU64::new(0),
         }
     }
 
@@ -119,6 +121,16 @@ impl Current {
     /// How many revisions were refused.
     pub(crate) fn rejections(&self) -> u64 {
         self.rejected.load(Relaxed)
+    }
+
+    /// Notes that the copy of the policy was found to differ from it.
+    pub(crate) fn mismatched(&self) {
+        self.mismatched.fetch_add(1, Relaxed);
+    }
+
+    /// How often the copy was found to differ.
+    pub(crate) fn mismatches(&self) -> u64 {
+        self.mismatched.load(Relaxed)
     }
 
     /// How long ago the control plane was last heard. Since the start, if

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use metahub_policy::{Cpu, Grant, MachineType, Rule};
+use metahub_policy::{Cpu, Grant, MachineType, Rule, StateDigest};
 
 use super::SigningKey;
 use crate::{
@@ -101,29 +101,41 @@ pub(crate) struct Recipe {
 #[derive(Debug, Default)]
 pub(crate) struct Delta {
     /// Records that are new or different, by key.
-    pub(crate) put: Vec<(String, Record)>,
+    pub(crate) put: Vec<(String, Entry)>,
     /// The keys of records that are gone.
     pub(crate) deleted: Vec<String>,
 }
 
+/// One record, and what it adds to the digest of all.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    /// `None`: of a kind that this worker does not know.
+    pub(crate) record: Option<Record>,
+    /// Of its encoding.
+    pub(crate) digest: StateDigest,
+}
+
 /// All records, by key.
 #[derive(Debug, Default)]
-pub(crate) struct Records(BTreeMap<String, Record>);
+pub(crate) struct Records {
+    entries: BTreeMap<String, Entry>,
+    digest: StateDigest,
+}
 
 /// What takes a change back: each key with what it held before.
 #[derive(Debug)]
-pub(crate) struct Undo(Vec<(String, Option<Record>)>);
+pub(crate) struct Undo(Vec<(String, Option<Entry>)>);
 
 impl Records {
     /// Applies a change.
     pub(crate) fn apply(&mut self, delta: Delta) -> Undo {
         let mut undo = Vec::with_capacity(delta.deleted.len() + delta.put.len());
         for key in delta.deleted {
-            let before = self.0.remove(&key);
+            let before = self.set(key.clone(), None);
             undo.push((key, before));
         }
-        for (key, record) in delta.put {
-            let before = self.0.insert(key.clone(), record);
+        for (key, entry) in delta.put {
+            let before = self.set(key.clone(), Some(entry));
             undo.push((key, before));
         }
         Undo(undo)
@@ -132,22 +144,45 @@ impl Records {
     /// Takes the last change back.
     pub(crate) fn undo(&mut self, undo: Undo) {
         for (key, before) in undo.0.into_iter().rev() {
-            match before {
-                Some(record) => self.0.insert(key, record),
-                None => self.0.remove(&key),
-            };
+            self.set(key, before);
         }
+    }
+
+    /// What all records amount to.
+    pub(crate) fn digest(&self) -> StateDigest {
+        self.digest
     }
 
     /// The records, in order of their keys.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Record> {
-        self.0.values()
+        self.entries
+            .values()
+            .filter_map(|entry| entry.record.as_ref())
+    }
+
+    /// Puts `entry` under `key`, or nothing. Returns what was there.
+    fn set(&mut self, key: String, entry: Option<Entry>) -> Option<Entry> {
+        if let Some(entry) = &entry {
+            self.digest += entry.digest;
+        }
+        let before = match entry {
+            Some(entry) => self.entries.insert(key, entry),
+            None => self.entries.remove(&key),
+        };
+        if let Some(before) = &before {
+            self.digest -= before.digest;
+        }
+        before
     }
 }
 
-impl FromIterator<(String, Record)> for Records {
-    fn from_iter<I: IntoIterator<Item = (String, Record)>>(records: I) -> Self {
-        Self(records.into_iter().collect())
+impl FromIterator<(String, Entry)> for Records {
+    fn from_iter<I: IntoIterator<Item = (String, Entry)>>(entries: I) -> Self {
+        let mut records = Self::default();
+        for (key, entry) in entries {
+            records.set(key, Some(entry));
+        }
+        records
     }
 }
 
@@ -155,13 +190,17 @@ impl FromIterator<(String, Record)> for Records {
 mod tests {
     use super::*;
 
-    fn cpu(name: &str) -> Record {
-        Record::Cpu(Cpu {
+    fn cpu(name: &str) -> Entry {
+        let record = Record::Cpu(Cpu {
             name: name.into(),
             parents: Vec::new(),
             features: Vec::new(),
             aliases: Vec::new(),
-        })
+        });
+        Entry {
+            record: Some(record),
+            digest: StateDigest::of(name.as_bytes()),
+        }
     }
 
     #[test]

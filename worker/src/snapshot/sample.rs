@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use aws_lc_rs::digest::{SHA256, digest};
-use metahub_policy::{Grant, MachineType};
+use metahub_policy::{Grant, MachineType, StateDigest};
 
-use super::{LoginRecord, Record, Revision, Snapshot, TypeRecord, build};
+use super::{Entry, LoginRecord, Record, Revision, Snapshot, TypeRecord, build};
 use crate::upstream::Upstream;
 
 /// Puts a snapshot together.
@@ -82,6 +82,11 @@ impl Sample {
             epoch: 1,
             number: 1,
         };
-        build(revision, &self.0.into_iter().collect(), None).expect("a good policy")
+        let entries = self.0.into_iter().map(|(key, record)| {
+            let digest = StateDigest::of(key.as_bytes());
+            let record = Some(record);
+            (key, Entry { record, digest })
+        });
+        build(revision, &entries.collect(), None).expect("a good policy")
     }
 }

@@ -10,6 +10,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use bytes::Bytes;
 use metahub_proto::policy::v1 as proto;
 use prost::Message as _;
 use tokio::{
@@ -42,7 +43,7 @@ pub(crate) struct Keeper {
 #[derive(Debug, Default)]
 struct Held {
     revision: Option<Revision>,
-    records: BTreeMap<String, proto::Record>,
+    records: BTreeMap<String, Bytes>,
 }
 
 impl Keeper {
@@ -66,19 +67,18 @@ impl Keeper {
     }
 
     /// `revision` is served, and `state` is what it was read from.
-    pub(crate) fn whole(&self, revision: Revision, state: &[u8]) {
+    pub(crate) fn whole(&self, revision: Revision, state: Bytes) {
         let Ok(state) = proto::State::decode(state) else {
             return;
         };
-        let records = state.records.into_iter();
         self.hold(|held| {
-            held.records = records.map(|it| (it.key.clone(), it)).collect();
+            held.records = state.records.into_iter().filter_map(keyed).collect();
             held.revision = Some(revision);
         });
     }
 
     /// `revision` is served, and `delta` has led to it.
-    pub(crate) fn change(&self, revision: Revision, delta: &[u8]) {
+    pub(crate) fn change(&self, revision: Revision, delta: Bytes) {
         let Ok(delta) = proto::Delta::decode(delta) else {
             return;
         };
@@ -86,8 +86,7 @@ impl Keeper {
             for key in delta.deleted {
                 held.records.remove(&key);
             }
-            held.records
-                .extend(delta.put.into_iter().map(|it| (it.key.clone(), it)));
+            held.records.extend(delta.put.into_iter().filter_map(keyed));
             held.revision = Some(revision);
         });
     }
@@ -125,6 +124,12 @@ impl Keeper {
     fn lock(&self) -> MutexGuard<'_, Held> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// An encoded record with its key.
+fn keyed(encoded: Bytes) -> Option<(String, Bytes)> {
+    let record = proto::Record::decode(encoded.clone()).ok()?;
+    Some((record.key, encoded))
 }
 
 impl Held {

@@ -3,11 +3,13 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+use metahub_policy::StateDigest;
 use tracing::{info, warn};
 
 use super::{keeper::Keeper, sealed::Kept};
 use crate::{
-    convert::{self, Event},
+    convert::{self, Claim, Event},
     snapshot::{self, Current, Records, Revision},
 };
 
@@ -28,6 +30,8 @@ pub(crate) struct Replica {
     transfer: Option<Transfer>,
     behind: u8,
     keeper: Option<Arc<Keeper>>,
+    /// Why the records are not what they should be.
+    distrust: Option<String>,
 }
 
 /// A snapshot of which not all chunks are here.
@@ -68,6 +72,16 @@ pub(crate) enum OutOfStep {
         /// What the change applies to.
         base: Revision,
     },
+    /// The records are not those of the control plane.
+    #[error("its digest of {revision} is {expected}, but the worker's copy has {found}")]
+    Differs {
+        /// The revision that should be equal.
+        revision: Revision,
+        /// The control plane's digest.
+        expected: StateDigest,
+        /// The worker's.
+        found: StateDigest,
+    },
     /// A revision was announced and never came.
     #[error("it has {0} but did not send it")]
     Behind(Revision),
@@ -86,6 +100,7 @@ impl Replica {
             transfer: None,
             behind: 0,
             keeper,
+            distrust: None,
         };
         if let Some(kept) = kept {
             replica.restore(kept);
@@ -102,12 +117,29 @@ impl Replica {
             "start with a policy from {} ago",
             humantime::format_duration(age)
         );
-        self.serve(kept.revision, &kept.state);
+        let state = Bytes::from(kept.state);
+        match convert::state(state.clone()) {
+            Ok(records) => self.serve(kept.revision, records, state),
+            Err(error) => self.refuse(kept.revision, error.to_string()),
+        };
     }
 
-    /// The revision that is served.
-    pub(crate) fn held(&self) -> Option<Revision> {
-        self.held
+    /// The revision that is served, and the digest of its records.
+    pub(crate) fn held(&self) -> Option<(Revision, StateDigest)> {
+        self.held.map(|held| (held, self.records.digest()))
+    }
+
+    /// What to say at the start of a stream.
+    pub(crate) fn claim(&self) -> Claim {
+        Claim {
+            held: self.held().filter(|_| self.distrust.is_none()),
+            distrust: self.distrust.clone(),
+        }
+    }
+
+    /// Whether a snapshot has begun and is not complete.
+    pub(crate) fn is_half_told(&self) -> bool {
+        self.transfer.is_some()
     }
 
     /// Prepares for a new stream: forgets half of a snapshot.
@@ -123,13 +155,19 @@ impl Replica {
         match event {
             Event::Begin { revision, size } => self.begin(revision, size)?,
             Event::Chunk(bytes) => self.chunk(&bytes)?,
-            Event::Commit(revision) => return self.commit(revision),
+            Event::Commit { revision, digest } => return self.commit(revision, digest),
             Event::Change {
                 base,
                 revision,
                 delta,
-            } => return self.change(base, revision, &delta),
-            Event::Heartbeat(newest) => self.heartbeat(newest)?,
+                digest,
+            } => {
+                if self.held != Some(base) {
+                    return Err(OutOfStep::WrongBase { base });
+                }
+                return self.change(revision, delta, digest);
+            }
+            Event::Heartbeat { newest, digest } => self.heartbeat(newest, digest)?,
             Event::Unknown => {}
         }
         Ok(Outcome::Quiet)
@@ -157,20 +195,27 @@ impl Replica {
         Ok(())
     }
 
-    fn commit(&mut self, revision: Revision) -> Result<Outcome, OutOfStep> {
+    fn commit(
+        &mut self,
+        revision: Revision,
+        digest: Option<StateDigest>,
+    ) -> Result<Outcome, OutOfStep> {
         let transfer = self.transfer.take().ok_or(OutOfStep::NotBegun)?;
         if transfer.revision != revision || transfer.bytes.len() as u64 != transfer.size {
             return Err(OutOfStep::NotAsAnnounced);
         }
-        Ok(self.serve(revision, &transfer.bytes))
+        let state = Bytes::from(transfer.bytes);
+        let records = match convert::state(state.clone()) {
+            Ok(records) => records,
+            Err(error) => return Ok(self.refuse(revision, error.to_string())),
+        };
+        self.compare(revision, digest, records.digest())?;
+        self.distrust = None;
+        Ok(self.serve(revision, records, state))
     }
 
-    /// Serves an encoded `State`.
-    fn serve(&mut self, revision: Revision, state: &[u8]) -> Outcome {
-        let records = match convert::state(state) {
-            Ok(records) => records,
-            Err(error) => return self.refuse(revision, error.to_string()),
-        };
+    /// Serves `records`, which `state` was read to be.
+    fn serve(&mut self, revision: Revision, records: Records, state: Bytes) -> Outcome {
         let before = std::mem::replace(&mut self.records, records);
         let outcome = self.publish(revision, |records| *records = before);
         if let (Outcome::Applied(_), Some(keeper)) = (&outcome, &self.keeper) {
@@ -181,18 +226,19 @@ impl Replica {
 
     fn change(
         &mut self,
-        base: Revision,
         revision: Revision,
-        delta: &[u8],
+        delta: Bytes,
+        digest: Option<StateDigest>,
     ) -> Result<Outcome, OutOfStep> {
-        if self.held != Some(base) {
-            return Err(OutOfStep::WrongBase { base });
-        }
-        let read = match convert::delta(delta) {
+        let read = match convert::delta(delta.clone()) {
             Ok(read) => read,
             Err(error) => return Ok(self.refuse(revision, error.to_string())),
         };
         let undo = self.records.apply(read);
+        if let Err(differs) = self.compare(revision, digest, self.records.digest()) {
+            self.records.undo(undo);
+            return Err(differs);
+        }
         let outcome = self.publish(revision, |records| records.undo(undo));
         if let (Outcome::Applied(_), Some(keeper)) = (&outcome, &self.keeper) {
             keeper.change(revision, delta);
@@ -226,11 +272,38 @@ impl Replica {
         Outcome::Rejected(revision, reason)
     }
 
+    /// Finds out whether records are what the control plane says they are.
+    fn compare(
+        &mut self,
+        revision: Revision,
+        told: Option<StateDigest>,
+        found: StateDigest,
+    ) -> Result<(), OutOfStep> {
+        let Some(expected) = told.filter(|told| *told != found) else {
+            return Ok(());
+        };
+        let differs = OutOfStep::Differs {
+            revision,
+            expected,
+            found,
+        };
+        self.current.mismatched();
+        self.distrust = Some(differs.to_string());
+        Err(differs)
+    }
+
     /// A change that is under way may arrive after a heartbeat that names it,
     /// but not after the next one.
-    fn heartbeat(&mut self, newest: Option<Revision>) -> Result<(), OutOfStep> {
+    fn heartbeat(
+        &mut self,
+        newest: Option<Revision>,
+        digest: Option<StateDigest>,
+    ) -> Result<(), OutOfStep> {
         let Some(newest) = newest else { return Ok(()) };
         self.current.named(newest);
+        if self.held == Some(newest) && !self.is_half_told() {
+            self.compare(newest, digest, self.records.digest())?;
+        }
         let known = self.held == Some(newest) || self.refused == Some(newest);
         if known || self.transfer.is_some() {
             self.behind = 0;

@@ -148,6 +148,13 @@ fn at(number: u64) -> Option<Revision> {
     Some(Revision { epoch: 7, number })
 }
 
+fn commit(revision: Option<Revision>) -> SnapshotCommit {
+    SnapshotCommit {
+        revision,
+        ..Default::default()
+    }
+}
+
 /// Sends `state` as a snapshot in one chunk.
 async fn send(line: &Line, number: u64, state: &'static [u8]) {
     let revision = at(number);
@@ -158,7 +165,7 @@ async fn send(line: &Line, number: u64, state: &'static [u8]) {
             size_bytes,
         }),
         Said::SnapshotChunk(SnapshotChunk { data: state.into() }),
-        Said::SnapshotCommit(SnapshotCommit { revision }),
+        Said::SnapshotCommit(commit(revision)),
     ] {
         let message = Some(message);
         line.send(Ok(ControlMessage { message }))
@@ -220,7 +227,7 @@ async fn a_worker_out_of_step_opens_a_new_stream() {
     let (line, _) = stage.came().await;
 
     let revision = at(1);
-    let message = Some(Said::SnapshotCommit(SnapshotCommit { revision }));
+    let message = Some(Said::SnapshotCommit(commit(revision)));
     line.send(Ok(ControlMessage { message }))
         .await
         .expect("it listens");

@@ -40,12 +40,23 @@ fn machine_type() -> proto::Record {
     }
 }
 
+fn encoded(records: &[proto::Record]) -> Vec<Bytes> {
+    let records = records.iter();
+    records.map(|it| it.encode_to_vec().into()).collect()
+}
+
+fn digest_of(records: &[proto::Record]) -> StateDigest {
+    let mut digest = StateDigest::default();
+    for record in encoded(records) {
+        digest += StateDigest::of(&record);
+    }
+    digest
+}
+
 fn put(records: Vec<proto::Record>) -> Bytes {
     let deleted = Vec::new();
-    let delta = proto::Delta {
-        put: records,
-        deleted,
-    };
+    let put = encoded(&records);
+    let delta = proto::Delta { put, deleted };
     delta.encode_to_vec().into()
 }
 
@@ -55,6 +66,8 @@ fn send(
     number: u64,
     records: Vec<proto::Record>,
 ) -> Result<Outcome, OutOfStep> {
+    let digest = Some(digest_of(&records));
+    let records = encoded(&records);
     let state = Bytes::from(proto::State { records }.encode_to_vec());
     let half = state.len() / 2;
     let begin = Event::Begin {
@@ -64,7 +77,28 @@ fn send(
     replica.take(begin)?;
     replica.take(Event::Chunk(state.slice(..half)))?;
     replica.take(Event::Chunk(state.slice(half..)))?;
-    replica.take(Event::Commit(at(number)))
+    let revision = at(number);
+    replica.take(Event::Commit { revision, digest })
+}
+
+/// Without a digest, as an older control plane sends it.
+fn commit_of(number: u64) -> Event {
+    let (revision, digest) = (at(number), None);
+    Event::Commit { revision, digest }
+}
+
+fn change(base: u64, revision: u64, delta: Bytes) -> Event {
+    Event::Change {
+        base: at(base),
+        revision: at(revision),
+        delta,
+        digest: None,
+    }
+}
+
+fn heartbeat(newest: u64, digest: Option<StateDigest>) -> Event {
+    let newest = Some(at(newest));
+    Event::Heartbeat { newest, digest }
 }
 
 fn replica() -> (Arc<Current>, Replica) {
@@ -98,11 +132,7 @@ fn a_change_applies_to_the_revision_before() {
     let (current, mut replica) = replica();
     send(&mut replica, 1, vec![machine_type()]).unwrap();
 
-    let outcome = replica.take(Event::Change {
-        base: at(1),
-        revision: at(2),
-        delta: put(vec![login("qnib-type1", &[1; 32])]),
-    });
+    let outcome = replica.take(change(1, 2, put(vec![login("qnib-type1", &[1; 32])])));
 
     assert_eq!(outcome, Ok(Outcome::Applied(at(2))));
     assert!(knows(&current, "qnib-type1"));
@@ -118,11 +148,7 @@ fn a_deleted_login_is_unknown() {
         put: Vec::new(),
         deleted: vec!["login/qnib-type1".into()],
     };
-    let outcome = replica.take(Event::Change {
-        base: at(1),
-        revision: at(2),
-        delta: delta.encode_to_vec().into(),
-    });
+    let outcome = replica.take(change(1, 2, delta.encode_to_vec().into()));
 
     assert_eq!(outcome, Ok(Outcome::Applied(at(2))));
     assert!(!knows(&current, "qnib-type1"));
@@ -133,11 +159,7 @@ fn a_change_to_another_revision_is_out_of_step() {
     let (_, mut replica) = replica();
     send(&mut replica, 3, vec![machine_type()]).unwrap();
 
-    let outcome = replica.take(Event::Change {
-        base: at(2),
-        revision: at(3),
-        delta: Bytes::new(),
-    });
+    let outcome = replica.take(change(2, 3, Bytes::new()));
 
     assert_eq!(outcome, Err(OutOfStep::WrongBase { base: at(2) }));
 }
@@ -148,11 +170,7 @@ fn a_bad_record_leaves_the_snapshot_before_in_service() {
     let records = vec![machine_type(), login("qnib-type1", &[1; 32])];
     send(&mut replica, 1, records).unwrap();
 
-    let outcome = replica.take(Event::Change {
-        base: at(1),
-        revision: at(2),
-        delta: put(vec![login("qnib-type1", b"short")]),
-    });
+    let outcome = replica.take(change(1, 2, put(vec![login("qnib-type1", b"short")])));
 
     assert!(matches!(outcome, Ok(Outcome::Rejected(revision, _)) if revision == at(2)));
     assert!(knows(&current, "qnib-type1"));
@@ -176,7 +194,7 @@ fn half_a_snapshot_is_forgotten_with_its_stream() {
 
     replica.begin_stream();
 
-    let commit = replica.take(Event::Commit(at(1)));
+    let commit = replica.take(commit_of(1));
     assert_eq!(commit, Err(OutOfStep::NotBegun));
 }
 
@@ -186,7 +204,7 @@ fn a_snapshot_of_another_size_is_not_taken() {
     let (revision, size) = (at(1), 10);
     replica.take(Event::Begin { revision, size }).unwrap();
 
-    let short = replica.take(Event::Commit(at(1)));
+    let short = replica.take(commit_of(1));
 
     assert_eq!(short, Err(OutOfStep::NotAsAnnounced));
     assert!(current.load().is_none());
@@ -208,8 +226,8 @@ fn a_revision_that_never_comes_is_noticed_by_the_second_heartbeat() {
     let (_, mut replica) = replica();
     send(&mut replica, 1, Vec::new()).unwrap();
 
-    let first = replica.take(Event::Heartbeat(Some(at(2))));
-    let second = replica.take(Event::Heartbeat(Some(at(2))));
+    let first = replica.take(heartbeat(2, None));
+    let second = replica.take(heartbeat(2, None));
 
     assert_eq!(first, Ok(Outcome::Quiet));
     assert_eq!(second, Err(OutOfStep::Behind(at(2))));
@@ -226,11 +244,7 @@ fn a_machine_type_that_did_not_change_is_not_made_again() {
     };
     let before = kind(&current);
 
-    let change = Event::Change {
-        base: at(1),
-        revision: at(2),
-        delta: put(vec![login("other-type1", &[2; 32])]),
-    };
+    let change = change(1, 2, put(vec![login("other-type1", &[2; 32])]));
     replica.take(change).unwrap();
 
     assert!(Arc::ptr_eq(&kind(&current), &before));
@@ -256,11 +270,7 @@ fn a_rule_changes_what_every_machine_type_depends_on() {
         key: "rule/all".into(),
         value: Some(Value::Rule(rule)),
     };
-    let change = Event::Change {
-        base: at(1),
-        revision: at(2),
-        delta: put(vec![rule]),
-    };
+    let change = change(1, 2, put(vec![rule]));
     let outcome = replica.take(change);
 
     assert_eq!(outcome, Ok(Outcome::Applied(at(2))));
@@ -282,15 +292,82 @@ fn a_change_that_makes_no_policy_is_taken_back() {
         value: Some(Value::Cpu(bad)),
     };
 
-    let change = |base, revision, records| Event::Change {
-        base,
-        revision,
-        delta: put(records),
-    };
-    let outcome = replica.take(change(at(1), at(2), vec![bad]));
-    let next = replica.take(change(at(1), at(3), vec![login("b-type1", &[1; 32])]));
+    let outcome = replica.take(change(1, 2, put(vec![bad])));
+    let next = replica.take(change(1, 3, put(vec![login("b-type1", &[1; 32])])));
 
     assert!(matches!(outcome, Ok(Outcome::Rejected(..))), "{outcome:?}");
     assert_eq!(next, Ok(Outcome::Applied(at(3))));
     assert!(knows(&current, "qnib-type1"));
+}
+
+#[test]
+fn a_change_that_leads_elsewhere_is_taken_back_and_all_is_asked_for() {
+    let (current, mut replica) = replica();
+    let records = vec![machine_type(), login("qnib-type1", &[1; 32])];
+    let digest = digest_of(&records);
+    send(&mut replica, 1, records).unwrap();
+
+    let lost_half = Event::Change {
+        base: at(1),
+        revision: at(2),
+        delta: put(vec![login("a-type1", &[1; 32])]),
+        digest: Some(digest_of(&[machine_type()])),
+    };
+    let outcome = replica.take(lost_half);
+
+    assert!(matches!(outcome, Err(OutOfStep::Differs { revision, .. }) if revision == at(2)));
+    assert_eq!(replica.held(), Some((at(1), digest)));
+    assert!(knows(&current, "qnib-type1") && !knows(&current, "a-type1"));
+    let claim = replica.claim();
+    assert_eq!(claim.held, None);
+    assert!(
+        claim
+            .distrust
+            .unwrap()
+            .contains(&digest_of(&[machine_type()]).to_string())
+    );
+    assert_eq!(current.mismatches(), 1);
+}
+
+#[test]
+fn a_copy_that_differs_is_noticed_by_a_heartbeat_and_healed_by_a_snapshot() {
+    let (current, mut replica) = replica();
+    let policy = vec![machine_type(), login("qnib-type1", &[1; 32])];
+    let digest = Some(digest_of(&policy));
+    send(&mut replica, 1, policy[..1].to_vec()).unwrap();
+
+    let noticed = replica.take(heartbeat(1, digest));
+    replica.begin_stream();
+    let healed = send(&mut replica, 1, policy);
+
+    assert!(matches!(noticed, Err(OutOfStep::Differs { .. })));
+    assert_eq!(healed, Ok(Outcome::Applied(at(1))));
+    assert_eq!(replica.claim().held.map(|(_, digest)| digest), digest);
+    assert_eq!(replica.take(heartbeat(1, digest)), Ok(Outcome::Quiet));
+    assert!(knows(&current, "qnib-type1"));
+}
+
+#[test]
+fn a_snapshot_that_is_not_what_was_sent_is_not_taken() {
+    let (current, mut replica) = replica();
+    let (revision, size) = (at(1), 0);
+    replica.take(Event::Begin { revision, size }).unwrap();
+
+    let digest = Some(digest_of(&[machine_type()]));
+    let outcome = replica.take(Event::Commit { revision, digest });
+
+    assert!(matches!(outcome, Err(OutOfStep::Differs { .. })));
+    assert!(current.load().is_none());
+}
+
+#[test]
+fn a_record_that_this_worker_does_not_know_counts_in_the_digest() {
+    let (_, mut replica) = replica();
+    let mut newer = machine_type();
+    newer.value = None;
+
+    let outcome = send(&mut replica, 1, vec![newer.clone()]);
+
+    assert_eq!(outcome, Ok(Outcome::Applied(at(1))));
+    assert_eq!(replica.held(), Some((at(1), digest_of(&[newer]))));
 }
