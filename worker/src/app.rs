@@ -14,6 +14,7 @@ use crate::{
     Config,
     admin::Admin,
     auth::{self, Gate},
+    config::ByteSize,
     metrics::StateMetrics,
     peer::Proxies,
     recipes::Recipes,
@@ -185,6 +186,8 @@ fn new_registry(
         tag_ttl: config.tag_ttl,
         header_timeout: config.upstream_timeout,
         stall_timeout: config.upstream_timeout,
+        blob_ring_bytes: in_memory(config.blobs.ring_size),
+        blob_rings_bytes: in_memory(config.blobs.memory_size),
         ..Settings::default()
     };
     let puller = Puller::new(settings).context("cannot set up the way to the upstreams")?;
@@ -200,6 +203,11 @@ fn new_registry(
         recipes,
         size / ANSWERS_SHARE,
     ))
+}
+
+/// A size that memory is to hold.
+fn in_memory(size: ByteSize) -> usize {
+    usize::try_from(size.0).unwrap_or(usize::MAX)
 }
 
 fn counters(registry: &Arc<Registry>, current: Arc<Current>) -> Counters {

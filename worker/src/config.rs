@@ -5,6 +5,10 @@ use std::{fmt, net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
 use ipnet::IpNet;
 use url::Url;
 
+mod blobs;
+
+pub use self::blobs::BlobConfig;
+
 /// Runs a MetaHub worker.
 ///
 /// Each flag can be set by its environment variable instead.
@@ -59,6 +63,10 @@ pub struct Config {
     /// together.
     #[arg(long, env = "METAHUB_CACHE_SIZE", default_value = "256MiB")]
     pub cache_size: ByteSize,
+
+    /// How blobs are shared.
+    #[command(flatten)]
+    pub blobs: BlobConfig,
 
     /// For how long an upstream's tag is taken to be unchanged.
     #[arg(long, env = "METAHUB_TAG_TTL", default_value = "15s", value_parser = humantime::parse_duration)]
@@ -153,6 +161,7 @@ impl fmt::Display for Config {
             admin_addr,
             token_file,
             cache_size,
+            blobs,
             max_connections,
             max_connections_per_address,
             max_requests_per_login,
@@ -178,7 +187,7 @@ impl fmt::Display for Config {
         write!(
             f,
             "registry_addr={registry_addr} admin_addr={admin_addr} control={control} \
-             token_file={} cache_size={cache_size} tag_ttl={tag_ttl} \
+             token_file={} cache_size={cache_size} {blobs} tag_ttl={tag_ttl} \
              upstream_timeout={upstream_timeout} max_policy_age={max_policy_age} \
              snapshot_file={snapshot_file} \
              drain_delay={drain_delay} drain_timeout={drain_timeout} header_timeout={header_timeout} \

@@ -31,7 +31,7 @@ pub mod telemetry;
 mod upstream;
 
 pub use self::app::App;
-pub use self::config::{ByteSize, Challenge, Config};
+pub use self::config::{BlobConfig, ByteSize, Challenge, Config};
 
 /// How long a connect may take, to whatever it is.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
