@@ -95,6 +95,7 @@ impl Demo {
             let place = WorkerPlace {
                 registry_addr: ANY_PORT,
                 admin_addr: ANY_PORT,
+                blobs: None,
             };
             workers.push(planes.add_worker(&place).await?);
         }

@@ -9,6 +9,7 @@ use std::{
 use anyhow::{Context, bail};
 use clap::Parser;
 use metahub_control::Catalog;
+use metahub_worker::BlobConfig;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use url::Url;
@@ -44,6 +45,8 @@ pub(crate) enum State {
 pub(crate) struct WorkerPlace {
     pub(crate) registry_addr: SocketAddr,
     pub(crate) admin_addr: SocketAddr,
+    /// How it keeps and shares blobs. None: as a worker does by itself.
+    pub(crate) blobs: Option<BlobConfig>,
 }
 
 /// Planes that run until `shutdown` is cancelled.
@@ -163,7 +166,7 @@ impl ControlPlace {
 
 impl WorkerPlace {
     fn config(&self, control: &Url, token_file: &Path) -> anyhow::Result<metahub_worker::Config> {
-        metahub_worker::Config::try_parse_from([
+        let mut config = metahub_worker::Config::try_parse_from([
             "metahub-worker".into(),
             format!("--registry-addr={}", self.registry_addr).into(),
             format!("--admin-addr={}", self.admin_addr).into(),
@@ -171,7 +174,11 @@ impl WorkerPlace {
             "--token-file".into(),
             token_file.as_os_str().to_owned(),
         ])
-        .context("the worker does not take its settings")
+        .context("the worker does not take its settings")?;
+        if let Some(blobs) = &self.blobs {
+            config.blobs = blobs.clone();
+        }
+        Ok(config)
     }
 }
 

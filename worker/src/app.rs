@@ -22,7 +22,7 @@ use crate::{
     server::{self, Limits},
     snapshot::Current,
     sync::{Introduction, Keeper, Link, SealedFile, Sync, Unusable},
-    upstream::{Puller, Settings},
+    upstream::{BlobDirectory, Puller, Settings},
 };
 
 /// Connections to health and metrics, which only operators use.
@@ -186,8 +186,12 @@ fn new_registry(
         tag_ttl: config.tag_ttl,
         header_timeout: config.upstream_timeout,
         stall_timeout: config.upstream_timeout,
-        blob_ring_bytes: in_memory(config.blobs.ring_size),
-        blob_rings_bytes: in_memory(config.blobs.memory_size),
+        blob_directory: config.blobs.blob_cache.clone().map(|path| BlobDirectory {
+            path,
+            capacity: config.blobs.blob_cache_size.0,
+        }),
+        blob_ring_bytes: in_memory(config.blobs.blob_ring_size),
+        blob_rings_bytes: in_memory(config.blobs.blob_memory_size),
         ..Settings::default()
     };
     let puller = Puller::new(settings).context("cannot set up the way to the upstreams")?;

@@ -64,7 +64,7 @@ pub struct Config {
     #[arg(long, env = "METAHUB_CACHE_SIZE", default_value = "256MiB")]
     pub cache_size: ByteSize,
 
-    /// How blobs are shared.
+    /// How blobs are kept and shared.
     #[command(flatten)]
     pub blobs: BlobConfig,
 

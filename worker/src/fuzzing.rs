@@ -14,7 +14,7 @@ use crate::{
     peer::Proxies,
     reference::Repository,
     registry::{Route, accepts},
-    upstream::{ContentRange, Offers, Scope, is_single_range, next_query, safe_query},
+    upstream::{ContentRange, Offers, Scope, Span, next_query, safe_query},
 };
 
 mod manifest;
@@ -128,7 +128,7 @@ fn own_challenge(host: &HeaderValue, path: &HeaderValue) {
 fn range(input: &[u8]) {
     let lines = values(input);
     if let Some(range) = lines.first()
-        && is_single_range(range)
+        && Span::read(range).is_some()
     {
         let bounds = range.to_str().ok().and_then(|it| it.split_once('='));
         let bounds = bounds.and_then(|(_, bounds)| bounds.split_once('-'));

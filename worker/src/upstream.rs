@@ -41,7 +41,7 @@ use aws_lc_rs::digest::{Context, SHA256};
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
-pub(crate) use self::blob::{BlobBody, BlobError, BlobRequest};
+pub(crate) use self::blob::{BlobBody, BlobDirectory, BlobError, BlobRequest};
 pub(crate) use self::dialer::Judgement;
 pub(crate) use self::error::{Error, ManifestFault, Why};
 pub(crate) use self::hash::sha256;
@@ -52,7 +52,7 @@ pub(crate) use self::settings::Settings;
 pub(crate) use self::source::{Source, Stale};
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use self::{
-    blob::range::{ContentRange, is_single_range},
+    blob::range::{ContentRange, Span},
     challenge::{Offers, Scope},
     listing::query::{next_query, safe_query},
     manifest::check,

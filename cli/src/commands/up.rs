@@ -6,6 +6,7 @@ mod policy_file;
 use std::{net::SocketAddr, path::PathBuf};
 
 use anyhow::{Context, anyhow};
+use metahub_worker::BlobConfig;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
@@ -39,6 +40,10 @@ pub(crate) struct Arguments {
     /// Where to serve gRPC, for metahubctl and further workers.
     #[arg(long, env = "METAHUB_GRPC_ADDR", default_value = "127.0.0.1:7400")]
     grpc_addr: SocketAddr,
+
+    /// How the worker keeps and shares blobs.
+    #[command(flatten)]
+    blobs: BlobConfig,
 
     /// Make this registry the default upstream, for example
     /// `registry.example.com=https://registry.example.com`.
@@ -101,6 +106,7 @@ impl Arguments {
         let worker = WorkerPlace {
             registry_addr: self.registry_addr,
             admin_addr: self.admin_addr,
+            blobs: Some(self.blobs.clone()),
         };
         (control, worker)
     }

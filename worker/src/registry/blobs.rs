@@ -1,4 +1,4 @@
-//! Blobs: streamed from their upstream, never kept.
+//! Blobs: streamed from their upstream, or from the disk.
 
 use http::{
     HeaderValue, Method, Response, StatusCode,

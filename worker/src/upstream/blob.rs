@@ -1,16 +1,21 @@
 //! Blobs, passed through while they are verified.
 //!
 //! Whole blobs that several clients want at the same time are read once. Nothing
-//! of a blob is kept for longer than that takes. What a client sees of an upstream's answer is
-//! its status, its length and its bytes; the other headers are the worker's.
+//! of a blob is kept for longer than that takes, unless there is a directory to
+//! keep blobs in. What a client sees of an upstream's answer is its status, its
+//! length and its bytes; the other headers are the worker's.
 
 mod body;
+mod cache;
 mod feed;
+mod held;
+mod known;
 pub(super) mod range;
 mod reopen;
 mod ring;
 mod sharing;
 mod transfer;
+mod vouching;
 
 use std::sync::Arc;
 
@@ -18,18 +23,17 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use url::Url;
 
 pub(crate) use self::body::{BlobBody, BlobError};
+#[cfg(test)]
+pub(crate) use self::cache::Cause;
+pub(crate) use self::cache::{BlobDirectory, CacheMetrics, Outcome};
 pub(crate) use self::sharing::Blobs;
 use self::{
-    range::{ContentRange, is_single_range},
+    known::Key,
+    range::{ContentRange, Span},
     reopen::Reopen,
     transfer::Transfer,
 };
-use super::{
-    Error, Upstream, Why,
-    exchange::{Ask, Exchange},
-    metrics::Kind,
-    wire::Reply,
-};
+use super::{Error, Upstream, exchange::Ask, metrics::Kind, wire::Reply};
 use crate::reference::{Digest, Repository};
 
 /// A client's request for a blob.
@@ -55,33 +59,79 @@ pub(crate) async fn open(
     upstream: &Arc<Upstream>,
     request: BlobRequest<'_>,
 ) -> Result<Response<BlobBody>, Error> {
-    let exchange = &blobs.exchange;
-    if request.method == Method::HEAD {
-        return head(exchange, upstream, request).await;
+    let key = Key::new(upstream, &request);
+    let opened = blobs.open(upstream, request, &key).await;
+    if let Err(Error::NotFound { .. } | Error::Denied { .. }) = opened {
+        blobs.known.forget(&key);
     }
-    let range = request.honoured_range();
-    let hand_over = request.host.filter(|_| upstream.hands_over_blobs());
-    if range.is_none()
-        && hand_over.is_none()
-        && let Some(response) = blobs.share(upstream, request).await?
-    {
-        return Ok(response);
+    opened
+}
+
+impl Blobs {
+    async fn open(
+        self: &Arc<Self>,
+        upstream: &Arc<Upstream>,
+        request: BlobRequest<'_>,
+        key: &Key,
+    ) -> Result<Response<BlobBody>, Error> {
+        let is_head = request.method == Method::HEAD;
+        let hand_over = request
+            .host
+            .filter(|_| upstream.hands_over_blobs() && !self.known.is_unredirected(key));
+        if (is_head || hand_over.is_none())
+            && let Some(response) = self.from_disk(upstream, request, key).await?
+        {
+            return Ok(response);
+        }
+        if is_head {
+            return self.head(upstream, request, key).await;
+        }
+        if self.is_shared(request, hand_over)
+            && let Some(response) = self.share(upstream, request, hand_over).await?
+        {
+            return Ok(response);
+        }
+        self.ask_alone(upstream, request, key, hand_over).await
     }
-    let ask = Ask {
-        hand_over,
-        ..request.ask(upstream, range.clone())
-    };
-    let reply = exchange.ask_patiently(&ask).await?;
-    if let Some(place) = &reply.handed_over {
-        return Ok(elsewhere(place));
+
+    /// Whether to look for company: for the whole blob always, for its
+    /// beginning where the rest is kept for those who want that.
+    fn is_shared(&self, request: BlobRequest<'_>, hand_over: Option<&str>) -> bool {
+        match request.span() {
+            None => true,
+            Some(span) => hand_over.is_none() && self.keeps() && span.is_from_start(),
+        }
     }
-    let answer = Answer::read(upstream, &reply, range.is_some())?;
-    let mut response = answer.response(request.digest);
-    if answer.status != StatusCode::RANGE_NOT_SATISFIABLE {
-        let reopen = Reopen::new(exchange, upstream, request);
-        *response.body_mut() = answer.transfer(reply, reopen, request.digest).into();
+
+    async fn ask_alone(
+        &self,
+        upstream: &Arc<Upstream>,
+        request: BlobRequest<'_>,
+        key: &Key,
+        hand_over: Option<&str>,
+    ) -> Result<Response<BlobBody>, Error> {
+        let range = request.honoured_range();
+        let is_ranged = range.is_some();
+        let ask = Ask {
+            hand_over,
+            ..request.ask(upstream, range)
+        };
+        let reply = self.exchange.ask_patiently(&ask).await?;
+        if let Some(place) = &reply.handed_over {
+            return Ok(elsewhere(place));
+        }
+        let answer = Answer::read(upstream, &reply, is_ranged)?;
+        if let Some(length) = answer.total() {
+            self.known.learn(key, length);
+        }
+        self.count(Outcome::Miss);
+        let mut response = answer.response(request.digest);
+        if answer.status != StatusCode::RANGE_NOT_SATISFIABLE {
+            let reopen = Reopen::new(&self.exchange, upstream, request);
+            *response.body_mut() = answer.transfer(reply, reopen, request.digest).into();
+        }
+        Ok(response)
     }
-    Ok(response)
 }
 
 /// Sends the client to where the upstream would have it fetched. Never kept:
@@ -97,40 +147,19 @@ fn elsewhere(place: &Url) -> Response<BlobBody> {
     response
 }
 
-/// Some redirect a HEAD to an address that is signed for GET alone: then a GET
-/// tells, whose body nobody reads.
-async fn head(
-    exchange: &Exchange,
-    upstream: &Arc<Upstream>,
-    request: BlobRequest<'_>,
-) -> Result<Response<BlobBody>, Error> {
-    let head = request.ask(upstream, None);
-    let reply = match exchange.ask(&head).await {
-        Err(error) if refuses_head(&error) => {
-            let get = Ask {
-                method: Method::GET,
-                ..head
-            };
-            exchange.ask_patiently(&get).await?
+impl<'r> BlobRequest<'r> {
+    /// All of a blob, for nobody in particular.
+    fn whole(key: &'r Key) -> Self {
+        Self {
+            repository: key.repository(),
+            digest: &key.digest,
+            method: &Method::GET,
+            range: None,
+            if_range: None,
+            host: None,
         }
-        Err(error) if error.is_weather() => exchange.ask_patiently(&head).await?,
-        reply => reply?,
-    };
-    Ok(Answer::read(upstream, &reply, false)?.response(request.digest))
-}
+    }
 
-fn refuses_head(error: &Error) -> bool {
-    matches!(
-        error,
-        Error::BadAnswer { .. }
-            | Error::Unavailable {
-                why: Why::Status(StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN),
-                ..
-            }
-    )
-}
-
-impl BlobRequest<'_> {
     fn ask<'a>(&'a self, upstream: &'a Arc<Upstream>, range: Option<HeaderValue>) -> Ask<'a> {
         let range = range.map(|range| (header::RANGE, range));
         Ask {
@@ -152,8 +181,13 @@ impl BlobRequest<'_> {
             .if_range
             .is_none_or(|tag| tag.as_bytes() == entity_tag(self.digest).as_bytes());
         self.range
-            .filter(|range| is_current && is_single_range(range))
+            .filter(|range| is_current && Span::read(range).is_some())
             .cloned()
+    }
+
+    /// The part that is asked for. None: all of it.
+    fn span(&self) -> Option<Span> {
+        Span::read(&self.honoured_range()?)
     }
 }
 
@@ -203,6 +237,15 @@ impl Answer {
             length: range.and_then(ContentRange::length).or(length),
             range,
         })
+    }
+
+    /// How long the blob is.
+    fn total(&self) -> Option<u64> {
+        match self.range {
+            None => self.length,
+            Some(ContentRange::Part { total, .. }) => total,
+            Some(ContentRange::None { .. }) => None,
+        }
     }
 
     /// The worker's own headers about it.

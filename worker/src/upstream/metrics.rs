@@ -8,7 +8,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use super::Error;
+use super::{Error, blob::CacheMetrics};
 
 /// What happens on the way to the upstreams, for Prometheus. Labels are
 /// configured names and the enums below, never what a client sends.
@@ -31,6 +31,8 @@ pub(crate) struct Metrics {
     pub(crate) digest_mismatches: Counter,
     /// What the cached manifests weigh.
     pub(crate) cached_bytes: Gauge,
+    /// What happens to blobs on disk.
+    pub(crate) blob_cache: CacheMetrics,
 }
 
 /// What a request to an upstream is for.
@@ -90,6 +92,7 @@ enum Status {
 impl Metrics {
     /// Adds all of them to `registry`.
     pub(crate) fn register(&self, registry: &mut Registry) {
+        self.blob_cache.register(registry);
         let registry = registry.sub_registry_with_prefix("upstream");
         registry.register(
             "requests",

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::BlobDirectory;
+
 /// How a [`super::Puller`] caches and waits.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
@@ -20,6 +22,8 @@ pub(crate) struct Settings {
     pub(crate) blob_ring_bytes: usize,
     /// What is held in memory for that for all blobs together, in bytes.
     pub(crate) blob_rings_bytes: usize,
+    /// Where to keep blobs. None: nowhere.
+    pub(crate) blob_directory: Option<BlobDirectory>,
     /// How long a client is held while an upstream is unwell, in case that it
     /// recovers; and how long one that could have a cached answer waits for a
     /// newer one.
@@ -36,6 +40,7 @@ impl Default for Settings {
             stall_timeout: Duration::from_secs(30),
             blob_ring_bytes: 16 << 20,
             blob_rings_bytes: 64 << 20,
+            blob_directory: None,
             patience: Duration::from_secs(4),
         }
     }

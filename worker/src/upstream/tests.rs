@@ -2,6 +2,7 @@
 
 mod blobs;
 mod certificates;
+mod disk;
 mod elsewhere;
 mod hostile;
 mod identity;

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
 use super::{
+    cache::FileBody,
     feed::{Next, Seat},
     transfer::Transfer,
 };
@@ -35,6 +36,8 @@ enum Origin {
     Transfer(Box<Transfer>),
     /// A reading that others share.
     Feed(Seat),
+    /// A file.
+    File(FileBody),
 }
 
 impl BlobBody {
@@ -43,6 +46,7 @@ impl BlobBody {
             let seat = match &mut self.0 {
                 Origin::Nowhere => return Poll::Ready(None),
                 Origin::Transfer(transfer) => return transfer.poll_bytes(cx),
+                Origin::File(file) => return file.poll_bytes(cx),
                 Origin::Feed(seat) => seat,
             };
             let ended = match ready!(seat.poll_next(cx)) {
@@ -80,6 +84,7 @@ impl Body for BlobBody {
         match &self.0 {
             Origin::Nowhere => true,
             Origin::Transfer(transfer) => transfer.is_ended(),
+            Origin::File(file) => file.remaining() == 0,
             Origin::Feed(_) => false,
         }
     }
@@ -88,6 +93,7 @@ impl Body for BlobBody {
         let remaining = match &self.0 {
             Origin::Nowhere => Some(0),
             Origin::Transfer(transfer) => transfer.remaining(),
+            Origin::File(file) => Some(file.remaining()),
             Origin::Feed(seat) => Some(seat.remaining()),
         };
         remaining.map_or_else(SizeHint::default, SizeHint::with_exact)
@@ -97,6 +103,12 @@ impl Body for BlobBody {
 impl From<Transfer> for BlobBody {
     fn from(transfer: Transfer) -> Self {
         Self(Origin::Transfer(Box::new(transfer)))
+    }
+}
+
+impl From<FileBody> for BlobBody {
+    fn from(file: FileBody) -> Self {
+        Self(Origin::File(file))
     }
 }
 

@@ -94,7 +94,7 @@ impl Feed {
     /// The rest of the blob, for one who was cut off.
     pub(super) fn resume(&self, cut: Cut) -> Result<Transfer, Error> {
         let reopen = self.reopen.again();
-        Transfer::resumed(reopen, cut.position, self.length, cut.hasher)
+        Transfer::resumed(reopen, cut.position, self.length, Some(cut.hasher))
     }
 
     /// Reads all of `transfer` into the ring.

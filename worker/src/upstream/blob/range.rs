@@ -17,20 +17,51 @@ pub(crate) enum ContentRange {
     None { total: u64 },
 }
 
-/// Whether `range` asks for one range of bytes: `a-`, `a-b` or `-n`.
-pub(crate) fn is_single_range(range: &HeaderValue) -> bool {
-    let parts = range
-        .to_str()
-        .ok()
-        .and_then(|range| range.strip_prefix("bytes="))
-        .and_then(|range| range.split_once('-'));
-    match parts {
-        Some(("", last)) => number(last).is_some(),
-        Some((first, "")) => number(first).is_some(),
-        Some((first, last)) => number(first)
-            .zip(number(last))
-            .is_some_and(|(first, last)| first <= last),
-        None => false,
+/// One range of bytes, as a client asks for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Span {
+    /// `a-`: from there on.
+    From(u64),
+    /// `a-b`, as far as there is as much.
+    Between(u64, u64),
+    /// `-n`: the last bytes.
+    Last(u64),
+}
+
+impl Span {
+    /// Reads the header. None: it does not ask for one range of bytes.
+    pub(crate) fn read(range: &HeaderValue) -> Option<Self> {
+        let range = range.to_str().ok()?.strip_prefix("bytes=")?;
+        let (first, last) = range.split_once('-')?;
+        match (first, last) {
+            ("", last) => number(last).map(Self::Last),
+            (first, "") => number(first).map(Self::From),
+            (first, last) => {
+                let (first, last) = (number(first)?, number(last)?);
+                (first <= last).then_some(Self::Between(first, last))
+            }
+        }
+    }
+
+    /// Whether it begins with the first byte.
+    pub(crate) fn is_from_start(self) -> bool {
+        matches!(self, Self::From(0) | Self::Between(0, _))
+    }
+
+    /// What a blob of `total` bytes has of it.
+    pub(crate) fn within(self, total: u64) -> ContentRange {
+        let last = total.saturating_sub(1);
+        let (first, last) = match self {
+            Self::From(first) => (first, last),
+            Self::Between(first, to) => (first, last.min(to)),
+            Self::Last(0) => return ContentRange::None { total },
+            Self::Last(length) => (total.saturating_sub(length), last),
+        };
+        if first >= total {
+            return ContentRange::None { total };
+        }
+        let total = Some(total);
+        ContentRange::Part { first, last, total }
     }
 }
 
@@ -104,8 +135,26 @@ mod tests {
             ("bytes=99999999999999999999-", false),
         ] {
             let value = HeaderValue::from_static(range);
-            assert_eq!(is_single_range(&value), honoured, "{range}");
+            assert_eq!(Span::read(&value).is_some(), honoured, "{range}");
         }
+    }
+
+    #[test]
+    fn a_part_ends_where_the_blob_does() {
+        for (range, expected) in [
+            ("bytes=0-", "bytes 0-9/10"),
+            ("bytes=3-5", "bytes 3-5/10"),
+            ("bytes=3-99", "bytes 3-9/10"),
+            ("bytes=-4", "bytes 6-9/10"),
+            ("bytes=-99", "bytes 0-9/10"),
+            ("bytes=10-", "bytes */10"),
+            ("bytes=-0", "bytes */10"),
+        ] {
+            let span = Span::read(&HeaderValue::from_static(range)).unwrap();
+
+            assert_eq!(span.within(10).to_string(), expected, "{range}");
+        }
+        assert_eq!(Span::From(0).within(0), ContentRange::None { total: 0 });
     }
 
     #[test]
@@ -131,7 +180,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_range_is_read_without_harm(text in "[ -~]{0,60}|(bytes=)?[-0-9,*]{0,44}") {
-            let is_single = is_single_range(&HeaderValue::from_str(&text).unwrap());
+            let is_single = Span::read(&HeaderValue::from_str(&text).unwrap()).is_some();
 
             prop_assert!(!is_single || !text.contains(','));
         }

@@ -3,19 +3,27 @@
 use std::sync::Arc;
 
 use dashmap::DashMap;
-use http::{Method, Response, StatusCode};
+use http::{Response, StatusCode};
 use tracing::Instrument;
+use url::Url;
 
 use super::{
     Answer, BlobBody, BlobRequest,
+    cache::{BlobCache, Held, Outcome},
+    elsewhere,
     feed::{Budget, Feed, Seat},
+    known::{Key, Known},
     reopen::Reopen,
+    transfer::Transfer,
 };
 use crate::{
     cache::Flights,
-    reference::{Digest, Repository},
+    reference::Digest,
     upstream::{
-        Error, Site, Upstream, Why, exchange::Exchange, hash::Hasher, weather::unavailable,
+        Error, Upstream, Why,
+        exchange::{Ask, Exchange},
+        hash::Hasher,
+        weather::unavailable,
     },
 };
 
@@ -23,25 +31,47 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Blobs {
     pub(super) exchange: Arc<Exchange>,
+    pub(super) known: Known,
+    pub(super) cache: Option<Arc<BlobCache>>,
     feeds: DashMap<Key, Arc<Feed>, ahash::RandomState>,
-    /// Feeds that are being opened. None: the upstream does not say how long
-    /// the blob is, and nobody can share it.
-    opening: Flights<Key, Result<Option<Arc<Feed>>, Error>>,
+    opening: Flights<Opening, Result<Opened, Error>>,
+    pub(super) vouching: Flights<Key, Result<Option<u64>, Error>>,
     budget: Budget,
 }
 
-/// A blob of a repository, as seen with one credential.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Key {
-    site: Site,
-    repository: Repository,
-    digest: Digest,
+/// A blob that is being opened, for clients who know the worker by this name
+/// and would follow a redirect to another.
+type Opening = (Key, Option<Box<str>>);
+
+/// What came of opening a blob.
+#[derive(Clone, Debug)]
+enum Opened {
+    /// It comes through memory.
+    Feed(Arc<Feed>),
+    /// It comes through a file.
+    Held(Held),
+    /// It is to be fetched from there.
+    Elsewhere(Url),
+    /// The upstream does not say how long it is, and nobody can share it.
+    Alone,
 }
 
 impl Blobs {
+    /// Blobs, kept where the settings say so. Must be called within a runtime
+    /// then.
     pub(crate) fn new(exchange: Arc<Exchange>) -> Self {
-        let settings = &exchange.wire.settings;
+        let wire = &exchange.wire;
+        let settings = &wire.settings;
+        let cache = settings.blob_directory.as_ref().map(|place| {
+            let cache = BlobCache::new(place, wire.metrics.blob_cache.clone());
+            Arc::new(cache)
+        });
+        if let Some(cache) = cache.clone() {
+            tokio::spawn(async move { cache.sweep().await });
+        }
         Self {
+            known: Known::new(wire.clock.clone()),
+            cache,
             budget: Budget {
                 ring: settings.blob_ring_bytes,
                 all: settings.blob_rings_bytes,
@@ -50,72 +80,117 @@ impl Blobs {
             exchange,
             feeds: DashMap::default(),
             opening: Flights::new(),
+            vouching: Flights::new(),
         }
     }
 
-    /// The whole blob, from a reading that is shared with whoever else wants it
-    /// now. None: it cannot be shared.
+    /// Whether what comes is kept.
+    pub(super) fn keeps(&self) -> bool {
+        self.cache.as_ref().is_some_and(|cache| cache.is_well())
+    }
+
+    /// Counts where a blob came from.
+    pub(super) fn count(&self, outcome: Outcome) {
+        if let Some(cache) = &self.cache {
+            cache.metrics.answered(outcome);
+        }
+    }
+
+    /// What `request` is for, from a reading that is shared with whoever else
+    /// wants it now. None: it cannot be shared.
     pub(super) async fn share(
         self: &Arc<Self>,
         upstream: &Arc<Upstream>,
         request: BlobRequest<'_>,
+        hand_over: Option<&str>,
     ) -> Result<Option<Response<BlobBody>>, Error> {
-        let key = Key {
-            site: upstream.site(),
-            repository: request.repository.clone(),
-            digest: request.digest.clone(),
-        };
-        if let Some(seat) = self.join(&key) {
-            self.exchange.wire.metrics.blob_joins.inc();
+        let key = Key::new(upstream, &request);
+        if request.span().is_none()
+            && let Some(seat) = self.join(&key)
+        {
+            self.count_join();
             return Ok(Some(seated(seat, &key.digest)));
         }
         let (blobs, its_upstream) = (Arc::clone(self), Arc::clone(upstream));
-        let ticket = self.opening.board(key.clone(), || {
-            let key = key.clone();
-            async move { blobs.open(&its_upstream, key).await }
+        let opening = (key, hand_over.map(Box::from));
+        let ticket = self.opening.board(opening.clone(), || async move {
+            blobs.open_for_all(&its_upstream, opening).await
         });
         let joined = ticket.joined;
         let crashed = || Err(unavailable(upstream, Why::Internal, None));
-        let feed = ticket.landed().await.unwrap_or_else(crashed)?;
-        // Without a seat the first byte has gone by in the meantime.
-        let Some(seat) = feed.and_then(|feed| feed.join()) else {
-            return Ok(None);
-        };
-        if joined {
-            self.exchange.wire.metrics.blob_joins.inc();
+        let opened = ticket.landed().await.unwrap_or_else(crashed)?;
+        let response = self.seat(upstream, request, opened);
+        match (&response, joined) {
+            (Some(_), true) => self.count_join(),
+            (Some(_), false) => self.count(Outcome::Miss),
+            (None, _) => {}
         }
-        Ok(Some(seated(seat, &key.digest)))
+        Ok(response)
+    }
+
+    /// A seat for one client. None: there is none, or what it wants has gone by
+    /// in the meantime.
+    fn seat(
+        &self,
+        upstream: &Arc<Upstream>,
+        request: BlobRequest<'_>,
+        opened: Opened,
+    ) -> Option<Response<BlobBody>> {
+        match opened {
+            Opened::Held(held) => self.read(self.cache.as_ref()?, upstream, request, held),
+            Opened::Feed(feed) if request.span().is_none() => {
+                Some(seated(feed.join()?, request.digest))
+            }
+            Opened::Elsewhere(place) => Some(elsewhere(&place)),
+            Opened::Feed(_) | Opened::Alone => None,
+        }
     }
 
     fn join(&self, key: &Key) -> Option<Seat> {
         self.feeds.get(key)?.join()
     }
 
-    async fn open(
+    fn count_join(&self) {
+        self.exchange.wire.metrics.blob_joins.inc();
+        self.count(Outcome::Join);
+    }
+
+    async fn open_for_all(
         self: &Arc<Self>,
         upstream: &Arc<Upstream>,
-        key: Key,
-    ) -> Result<Option<Arc<Feed>>, Error> {
-        let request = BlobRequest {
-            repository: &key.repository,
-            digest: &key.digest,
-            method: &Method::GET,
-            range: None,
-            if_range: None,
-            host: None,
+        (key, hand_over): Opening,
+    ) -> Result<Opened, Error> {
+        let request = BlobRequest::whole(&key);
+        let ask = Ask {
+            hand_over: hand_over.as_deref(),
+            ..request.ask(upstream, None)
         };
-        let reply = self
-            .exchange
-            .ask_patiently(&request.ask(upstream, None))
-            .await?;
+        let reply = self.exchange.ask_patiently(&ask).await?;
+        if let Some(place) = reply.handed_over {
+            return Ok(Opened::Elsewhere(place));
+        }
         let answer = Answer::read(upstream, &reply, false)?;
         let (StatusCode::OK, Some(length)) = (answer.status, answer.length) else {
-            return Ok(None);
+            return Ok(Opened::Alone);
         };
+        match hand_over {
+            Some(_) => self.known.learn_unredirected(&key, length),
+            None => self.known.learn(&key, length),
+        }
         let reopen = Reopen::new(&self.exchange, upstream, request);
-        let feed = Feed::new(answer, length, reopen.again(), self.budget.clone());
-        let feed = Arc::new(feed);
-        let transfer = answer.transfer(reply, reopen, &key.digest);
+        let mut transfer = answer.transfer(reply, reopen.again(), &key.digest);
+        if let Some(cache) = &self.cache {
+            match cache.begin(&key.digest, length, transfer).await {
+                Ok(held) => return Ok(Opened::Held(held)),
+                Err(unused) => transfer = *unused,
+            }
+        }
+        let feed = Feed::new(answer, length, reopen, self.budget.clone());
+        Ok(Opened::Feed(self.feed(key, Arc::new(feed), transfer)))
+    }
+
+    /// Reads `transfer` into `feed`, for as long as there are clients.
+    fn feed(self: &Arc<Self>, key: Key, feed: Arc<Feed>, transfer: Transfer) -> Arc<Feed> {
         self.feeds.insert(key.clone(), Arc::clone(&feed));
         let (blobs, filled) = (Arc::clone(self), Arc::clone(&feed));
         let task = async move {
@@ -126,7 +201,7 @@ impl Blobs {
                 .remove_if(&key, |_, feed| Arc::ptr_eq(feed, &filled));
         };
         tokio::spawn(task.in_current_span());
-        Ok(Some(feed))
+        feed
     }
 }
 

@@ -85,16 +85,16 @@ impl Transfer {
     }
 
     /// The rest of a transfer that has come as far as `position` elsewhere, with
-    /// what has been hashed so far.
+    /// what has been hashed so far, if it can be verified.
     pub(super) fn resumed(
         mut reopen: Reopen,
         position: u64,
         end: u64,
-        hasher: Hasher,
+        hasher: Option<Hasher>,
     ) -> Result<Self, Error> {
         let opening = reopen.open(position, Some(end))?;
         Ok(Self {
-            hasher: Some(hasher),
+            hasher,
             ..Self::at(State::Opening(opening), reopen, position, Some(end))
         })
     }

@@ -1,0 +1,226 @@
+//! Blobs on disk, shared by the workers of a host.
+//!
+//! Only what has been verified is kept, and it is verified again whenever it
+//! is read as a whole. A blob that comes from an upstream is written by one
+//! worker, and read from the growing file by whoever wants it meanwhile. Who
+//! may have it is for the caller to find out, each time.
+//!
+//! Nothing here fails a pull: what the disk does not give comes from the
+//! upstream.
+
+mod census;
+mod directory;
+mod fill;
+mod ledger;
+mod metrics;
+mod reading;
+
+use std::{
+    fs::File,
+    io,
+    path::PathBuf,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use dashmap::DashMap;
+use tokio::sync::Semaphore;
+use tracing::{Instrument, debug, warn};
+
+pub(crate) use self::metrics::{CacheMetrics, Cause, Outcome};
+use self::{
+    directory::{Claim, Claimed, Directory, Found},
+    fill::{Fill, Growth},
+};
+pub(super) use self::{
+    fill::Held,
+    reading::{FileBody, Reading},
+};
+use super::transfer::Transfer;
+use crate::reference::Digest;
+
+/// How long nothing is written after that has failed.
+const REST: Duration = Duration::from_secs(30);
+/// How many blobs are read to their end with no client left to read for.
+const MOST_DESERTED: usize = 16;
+
+/// Where blobs are kept, and how much of them.
+#[derive(Clone, Debug)]
+pub(crate) struct BlobDirectory {
+    /// The directory.
+    pub(crate) path: PathBuf,
+    /// What it may hold, in bytes.
+    pub(crate) capacity: u64,
+}
+
+/// The blobs on disk.
+#[derive(Debug)]
+pub(super) struct BlobCache {
+    directory: Directory,
+    /// What this worker writes now.
+    fills: DashMap<Digest, Arc<Fill>, ahash::RandomState>,
+    pub(super) metrics: CacheMetrics,
+    rests_until: Mutex<Option<Instant>>,
+    has_warned: AtomicBool,
+    deserted: Arc<Semaphore>,
+}
+
+impl BlobCache {
+    /// The blobs in a directory, which need not exist.
+    pub(super) fn new(place: &BlobDirectory, metrics: CacheMetrics) -> Self {
+        let path = place.path.clone();
+        Self {
+            directory: Directory::new(path, place.capacity, metrics.clone()),
+            fills: DashMap::default(),
+            metrics,
+            rests_until: Mutex::new(None),
+            has_warned: AtomicBool::new(false),
+            deserted: Arc::new(Semaphore::new(MOST_DESERTED)),
+        }
+    }
+
+    /// Takes away what dead workers have left.
+    pub(super) async fn sweep(self: &Arc<Self>) {
+        self.blocking(Cause::Write, |it| it.directory.sweep()).await;
+    }
+
+    /// What there is of a blob on disk.
+    pub(super) async fn find(self: &Arc<Self>, digest: &Digest) -> Option<Held> {
+        if let Some(held) = self.fills.get(digest).and_then(|fill| fill.join()) {
+            return Some(held);
+        }
+        let wanted = digest.clone();
+        let found = self
+            .blocking(Cause::Read, move |it| it.directory.find(&wanted))
+            .await?;
+        let (file, length, growth) = match found? {
+            Found::Stored { file, length } => (file, length, Growth::Whole),
+            Found::Growing { file, length } => (file, length, Growth::Elsewhere),
+        };
+        Some(Held::new(Arc::new(file), length, growth))
+    }
+
+    /// Whether it takes blobs.
+    pub(super) fn is_well(&self) -> bool {
+        let until = *self.rests_until();
+        until.is_none_or(|until| until <= Instant::now())
+    }
+
+    /// Writes a blob of `length` bytes as it comes. Gives `transfer` back if it
+    /// cannot; drops it if somebody else has begun.
+    pub(super) async fn begin(
+        self: &Arc<Self>,
+        digest: &Digest,
+        length: u64,
+        transfer: Transfer,
+    ) -> Result<Held, Box<Transfer>> {
+        if length == 0 || !self.is_well() {
+            return Err(Box::new(transfer));
+        }
+        let wanted = digest.clone();
+        let claimed = self
+            .blocking(Cause::Write, move |it| it.directory.claim(&wanted, length))
+            .await;
+        match claimed {
+            Some(Claimed::Claim(claim)) => Ok(self.fill(digest, length, claim, transfer)),
+            Some(Claimed::Taken) => self.find(digest).await.ok_or(Box::new(transfer)),
+            Some(Claimed::NoRoom) => {
+                self.metrics.failed(Cause::NoRoom);
+                Err(Box::new(transfer))
+            }
+            None => Err(Box::new(transfer)),
+        }
+    }
+
+    fn fill(
+        self: &Arc<Self>,
+        digest: &Digest,
+        length: u64,
+        claim: Claim,
+        transfer: Transfer,
+    ) -> Held {
+        let (fill, held) = Fill::new(Arc::clone(&claim.file), length);
+        let fill = Arc::new(fill);
+        self.fills.insert(digest.clone(), Arc::clone(&fill));
+        let filling = fill.run(Arc::clone(self), digest.clone(), claim, transfer);
+        tokio::spawn(filling.in_current_span());
+        held
+    }
+
+    /// Takes a blob away that is not what its name says.
+    pub(super) async fn discard(self: &Arc<Self>, digest: &Digest) {
+        self.metrics.failed(Cause::Corrupt);
+        warn!(%digest, "a file of the blob cache is not what its name says; it is removed");
+        let digest = digest.clone();
+        self.blocking(Cause::Write, move |it| it.directory.remove(&digest))
+            .await;
+    }
+
+    async fn keep(self: &Arc<Self>, claim: Claim) {
+        let kept = self.blocking(Cause::Write, |it| it.directory.keep(claim));
+        if kept.await.is_some() {
+            self.has_warned.store(false, Relaxed);
+        }
+    }
+
+    /// Does what blocks elsewhere. None: it failed, which has been dealt with.
+    async fn blocking<T: Send + 'static>(
+        self: &Arc<Self>,
+        cause: Cause,
+        work: impl FnOnce(&Self) -> io::Result<T> + Send + 'static,
+    ) -> Option<T> {
+        let cache = Arc::clone(self);
+        match blocking(move || work(&cache)).await {
+            Ok(done) => Some(done),
+            Err(error) => {
+                self.failed(cause, &error);
+                None
+            }
+        }
+    }
+
+    fn failed(&self, cause: Cause, error: &io::Error) {
+        self.metrics.failed(cause);
+        if cause == Cause::Write {
+            *self.rests_until() = Some(Instant::now() + REST);
+        }
+        if self.has_warned.swap(true, Relaxed) {
+            debug!(?cause, %error, "the blob cache fails");
+        } else {
+            warn!(?cause, %error, "the blob cache fails; blobs come from their upstreams");
+        }
+    }
+
+    fn rests_until(&self) -> std::sync::MutexGuard<'_, Option<Instant>> {
+        self.rests_until
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Does `work` where it may block.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or_else(|error| Err(io::Error::other(error)))
+}
+
+/// Fills `buffer` from `position` on, as far as the file goes.
+fn read_at(file: &File, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+    use std::os::unix::fs::FileExt as _;
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match file.read_at(&mut buffer[filled..], position + filled as u64) {
+            Ok(0) => break,
+            Ok(read) => filled += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
+}

@@ -1,0 +1,310 @@
+//! The directory that several workers of one host keep blobs in.
+//!
+//! A blob is `<root>/<algorithm>/<first two digits>/<hex>`. It gets there by a
+//! rename, so that a file of that name is always whole. While it comes it is
+//! `<hex>.<length>.part` beside it, locked by its writer for as long as that
+//! lives; what nobody holds a lock on was left by a worker that is gone.
+//!
+//! Whatever adds to the directory or counts it has the ledger, so that all
+//! workers together keep the bound. Everything here blocks.
+
+use std::{
+    fs::{self, DirBuilder, File, OpenOptions, TryLockError},
+    io,
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant, SystemTime},
+};
+
+use super::{
+    census::{Census, Name, room_for},
+    ledger::Ledger,
+    metrics::CacheMetrics,
+};
+use crate::reference::Digest;
+
+/// Nobody but the workers' own user may read what may be private.
+const FILE_MODE: u32 = 0o600;
+const DIRECTORY_MODE: u32 = 0o700;
+/// How often what dead workers have left is looked for, at the most.
+const SWEEP_EVERY: Duration = Duration::from_secs(600);
+
+/// A directory of blobs, bounded in size.
+#[derive(Debug)]
+pub(super) struct Directory {
+    root: PathBuf,
+    capacity: u64,
+    metrics: CacheMetrics,
+    /// When it was last swept. Whoever holds this may ask for the ledger: the
+    /// threads of one worker need not race for it.
+    turn: Mutex<Option<Instant>>,
+}
+
+/// What a blob has in the directory.
+#[derive(Debug)]
+pub(super) enum Found {
+    /// All of it.
+    Stored {
+        /// The file.
+        file: File,
+        /// How long it is, in bytes.
+        length: u64,
+    },
+    /// Some of it: somebody writes it now.
+    Growing {
+        /// The file.
+        file: File,
+        /// How long it will be, in bytes.
+        length: u64,
+    },
+}
+
+/// What came of asking to write a blob.
+#[derive(Debug)]
+pub(super) enum Claimed {
+    /// It may be written.
+    Claim(Claim),
+    /// It is there, or somebody writes it.
+    Taken,
+    /// There is no room for it.
+    NoRoom,
+}
+
+/// The right to write a blob, and the file for it. Dropped before it is
+/// [kept](Self::keep), nothing is left of it.
+#[derive(Debug)]
+pub(super) struct Claim {
+    /// The file. Its lock ends with the claim, also while others read it.
+    pub(super) file: Arc<File>,
+    part: PathBuf,
+    whole: PathBuf,
+    is_kept: bool,
+}
+
+impl Directory {
+    /// The directory at `root`, which need not exist, for `capacity` bytes.
+    pub(super) fn new(root: PathBuf, capacity: u64, metrics: CacheMetrics) -> Self {
+        Self {
+            root,
+            capacity,
+            metrics,
+            turn: Mutex::new(None),
+        }
+    }
+
+    /// What there is of a blob. Counts as a use of it.
+    pub(super) fn find(&self, digest: &Digest) -> io::Result<Option<Found>> {
+        let path = self.path(digest);
+        match File::open(&path) {
+            Ok(file) => {
+                // The order of eviction is worth no failure.
+                let _ = file.set_modified(SystemTime::now());
+                let length = file.metadata()?.len();
+                Ok(Some(Found::Stored { file, length }))
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Self::find_growing(&path),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn find_growing(whole: &Path) -> io::Result<Option<Found>> {
+        let (Some(shelf), Some(hex)) = (whole.parent(), whole.file_name()) else {
+            return Ok(None);
+        };
+        let entries = match fs::read_dir(shelf) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        for entry in entries {
+            let name = entry?.file_name();
+            let Some(Name::Part { hex: of, length }) = Name::parse(&name) else {
+                continue;
+            };
+            if *hex != *of {
+                continue;
+            }
+            match File::open(shelf.join(&name)) {
+                Ok(file) if is_held(&file) => return Ok(Some(Found::Growing { file, length })),
+                Ok(_) => {}
+                // It has become whole, or was given up: not worth another look.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Asks to write a blob of `length` bytes, and makes room for it.
+    pub(super) fn claim(&self, digest: &Digest, length: u64) -> io::Result<Claimed> {
+        let whole = self.path(digest);
+        let part = part_of(&whole, length);
+        let Some(shelf) = whole.parent() else {
+            return Ok(Claimed::NoRoom);
+        };
+        self.with_ledger(|ledger| {
+            if whole.try_exists()? || !remove_dead(&part)? {
+                return Ok(Claimed::Taken);
+            }
+            if !self.make_room(ledger, room_for(length))? {
+                return Ok(Claimed::NoRoom);
+            }
+            create_directory(shelf)?;
+            let file = OpenOptions::new()
+                .create_new(true)
+                .read(true)
+                .write(true)
+                .mode(FILE_MODE)
+                .open(&part)?;
+            let claim = Claim {
+                file: Arc::new(file),
+                part: part.clone(),
+                whole: whole.clone(),
+                is_kept: false,
+            };
+            claim.file.try_lock()?;
+            Ok(Claimed::Claim(claim))
+        })
+    }
+
+    /// Makes a blob that has been written, and verified, one of those that are
+    /// found.
+    pub(super) fn keep(&self, mut claim: Claim) -> io::Result<()> {
+        // A crash of the host must not leave holes under a good name.
+        claim.file.sync_data()?;
+        // Whoever counts sees it once, under one name or the other.
+        self.with_ledger(|_| fs::rename(&claim.part, &claim.whole))?;
+        claim.is_kept = true;
+        Ok(())
+    }
+
+    /// Takes a blob away. Those who read it go on.
+    pub(super) fn remove(&self, digest: &Digest) -> io::Result<()> {
+        match fs::remove_file(self.path(digest)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Takes away what dead workers have left, counts the rest, and makes it
+    /// fit.
+    pub(super) fn sweep(&self) -> io::Result<()> {
+        self.with_ledger(|ledger| self.make_room_by_census(ledger, 0).map(|_| ()))
+    }
+
+    fn with_ledger<T>(&self, change: impl FnOnce(&mut Ledger) -> io::Result<T>) -> io::Result<T> {
+        let mut swept = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        create_directory(&self.root)?;
+        let mut ledger = Ledger::open(&self.root.join("ledger"))?;
+        if swept.is_none_or(|at| at.elapsed() >= SWEEP_EVERY) {
+            self.make_room_by_census(&mut ledger, 0)?;
+            *swept = Some(Instant::now());
+        }
+        change(&mut ledger)
+    }
+
+    /// Notes `need` bytes more in the ledger, if there is room or room can be
+    /// made.
+    fn make_room(&self, ledger: &mut Ledger, need: u64) -> io::Result<bool> {
+        if need > self.capacity {
+            return Ok(false);
+        }
+        if let Some(total) = ledger.total.filter(|total| total + need <= self.capacity) {
+            ledger.set(total + need)?;
+            self.note_size(total + need);
+            return Ok(true);
+        }
+        self.make_room_by_census(ledger, need)
+    }
+
+    fn make_room_by_census(&self, ledger: &mut Ledger, need: u64) -> io::Result<bool> {
+        let mut census = Census::take(&self.root)?;
+        if census.total + need > self.capacity {
+            // A little more, so that not every blob takes a census.
+            let target = self.capacity - self.capacity / 16;
+            let evicted = census.evict(target.saturating_sub(need))?;
+            self.metrics.evictions.inc_by(evicted);
+        }
+        let fits = census.total + need <= self.capacity;
+        let total = if fits {
+            census.total + need
+        } else {
+            census.total
+        };
+        ledger.set(total)?;
+        self.note_size(total);
+        Ok(fits)
+    }
+
+    fn note_size(&self, total: u64) {
+        let total = i64::try_from(total).unwrap_or(i64::MAX);
+        self.metrics.size_bytes.set(total);
+    }
+
+    fn path(&self, digest: &Digest) -> PathBuf {
+        let (algorithm, hex) = digest
+            .as_str()
+            .split_once(':')
+            .expect("the grammar of digests has a colon");
+        self.root.join(algorithm).join(&hex[..2]).join(hex)
+    }
+}
+
+impl Claim {
+    /// Leaves nothing of the blob.
+    pub(super) fn give_up(self) -> io::Result<()> {
+        drop(self);
+        Ok(())
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        if !self.is_kept {
+            // Counted until the next census, which errs on the right side.
+            let _ = fs::remove_file(&self.part);
+            let _ = self.file.unlock();
+        }
+    }
+}
+
+/// Whether somebody holds the lock of a file that is being written.
+pub(super) fn is_held(file: &File) -> bool {
+    match file.try_lock_shared() {
+        Ok(()) => {
+            let _ = file.unlock();
+            false
+        }
+        Err(TryLockError::WouldBlock) => true,
+        Err(TryLockError::Error(_)) => false,
+    }
+}
+
+/// Removes what a dead worker has left at `part`. False: its writer lives.
+pub(super) fn remove_dead(part: &Path) -> io::Result<bool> {
+    let file = match File::open(part) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
+        Err(error) => return Err(error),
+    };
+    match file.try_lock() {
+        Ok(()) => fs::remove_file(part).map(|()| true),
+        Err(TryLockError::WouldBlock) => Ok(false),
+        Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
+fn part_of(whole: &Path, length: u64) -> PathBuf {
+    whole.with_extension(format!("{length}.part"))
+}
+
+fn create_directory(path: &Path) -> io::Result<()> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(DIRECTORY_MODE)
+        .create(path)
+}
+
+#[cfg(test)]
+mod tests;

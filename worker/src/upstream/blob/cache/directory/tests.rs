@@ -1,0 +1,182 @@
+//! Two workers' views of one directory.
+
+use std::os::unix::fs::FileExt as _;
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::upstream::hash::sha256;
+
+/// What a small file takes of the disk, in bytes.
+const SMALL: u64 = 4096;
+
+fn directory(root: &TempDir, capacity: u64) -> Directory {
+    Directory::new(root.path().into(), capacity, CacheMetrics::default())
+}
+
+fn claim(directory: &Directory, digest: &Digest, length: u64) -> Claim {
+    match directory.claim(digest, length).unwrap() {
+        Claimed::Claim(claim) => claim,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn put(directory: &Directory, content: &str) -> Digest {
+    let digest = sha256(content.as_bytes());
+    let claim = claim(directory, &digest, content.len() as u64);
+    claim.file.write_all_at(content.as_bytes(), 0).unwrap();
+    directory.keep(claim).unwrap();
+    digest
+}
+
+fn is_stored(directory: &Directory, digest: &Digest) -> bool {
+    matches!(directory.find(digest).unwrap(), Some(Found::Stored { .. }))
+}
+
+/// The bytes that all files have, and will have, together.
+fn held(root: &TempDir) -> u64 {
+    Census::take(root.path()).unwrap().total
+}
+
+#[test]
+fn what_one_worker_keeps_another_finds() {
+    let root = TempDir::new().unwrap();
+    let (here, there) = (directory(&root, 1 << 20), directory(&root, 1 << 20));
+
+    let digest = put(&here, "abc");
+
+    assert!(is_stored(&there, &digest));
+    let hex = digest.as_str().strip_prefix("sha256:").unwrap();
+    let path = root.path().join("sha256").join(&hex[..2]).join(hex);
+    assert_eq!(fs::read(path).unwrap(), b"abc");
+}
+
+#[test]
+fn one_worker_at_a_time_writes_a_blob_and_the_others_see_it_grow() {
+    let root = TempDir::new().unwrap();
+    let (here, there) = (directory(&root, 1 << 20), directory(&root, 1 << 20));
+    let digest = sha256(b"abc");
+
+    let claim = claim(&here, &digest, 3);
+
+    assert!(matches!(there.claim(&digest, 3).unwrap(), Claimed::Taken));
+    let found = there.find(&digest).unwrap();
+    assert!(matches!(found, Some(Found::Growing { length: 3, .. })));
+    drop(claim);
+    assert!(there.find(&digest).unwrap().is_none());
+    assert!(matches!(
+        there.claim(&digest, 3).unwrap(),
+        Claimed::Claim(_)
+    ));
+}
+
+#[test]
+fn what_a_dead_worker_has_left_is_neither_found_nor_kept() {
+    let root = TempDir::new().unwrap();
+    let here = directory(&root, 1 << 20);
+    let digest = sha256(b"abc");
+    let left = part_of(&here.path(&digest), 3);
+    let leave = || {
+        fs::create_dir_all(left.parent().unwrap()).unwrap();
+        fs::write(&left, "ab").unwrap();
+    };
+
+    leave();
+    assert!(here.find(&digest).unwrap().is_none());
+    let claim = claim(&here, &digest, 3);
+    assert_eq!(claim.file.metadata().unwrap().len(), 0);
+    drop(claim);
+
+    leave();
+    here.sweep().unwrap();
+    assert!(!left.exists());
+}
+
+#[test]
+fn what_is_being_written_counts_and_is_not_evicted() {
+    let root = TempDir::new().unwrap();
+    let (here, there) = (directory(&root, 4 * SMALL), directory(&root, 4 * SMALL));
+    let growing = sha256(b"growing");
+    let _claim = claim(&here, &growing, 3 * SMALL);
+
+    let refused = there.claim(&sha256(b"other"), 2 * SMALL).unwrap();
+    let taken = there.claim(&sha256(b"small"), SMALL).unwrap();
+
+    assert!(matches!(refused, Claimed::NoRoom));
+    assert!(matches!(taken, Claimed::Claim(_)));
+    assert_eq!(held(&root), 4 * SMALL);
+}
+
+#[test]
+fn the_bound_holds_whatever_workers_put() {
+    let root = TempDir::new().unwrap();
+    let capacity = 20 * SMALL;
+    let workers = [directory(&root, capacity), directory(&root, capacity)];
+
+    for n in 0..100 {
+        put(&workers[n % 2], &format!("{n:0width$}", width = 1 + n * 97));
+
+        assert!(held(&root) <= capacity, "after {n}");
+    }
+
+    assert!(held(&root) > capacity / 2);
+    let evicted = workers.each_ref().map(|it| it.metrics.evictions.get());
+    assert!(evicted.iter().sum::<u64>() > 0);
+}
+
+#[test]
+fn what_has_not_been_used_for_longest_goes_first() {
+    let root = TempDir::new().unwrap();
+    let here = directory(&root, 3 * SMALL);
+    let [first, second] = ["first", "second"].map(|content| put(&here, content));
+    assert!(is_stored(&here, &first));
+
+    let large = sha256(b"large");
+    let claim = here.claim(&large, 2 * SMALL).unwrap();
+
+    assert!(matches!(claim, Claimed::Claim(_)));
+    assert!(!is_stored(&here, &second));
+    assert!(is_stored(&here, &first) || held(&root) == 2 * SMALL);
+}
+
+#[test]
+fn a_blob_larger_than_all_takes_nothing_away() {
+    let root = TempDir::new().unwrap();
+    let here = directory(&root, 3 * SMALL);
+    let small = put(&here, "small");
+
+    let refused = here.claim(&sha256(b"huge"), 4 * SMALL).unwrap();
+
+    assert!(matches!(refused, Claimed::NoRoom));
+    assert!(is_stored(&here, &small));
+}
+
+#[test]
+fn a_ledger_that_makes_no_sense_is_written_anew() {
+    let root = TempDir::new().unwrap();
+    let here = directory(&root, 2 * SMALL);
+    put(&here, "first");
+    fs::write(root.path().join("ledger"), "gibberish").unwrap();
+
+    put(&here, "second");
+    put(&here, "third");
+
+    assert!(held(&root) <= 2 * SMALL);
+}
+
+#[test]
+fn a_file_that_is_evicted_goes_on_for_those_who_read_it() {
+    let root = TempDir::new().unwrap();
+    let here = directory(&root, SMALL);
+    let first = put(&here, "first");
+    let Some(Found::Stored { file, .. }) = here.find(&first).unwrap() else {
+        panic!("it is there");
+    };
+
+    put(&here, "second");
+
+    assert!(!is_stored(&here, &first));
+    let mut buffer = [0; 5];
+    file.read_exact_at(&mut buffer, 0).unwrap();
+    assert_eq!(&buffer, b"first");
+}
