@@ -1,17 +1,28 @@
-//! Who may call what.
+//! Who may call what, and change what.
 //!
 //! [`rules`] has one line for each call of the contract. A call without a line
-//! is refused, so that one that is added cannot be open by mistake.
+//! is refused, so that one that is added cannot be open by mistake. [`Scope`]
+//! says which records a caller may change, and the catalog asks it at each
+//! change, whatever the call.
 
 mod rules;
+mod scope;
+mod view;
 
-use std::fmt;
+use std::{fmt, time::SystemTime};
 
-pub(crate) use self::rules::rule_of;
+use serde::{Deserialize, Serialize};
+
+pub(crate) use self::{
+    rules::rule_of,
+    scope::{Ownership, Scope},
+    view::View,
+};
 use crate::{Error, Result};
 
 /// What a caller of the admin API is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub(crate) enum Role {
     /// May do everything.
     Admin,
@@ -37,22 +48,26 @@ pub(crate) enum Rule {
 pub(crate) struct Caller {
     pub(crate) name: String,
     pub(crate) standing: Standing,
+    /// When the credential ends, if it does.
+    pub(crate) expires: Option<SystemTime>,
 }
 
 /// What a caller is to the control plane.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Standing {
     Worker,
-    Role(Role),
+    Admin,
+    Owner(Ownership),
+    Viewer,
 }
 
 impl Rule {
     /// Refuses a caller that `call` is not for.
     pub(crate) fn check(self, call: &str, caller: &Caller) -> Result<()> {
-        let admits = match (self, caller.standing) {
-            (Self::Public, _) | (Self::Worker, Standing::Worker) => true,
-            (Self::Roles(roles), Standing::Role(role)) => roles.contains(&role),
-            (Self::Worker, Standing::Role(_)) | (Self::Roles(_), Standing::Worker) => false,
+        let admits = match (self, caller.standing.role()) {
+            (Self::Public, _) | (Self::Worker, None) => true,
+            (Self::Roles(roles), Some(role)) => roles.contains(&role),
+            (Self::Worker, Some(_)) | (Self::Roles(_), None) => false,
         };
         if admits {
             return Ok(());
@@ -66,6 +81,28 @@ impl Rule {
     }
 }
 
+impl Standing {
+    /// The role in the admin API. Workers have none.
+    pub(crate) fn role(&self) -> Option<Role> {
+        match self {
+            Self::Worker => None,
+            Self::Admin => Some(Role::Admin),
+            Self::Owner(_) => Some(Role::Owner),
+            Self::Viewer => Some(Role::Viewer),
+        }
+    }
+
+    /// What such a caller may see and change. What a worker may change follows
+    /// from its calls.
+    pub(crate) fn scope(&self) -> Scope {
+        match self {
+            Self::Worker | Self::Admin => Scope::All,
+            Self::Owner(ownership) => Scope::Own(ownership.clone()),
+            Self::Viewer => Scope::Sight,
+        }
+    }
+}
+
 impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -73,7 +110,7 @@ impl fmt::Display for Rule {
             Self::Worker => f.write_str("for workers"),
             Self::Roles(roles) => {
                 let words: Vec<String> = roles.iter().map(|role| format!("{role}s")).collect();
-                write!(f, "for {}", words.join(", "))
+                write!(f, "for {}", words.join(" and "))
             }
         }
     }
@@ -93,8 +130,9 @@ impl fmt::Display for Standing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Worker => f.write_str("a worker"),
-            Self::Role(Role::Viewer) => f.write_str("a viewer"),
-            Self::Role(role) => write!(f, "an {role}"),
+            Self::Admin => f.write_str("an admin"),
+            Self::Owner(it) => write!(f, "an owner, of the user `{}`", it.user),
+            Self::Viewer => f.write_str("a viewer"),
         }
     }
 }
@@ -108,12 +146,13 @@ mod tests {
         let rule = Rule::Roles(&[Role::Admin, Role::Owner]);
         let caller = Caller {
             name: "grafana".into(),
-            standing: Standing::Role(Role::Viewer),
+            standing: Standing::Viewer,
+            expires: None,
         };
 
         let refused = rule.check("/metahub.admin.v1.AdminService/PutPin", &caller);
 
-        let expected = "PutPin is for admins, owners, and `grafana` is a viewer";
+        let expected = "PutPin is for admins and owners, and `grafana` is a viewer";
         assert_eq!(refused.unwrap_err().to_string(), expected);
     }
 }

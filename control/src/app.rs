@@ -25,6 +25,8 @@ use crate::{
 
 /// How often unused recipes, old signing keys and old audit records are looked for.
 const HOUSEKEEPING_INTERVAL: Duration = Duration::from_secs(60 * 60);
+/// How long a stop waits for what can be lost.
+const LAST_WRITE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A control plane that has bound its port.
 #[derive(Debug)]
@@ -179,5 +181,14 @@ async fn keep_house(catalog: Catalog, config: Config, shutdown: CancellationToke
         if let Err(error) = catalog.rotate_signing_keys(SystemTime::now()).await {
             warn!("cannot rotate the signing keys: {error}");
         }
+        keep_token_uses(&catalog).await;
+    }
+    // The store may be what is in trouble.
+    let _ = time::timeout(LAST_WRITE_TIMEOUT, keep_token_uses(&catalog)).await;
+}
+
+async fn keep_token_uses(catalog: &Catalog) {
+    if let Err(error) = catalog.keep_token_uses().await {
+        warn!("cannot note when admin tokens were used: {error}");
     }
 }

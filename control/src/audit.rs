@@ -2,13 +2,13 @@
 //! and what. Kept with the state, by the commit that makes the change.
 //!
 //! Values are redacted before they get here: no secret, and no hash of one, is
-//! ever in the audit. Recipes are left out, since workers make them and no one
-//! decides them.
+//! ever in the audit. Recipes and when admin tokens were used are left out, since
+//! no one decides them.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::{
-    catalog::Actor,
+    catalog::{Actor, admin_tokens::TOKEN_USE},
     records::{Key, Kind, Record},
     store::{Batch, Change},
 };
@@ -41,7 +41,8 @@ impl AuditRecord {
     /// What the audit says of `batch`. `None`: it holds nothing that anyone
     /// decided.
     pub(crate) fn of(revision: u64, batch: &Batch) -> serde_json::Result<Option<Self>> {
-        let decided = |change: &&Change| change.key.kind() != Kind::Recipe;
+        let decided =
+            |change: &&Change| change.key.kind() != Kind::Recipe && batch.action != TOKEN_USE;
         let changes = batch.changes.iter().filter(decided);
         let changes: Vec<_> = changes.map(AuditedChange::of).collect::<Result<_, _>>()?;
         let record = Self {

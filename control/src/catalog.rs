@@ -4,6 +4,7 @@
 //! is durable. If another control plane was faster, it is planned again on
 //! what that one made. Readers hold an `Arc`, never a lock.
 
+pub(crate) mod admin_tokens;
 mod audit;
 mod cpus;
 mod declaration;
@@ -22,6 +23,7 @@ use std::{fmt, net::IpAddr, sync::Arc};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tracing::{debug, info};
 
+pub(crate) use self::admin_tokens::TokenWish;
 pub(crate) use self::audit::AuditStart;
 pub use self::declaration::{
     Declaration, DeclaredGrant, DeclaredPin, DeclaredType, DeclaredUpstream, DeclaredUser,
@@ -30,16 +32,19 @@ use self::edit::Edit;
 pub(crate) use self::logins::{LoginWish, NewLogin};
 use crate::{
     Error, Result, Revision,
+    access::Scope,
     policy::Policy,
     store::{Batch, Change, News, Store, StoreError},
 };
 
-/// Who makes a change, and from where, for the audit.
+/// Who makes a change, and from where.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Actor {
     pub(crate) name: String,
     /// `None`: the control plane does it on its own.
     pub(crate) from: Option<IpAddr>,
+    /// What it may change.
+    pub(crate) scope: Scope,
 }
 
 /// The policy of one control plane. Clones share it.
@@ -51,6 +56,7 @@ pub struct Catalog {
     /// can make one plan again.
     turns: Arc<Semaphore>,
     recipes: Arc<recipes::WaitingRoom>,
+    token_uses: Arc<admin_tokens::Uses>,
 }
 
 impl Actor {
@@ -59,6 +65,16 @@ impl Actor {
         Self {
             name: name.to_owned(),
             from: None,
+            scope: Scope::All,
+        }
+    }
+
+    /// One of whom the audit tells. It makes no further change.
+    pub(crate) fn told_of(name: String, from: Option<IpAddr>) -> Self {
+        Self {
+            name,
+            from,
+            scope: Scope::Sight,
         }
     }
 }
@@ -84,6 +100,7 @@ impl Catalog {
             current,
             turns: Arc::new(Semaphore::new(1)),
             recipes: Arc::default(),
+            token_uses: Arc::default(),
         };
         catalog.seed().await?;
         Ok(catalog)
@@ -128,7 +145,8 @@ impl Catalog {
     }
 
     /// Plans a change on the newest view, makes it durable, and returns once
-    /// it is published. `plan` may run several times.
+    /// it is published. `plan` may run several times. What the actor may not
+    /// change is refused here, for all changes.
     async fn edit<T>(
         &self,
         actor: &Actor,
@@ -139,9 +157,9 @@ impl Catalog {
         loop {
             let base = self.policy();
             let expected = base.revision.number;
-            let mut edit = Edit::new(base);
+            let mut edit = Edit::new(base, actor.scope.clone());
             let outcome = plan(&mut edit)?;
-            let changes = edit.into_changes();
+            let changes = edit.into_changes()?;
             if changes.is_empty() {
                 return Ok(outcome);
             }

@@ -4,6 +4,7 @@
 //! In the contract an empty text means "not given". Enumerations that this
 //! program does not know are refused, so that no wish is lost unseen.
 
+mod access;
 mod admin;
 mod audit;
 
@@ -23,6 +24,7 @@ use crate::{
     secrets,
 };
 
+pub(crate) use self::access::{admin_token, token_wish_from, who};
 pub(crate) use self::admin::{listed_upstream, login_summary, new_login, user, worker};
 pub(crate) use self::audit::{audit_start_from, audited};
 
@@ -83,7 +85,11 @@ fn append(message: &impl Message, buffer: &mut BytesMut) {
 fn record(key: &Key, value: &Record) -> Option<proto::Record> {
     use proto::record::Value;
     let value = match value {
-        Record::User(_) | Record::Authority(_) | Record::JoinToken(_) | Record::JoinedWorker(_) => {
+        Record::User(_)
+        | Record::AdminToken(_)
+        | Record::Authority(_)
+        | Record::JoinToken(_)
+        | Record::JoinedWorker(_) => {
             return None;
         }
         Record::MachineType(it) => Value::MachineType(machine_type(it)),

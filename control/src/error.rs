@@ -50,8 +50,8 @@ pub enum Error {
     /// The caller gave no token, or a wrong one.
     #[error("{reason}")]
     Unauthenticated {
-        /// Which token is wanted.
-        reason: &'static str,
+        /// What is wrong, and what to do.
+        reason: String,
     },
 
     /// The caller is known, and may not do this.

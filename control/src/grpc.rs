@@ -6,6 +6,7 @@
 mod access;
 mod admin;
 mod audit;
+mod gate;
 mod policy;
 mod session;
 
@@ -13,6 +14,7 @@ use std::time::Duration;
 
 use metahub_proto::{
     admin::v1::{
+        access_service_server::AccessServiceServer,
         admin_service_server::{AdminServiceServer, SERVICE_NAME as ADMIN_SERVICE},
         audit_service_server::{AuditServiceServer, SERVICE_NAME as AUDIT_SERVICE},
     },
@@ -27,8 +29,8 @@ use tonic_health::{
 
 use tower::layer::util::{Identity, Stack};
 
-pub(crate) use self::access::{Gate, Tokens};
-use self::{access::actor, admin::AdminApi, audit::AuditApi, policy::PolicyApi};
+pub(crate) use self::gate::{Gate, Tokens};
+use self::{access::AccessApi, admin::AdminApi, audit::AuditApi, gate::actor, policy::PolicyApi};
 use crate::{Catalog, feed::Feed, fleet::Fleet};
 
 /// What a request may weigh. The largest are recipes and machine types.
@@ -67,11 +69,13 @@ pub(crate) async fn router(parts: Parts, tokens: Tokens) -> GatedRouter {
     let audit = AuditServiceServer::new(AuditApi::new(parts.clone()))
         .max_decoding_message_size(LARGEST_REQUEST)
         .max_encoding_message_size(LARGEST_ANSWER);
+    let access = AccessServiceServer::new(AccessApi::new(parts.catalog.clone()));
+    let gate = Gate::new(tokens, parts.catalog.clone());
     let admin = AdminServiceServer::new(AdminApi::new(parts))
         .max_decoding_message_size(LARGEST_REQUEST)
         .max_encoding_message_size(LARGEST_ANSWER);
     Server::builder()
-        .layer(Gate::new(tokens))
+        .layer(gate)
         .timeout(CALL_TIMEOUT)
         .max_concurrent_streams(MOST_CALLS_PER_CONNECTION)
         .http2_max_header_list_size(LARGEST_HEADERS)
@@ -81,6 +85,7 @@ pub(crate) async fn router(parts: Parts, tokens: Tokens) -> GatedRouter {
         .add_service(policy)
         .add_service(admin)
         .add_service(audit)
+        .add_service(access)
 }
 
 /// The standard health service. It says "not serving"

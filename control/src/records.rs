@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use self::joining::{Authority, JoinToken, JoinedWorker};
 pub(crate) use self::key::{Key, Kind};
+use crate::access::Role;
 
 /// One record.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +32,7 @@ pub(crate) enum Record {
     Authority(Authority),
     JoinToken(JoinToken),
     JoinedWorker(JoinedWorker),
+    AdminToken(AdminToken),
 }
 
 /// An account: owns machine types and logins.
@@ -138,6 +140,29 @@ pub(crate) struct SigningKey {
     pub(crate) signs_from_unix_secs: u64,
 }
 
+/// What lets its holder call the admin API.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct AdminToken {
+    pub(crate) name: String,
+    pub(crate) role: Role,
+    /// For owners: whose records.
+    #[serde(default)]
+    pub(crate) user: Option<String>,
+    /// For owners: patterns of the repositories that they may grant.
+    #[serde(default)]
+    pub(crate) grantable: Vec<String>,
+    /// SHA-256 of the secret, in lower-case hex.
+    pub(crate) secret_sha256: Secret,
+    pub(crate) created_by: String,
+    pub(crate) created_unix_secs: u64,
+    /// `None`: it is good until it is revoked.
+    #[serde(default)]
+    pub(crate) expires_unix_secs: Option<u64>,
+    /// Coarse: written once a day at most.
+    #[serde(default)]
+    pub(crate) last_used_unix_secs: Option<u64>,
+}
+
 /// A text that must not show in logs: a password, a token or a hash of one.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -188,7 +213,8 @@ kept!(
     SigningKey,
     Authority,
     JoinToken,
-    JoinedWorker
+    JoinedWorker,
+    AdminToken
 );
 
 impl Record {
@@ -208,6 +234,7 @@ impl Record {
             Self::Authority(_) => Key::authority(),
             Self::JoinToken(it) => Key::join_token(&it.name),
             Self::JoinedWorker(it) => Key::joined_worker(&it.id),
+            Self::AdminToken(it) => Key::admin_token(&it.name),
         }
     }
 
@@ -227,6 +254,7 @@ impl Record {
             Self::Authority(it) => serde_json::to_string(it),
             Self::JoinToken(it) => serde_json::to_string(it),
             Self::JoinedWorker(it) => serde_json::to_string(it),
+            Self::AdminToken(it) => serde_json::to_string(it),
         }
     }
 
@@ -246,6 +274,7 @@ impl Record {
             Kind::Authority => Self::Authority(serde_json::from_str(json)?),
             Kind::JoinToken => Self::JoinToken(serde_json::from_str(json)?),
             Kind::JoinedWorker => Self::JoinedWorker(serde_json::from_str(json)?),
+            Kind::AdminToken => Self::AdminToken(serde_json::from_str(json)?),
         })
     }
 
@@ -262,6 +291,7 @@ impl Record {
             Self::SigningKey(key) => key.seed = Secret::stars(),
             Self::Authority(authority) => authority.key_pem = Secret::stars(),
             Self::JoinToken(token) => token.secret_sha256 = Secret::stars(),
+            Self::AdminToken(token) => token.secret_sha256 = Secret::stars(),
             Self::Upstream(upstream) => {
                 if let Some(account) = &mut upstream.account {
                     account.password = Secret::stars();

@@ -41,6 +41,11 @@ impl Grant {
         }
     }
 
+    /// Whether `pattern` stands for every repository that it opens.
+    pub fn is_within(&self, pattern: &str) -> bool {
+        glob::covers(pattern, &self.repository)
+    }
+
     /// Whether it opens `repository` at `upstream`.
     ///
     /// Docker Hub's `library/` may be left out, as on `docker pull`'s line.

@@ -51,6 +51,14 @@ const RULES: &[(&str, Rule)] = &[
     ("/metahub.admin.v1.AdminService/ListWorkers", ALL_ROLES),
     ("/metahub.admin.v1.AdminService/GetStatus", ALL_ROLES),
     ("/metahub.admin.v1.AuditService/Tail", VIEWERS),
+    ("/metahub.admin.v1.AccessService/CreateToken", ADMINS),
+    ("/metahub.admin.v1.AccessService/ListTokens", VIEWERS),
+    ("/metahub.admin.v1.AccessService/RevokeToken", ADMINS),
+    ("/metahub.admin.v1.AccessService/WhoAmI", ALL_ROLES),
+    (
+        "/metahub.admin.v1.AccessService/GetAuthSettings",
+        Rule::Public,
+    ),
 ];
 
 /// Who may make the call with this path, for example
@@ -93,12 +101,14 @@ mod tests {
     }
 
     #[test]
-    fn only_health_is_open_to_all() {
+    fn what_is_open_to_all_is_known_by_name() {
         let open = RULES.iter().filter(|(_, rule)| *rule == Rule::Public);
 
-        assert!(
-            open.map(|(path, _)| path)
-                .all(|it| it.starts_with("/grpc.health.v1."))
-        );
+        let expected = [
+            "/grpc.health.v1.Health/Check",
+            "/grpc.health.v1.Health/Watch",
+            "/metahub.admin.v1.AccessService/GetAuthSettings",
+        ];
+        assert_eq!(open.map(|(path, _)| *path).collect::<Vec<_>>(), expected);
     }
 }

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
     Error, Result,
+    access::Scope,
     policy::Policy,
     records::{Kept, Key, Record},
     store::Change,
@@ -13,13 +14,16 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Edit {
     base: Arc<Policy>,
+    /// What the actor may see and change.
+    scope: Scope,
     planned: BTreeMap<Key, Option<Arc<Record>>>,
 }
 
 impl Edit {
-    pub(super) fn new(base: Arc<Policy>) -> Self {
+    pub(super) fn new(base: Arc<Policy>, scope: Scope) -> Self {
         Self {
             base,
+            scope,
             planned: BTreeMap::new(),
         }
     }
@@ -38,8 +42,10 @@ impl Edit {
         record.and_then(|record| T::of(record))
     }
 
-    /// The record under `key`, or an error that names it.
+    /// The record under `key`, or an error that names it. One that the actor
+    /// may not see is refused whether it is there or not.
     pub(super) fn need<T: Kept>(&self, key: &Key) -> Result<&T> {
+        self.scope.check_seen(key)?;
         self.find(key)
             .ok_or_else(|| Error::not_found(key.kind(), key.name()))
     }
@@ -48,6 +54,7 @@ impl Edit {
     pub(super) fn create<T: Kept>(&mut self, new: T) -> Result<()> {
         let record = new.into();
         let key = record.key();
+        self.scope.check_change(&key)?;
         if self.find::<T>(&key).is_some() {
             return Err(Error::already_exists(key.kind(), key.name()));
         }
@@ -63,6 +70,7 @@ impl Edit {
 
     /// Removes a record, or refuses when there is none.
     pub(super) fn delete<T: Kept>(&mut self, key: Key) -> Result<()> {
+        self.scope.check_change(&key)?;
         self.need::<T>(&key)?;
         self.remove(key);
         Ok(())
@@ -81,17 +89,20 @@ impl Edit {
         }
     }
 
-    /// What really differs from the base.
-    pub(super) fn into_changes(self) -> Vec<Change> {
+    /// What really differs from the base, if the actor may change all that was
+    /// planned.
+    pub(super) fn into_changes(self) -> Result<Vec<Change>> {
+        let mut keys = self.planned.keys();
+        keys.try_for_each(|key| self.scope.check_change(key))?;
         let base = self.base;
         let planned = self.planned.into_iter();
-        planned
+        let changes = planned
             .map(|(key, after)| Change {
                 before: base.get(&key).cloned(),
                 key,
                 after,
             })
-            .filter(|change| change.before != change.after)
-            .collect()
+            .filter(|change| change.before != change.after);
+        Ok(changes.collect())
     }
 }

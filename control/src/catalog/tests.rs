@@ -305,12 +305,12 @@ async fn a_change_is_planned_again_when_another_control_plane_was_faster() {
     let planned = catalog.edit(&actor, "test.race", |edit| {
         plans += 1;
         if plans == 1 {
-            let mut faster = Edit::new(catalog.policy());
+            let mut faster = Edit::new(catalog.policy(), Scope::All);
             faster.put(other("faster"));
             let batch = Batch {
                 actor: Actor::on_its_own("other"),
                 action: "test.race",
-                changes: faster.into_changes(),
+                changes: faster.into_changes().unwrap(),
             };
             let expected = catalog.revision().number;
             catalog.store.commit_on_another_thread(expected, batch);

@@ -5,7 +5,7 @@ use tokio::task::spawn_blocking;
 use super::{Actor, Catalog};
 use crate::{
     Error, Result, Secret, names,
-    records::{Key, User},
+    records::{AdminToken, Key, User},
     secrets,
 };
 
@@ -35,7 +35,8 @@ impl Catalog {
         .await
     }
 
-    /// Deletes a user with all its machine types, logins, pins and grants.
+    /// Deletes a user with all its machine types, logins, pins, grants and the
+    /// admin tokens of its owners.
     pub(crate) async fn delete_user(&self, actor: &Actor, name: &str) -> Result<()> {
         self.edit(actor, "user.delete", |edit| {
             edit.delete::<User>(Key::user(name))?;
@@ -43,6 +44,10 @@ impl Catalog {
             edit.remove_starting_with(&Key::login(&format!("{name}-")));
             edit.remove_starting_with(&Key::pin_start(name));
             edit.remove_starting_with(&Key::grant(Some(name), ""));
+            let tokens = edit.base().all::<AdminToken>();
+            let of_user = tokens.filter(|token| token.user.as_deref() == Some(name));
+            let keys: Vec<Key> = of_user.map(|it| Key::admin_token(&it.name)).collect();
+            keys.into_iter().for_each(|key| edit.remove(key));
             Ok(())
         })
         .await

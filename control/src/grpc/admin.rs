@@ -10,6 +10,7 @@ use tonic::{Request, Response, Status};
 use super::{Parts, actor};
 use crate::{
     Secret,
+    access::View,
     catalog::LoginWish,
     convert,
     records::{Key, Kind, Login, MachineType, Pin, Recipe, Upstream, User},
@@ -26,6 +27,12 @@ type Answer<T> = Result<Response<T>, Status>;
 impl AdminApi {
     pub(super) fn new(parts: Parts) -> Self {
         Self { parts }
+    }
+
+    /// The policy as the caller may see it.
+    fn view<T>(&self, request: &Request<T>) -> Result<View, Status> {
+        let scope = actor(request)?.scope;
+        Ok(View::new(self.parts.catalog.policy(), scope))
     }
 }
 
@@ -50,10 +57,10 @@ impl AdminServiceTrait for AdminApi {
 
     async fn list_users(
         &self,
-        _: Request<proto::ListUsersRequest>,
+        request: Request<proto::ListUsersRequest>,
     ) -> Answer<proto::ListUsersResponse> {
-        let policy = self.parts.catalog.policy();
-        let users = policy.all::<User>().map(convert::user).collect();
+        let view = self.view(&request)?;
+        let users = view.all::<User>().map(convert::user).collect();
         Ok(Response::new(proto::ListUsersResponse { users }))
     }
 
@@ -90,9 +97,9 @@ impl AdminServiceTrait for AdminApi {
         &self,
         request: Request<proto::ListTypesRequest>,
     ) -> Answer<proto::ListTypesResponse> {
+        let view = self.view(&request)?;
         let user = request.into_inner().user;
-        let policy = self.parts.catalog.policy();
-        let mut types: Vec<&MachineType> = policy.all().collect();
+        let mut types: Vec<&MachineType> = view.all().collect();
         types.retain(|it| user.is_empty() || it.user == user);
         types.sort_by_key(|it| (&it.user, &it.name));
         Ok(Response::new(proto::ListTypesResponse {
@@ -161,9 +168,9 @@ impl AdminServiceTrait for AdminApi {
         &self,
         request: Request<proto::ListLoginsRequest>,
     ) -> Answer<proto::ListLoginsResponse> {
+        let view = self.view(&request)?;
         let user = request.into_inner().user;
-        let policy = self.parts.catalog.policy();
-        let logins = policy.all::<Login>();
+        let logins = view.all::<Login>();
         Ok(Response::new(proto::ListLoginsResponse {
             logins: logins
                 .filter(|login| user.is_empty() || login.user == user)
@@ -194,10 +201,10 @@ impl AdminServiceTrait for AdminApi {
 
     async fn list_upstreams(
         &self,
-        _: Request<proto::ListUpstreamsRequest>,
+        request: Request<proto::ListUpstreamsRequest>,
     ) -> Answer<proto::ListUpstreamsResponse> {
-        let policy = self.parts.catalog.policy();
-        let upstreams = policy.all::<Upstream>().map(convert::listed_upstream);
+        let view = self.view(&request)?;
+        let upstreams = view.all::<Upstream>().map(convert::listed_upstream);
         Ok(Response::new(proto::ListUpstreamsResponse {
             upstreams: upstreams.collect(),
         }))
@@ -225,10 +232,10 @@ impl AdminServiceTrait for AdminApi {
 
     async fn list_rules(
         &self,
-        _: Request<proto::ListRulesRequest>,
+        request: Request<proto::ListRulesRequest>,
     ) -> Answer<proto::ListRulesResponse> {
-        let policy = self.parts.catalog.policy();
-        let rules = policy.all::<Rule>().map(convert::rule).collect();
+        let view = self.view(&request)?;
+        let rules = view.all::<Rule>().map(convert::rule).collect();
         Ok(Response::new(proto::ListRulesResponse { rules }))
     }
 
@@ -254,10 +261,10 @@ impl AdminServiceTrait for AdminApi {
 
     async fn list_pins(
         &self,
-        _: Request<proto::ListPinsRequest>,
+        request: Request<proto::ListPinsRequest>,
     ) -> Answer<proto::ListPinsResponse> {
-        let policy = self.parts.catalog.policy();
-        let mut pins: Vec<&Pin> = policy.all().collect();
+        let view = self.view(&request)?;
+        let mut pins: Vec<&Pin> = view.all().collect();
         pins.sort_by_key(|it| (&it.user, &it.machine_type, &it.repository));
         Ok(Response::new(proto::ListPinsResponse {
             pins: pins.into_iter().map(convert::pin).collect(),
@@ -287,10 +294,10 @@ impl AdminServiceTrait for AdminApi {
 
     async fn list_grants(
         &self,
-        _: Request<proto::ListGrantsRequest>,
+        request: Request<proto::ListGrantsRequest>,
     ) -> Answer<proto::ListGrantsResponse> {
-        let policy = self.parts.catalog.policy();
-        let grants = policy.all::<Grant>().map(convert::grant).collect();
+        let view = self.view(&request)?;
+        let grants = view.all::<Grant>().map(convert::grant).collect();
         Ok(Response::new(proto::ListGrantsResponse { grants }))
     }
 
@@ -316,10 +323,10 @@ impl AdminServiceTrait for AdminApi {
 
     async fn list_cpus(
         &self,
-        _: Request<proto::ListCpusRequest>,
+        request: Request<proto::ListCpusRequest>,
     ) -> Answer<proto::ListCpusResponse> {
-        let policy = self.parts.catalog.policy();
-        let cpus = policy.all::<Cpu>().map(convert::cpu).collect();
+        let view = self.view(&request)?;
+        let cpus = view.all::<Cpu>().map(convert::cpu).collect();
         Ok(Response::new(proto::ListCpusResponse { cpus }))
     }
 
@@ -335,10 +342,10 @@ impl AdminServiceTrait for AdminApi {
 
     async fn list_recipes(
         &self,
-        _: Request<proto::ListRecipesRequest>,
+        request: Request<proto::ListRecipesRequest>,
     ) -> Answer<proto::ListRecipesResponse> {
-        let policy = self.parts.catalog.policy();
-        let mut recipes: Vec<&Recipe> = policy.all().collect();
+        let view = self.view(&request)?;
+        let mut recipes: Vec<&Recipe> = view.all().collect();
         recipes.sort_by_key(|it| std::cmp::Reverse(it.last_used_unix_secs));
         Ok(Response::new(proto::ListRecipesResponse {
             recipes: recipes.into_iter().map(convert::recipe).collect(),

@@ -18,6 +18,7 @@ pub(crate) enum Kind {
     Authority,
     JoinToken,
     JoinedWorker,
+    AdminToken,
 }
 
 /// The key of one record, for example `type/qnib/type1`. Cheap to clone.
@@ -30,8 +31,9 @@ pub(crate) struct Key {
 impl Kind {
     /// Every kind, in the order in which workers get them: what logins and
     /// pins refer to comes before them.
-    pub(crate) const ALL: [Self; 13] = [
+    pub(crate) const ALL: [Self; 14] = [
         Self::User,
+        Self::AdminToken,
         Self::Upstream,
         Self::Grant,
         Self::SigningKey,
@@ -62,6 +64,7 @@ impl Kind {
             Self::Authority => "authority",
             Self::JoinToken => "join-token",
             Self::JoinedWorker => "worker",
+            Self::AdminToken => "token",
         }
     }
 
@@ -71,6 +74,7 @@ impl Kind {
             Self::MachineType => "machine type",
             Self::SigningKey => "signing key",
             Self::JoinToken => "join token",
+            Self::AdminToken => "admin token",
             other => other.prefix(),
         }
     }
@@ -85,15 +89,16 @@ impl Kind {
                 | Self::Authority
                 | Self::JoinToken
                 | Self::JoinedWorker
+                | Self::AdminToken
         )
     }
 
     /// Whether workers get records of this kind. Users' password hashes, and
-    /// what lets workers join, stay at the control plane.
+    /// what lets workers and admins in, stay at the control plane.
     pub(crate) fn is_for_workers(self) -> bool {
         !matches!(
             self,
-            Self::User | Self::Authority | Self::JoinToken | Self::JoinedWorker
+            Self::User | Self::AdminToken | Self::Authority | Self::JoinToken | Self::JoinedWorker
         )
     }
 }
@@ -171,6 +176,30 @@ impl Key {
         Self::new(Kind::JoinedWorker, id)
     }
 
+    pub(crate) fn admin_token(name: &str) -> Self {
+        Self::new(Kind::AdminToken, name)
+    }
+
+    /// The user that the record belongs to, or is. `None`: no single one.
+    pub(crate) fn belongs_to(&self) -> Option<&str> {
+        let name = self.name();
+        let (user, _) = match self.kind {
+            Kind::User => (name, ""),
+            Kind::MachineType | Kind::Pin | Kind::Grant => name.split_once('/')?,
+            Kind::Login => name.split_once('-')?,
+            Kind::Upstream
+            | Kind::Rule
+            | Kind::Cpu
+            | Kind::Recipe
+            | Kind::SigningKey
+            | Kind::Authority
+            | Kind::JoinToken
+            | Kind::JoinedWorker
+            | Kind::AdminToken => return None,
+        };
+        Some(user).filter(|user| *user != "*")
+    }
+
     /// The kind of the record under this key.
     pub(crate) fn kind(&self) -> Kind {
         self.kind
@@ -203,6 +232,21 @@ mod tests {
         let key = Key::pin("qnib", "type1", "ghcr.io/org/*");
 
         assert_eq!(Key::parse("pin/qnib/type1/ghcr.io/org/*"), Some(key));
+    }
+
+    #[test]
+    fn a_key_tells_whose_record_it_is() {
+        for key in [
+            Key::user("qnib"),
+            Key::machine_type("qnib", "a"),
+            Key::login("qnib-a-b"),
+            Key::pin("qnib", "a", "b/c"),
+            Key::grant(Some("qnib"), "ghcr.io/a"),
+        ] {
+            assert_eq!(key.belongs_to(), Some("qnib"), "{key:?}");
+        }
+        assert_eq!(Key::grant(None, "ghcr.io/a").belongs_to(), None);
+        assert_eq!(Key::upstream("qnib").belongs_to(), None);
     }
 
     #[test]

@@ -7,3 +7,4 @@ mod auth;
 mod follow;
 mod plane;
 mod restart;
+mod roles;

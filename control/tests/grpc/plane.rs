@@ -7,7 +7,8 @@ use clap::Parser;
 use metahub_control::{App, Catalog, Config};
 use metahub_proto::{
     admin::v1::{
-        CreateTypeRequest, CreateUserRequest, ListWorkersRequest, NewLogin, Worker,
+        CreateTokenRequest, CreateTypeRequest, CreateUserRequest, ListWorkersRequest, NewLogin,
+        Role, Worker, access_service_client::AccessServiceClient,
         admin_service_client::AdminServiceClient,
     },
     policy::v1::{
@@ -119,6 +120,42 @@ impl Plane {
         let token = Bearer(self.token("admin-token"));
         AdminServiceClient::with_interceptor(self.channel().await, token)
             .max_decoding_message_size(64 << 20)
+    }
+
+    /// The admin API with another token than the one of the file.
+    pub(crate) async fn admin_with(&self, token: &str) -> AdminServiceClient<Authorised> {
+        let token = Bearer(token.to_owned());
+        AdminServiceClient::with_interceptor(self.channel().await, token)
+    }
+
+    /// The access service, with the token of the file.
+    pub(crate) async fn access(&self) -> AccessServiceClient<Authorised> {
+        self.access_with(&self.token("admin-token")).await
+    }
+
+    /// The access service, with any token.
+    pub(crate) async fn access_with(&self, token: &str) -> AccessServiceClient<Authorised> {
+        AccessServiceClient::with_interceptor(self.channel().await, Bearer(token.to_owned()))
+    }
+
+    /// The secret of a new admin token. An owner's is for the user `qnib`.
+    pub(crate) async fn create_token(&self, name: &str, role: Role) -> String {
+        let user = match role {
+            Role::Owner => "qnib".into(),
+            _ => String::new(),
+        };
+        self.create_token_as(CreateTokenRequest {
+            name: name.into(),
+            role: role.into(),
+            user,
+            ..Default::default()
+        })
+        .await
+    }
+
+    pub(crate) async fn create_token_as(&self, request: CreateTokenRequest) -> String {
+        let created = self.access().await.create_token(request).await;
+        created.unwrap().into_inner().secret
     }
 
     pub(crate) async fn worker(&self) -> PolicyServiceClient<Authorised> {

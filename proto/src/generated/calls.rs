@@ -32,4 +32,9 @@
     "/metahub.admin.v1.AdminService/ListWorkers",
     "/metahub.admin.v1.AdminService/GetStatus",
     "/metahub.admin.v1.AuditService/Tail",
+    "/metahub.admin.v1.AccessService/CreateToken",
+    "/metahub.admin.v1.AccessService/ListTokens",
+    "/metahub.admin.v1.AccessService/RevokeToken",
+    "/metahub.admin.v1.AccessService/WhoAmI",
+    "/metahub.admin.v1.AccessService/GetAuthSettings",
 ]

@@ -104,10 +104,7 @@ fn record(row: &Row<'_>, change: AuditedChange) -> Result<AuditRecord, StoreErro
     Ok(AuditRecord {
         revision: from_sql(row.get(0)?),
         at_unix_ms: from_sql(row.get(1)?),
-        actor: Actor {
-            name: row.get(2)?,
-            from: peer.and_then(|it| it.parse().ok()),
-        },
+        actor: Actor::told_of(row.get(2)?, peer.and_then(|it| it.parse().ok())),
         action: row.get(4)?,
         changes: vec![change],
     })
@@ -144,10 +141,7 @@ mod tests {
             }
         };
         Batch {
-            actor: Actor {
-                name: "admin".into(),
-                from: Some([10, 0, 0, 7].into()),
-            },
+            actor: Actor::told_of("admin".into(), Some([10, 0, 0, 7].into())),
             action: "test.put",
             changes: names.iter().map(change).collect(),
         }

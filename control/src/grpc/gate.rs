@@ -1,0 +1,217 @@
+//! The gate before all services: it finds out who calls, and lets pass what
+//! the table of rules allows. Services find the [`Actor`] in the request.
+
+use std::{
+    net::SocketAddr,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::SystemTime,
+};
+
+use http::{Extensions, HeaderMap, Request, Response, header::AUTHORIZATION};
+use tonic::{Status, body::Body, transport::server::TcpConnectInfo};
+use tower::{Layer, Service};
+
+use crate::{
+    Catalog, Error, Result, Secret,
+    access::{Caller, Ownership, Role, Rule, Standing, rule_of},
+    catalog::{
+        Actor,
+        admin_tokens::{BOOTSTRAP, PREFIX, WORKER},
+    },
+    secrets,
+};
+
+/// The tokens that are kept in files.
+#[derive(Debug)]
+pub(crate) struct Tokens {
+    pub(crate) admin: Secret,
+    pub(crate) worker: Secret,
+}
+
+/// Checks each call. Clones share it.
+#[derive(Clone, Debug)]
+pub(crate) struct Gate {
+    tokens: Arc<Tokens>,
+    catalog: Catalog,
+}
+
+/// Services behind a [`Gate`].
+#[derive(Clone, Debug)]
+pub(crate) struct Gated<S> {
+    gate: Gate,
+    inner: S,
+}
+
+impl Gate {
+    pub(super) fn new(tokens: Tokens, catalog: Catalog) -> Self {
+        Self {
+            tokens: Arc::new(tokens),
+            catalog,
+        }
+    }
+
+    /// Who makes the call, if it may be made. `None`: anyone may make it.
+    fn admit(&self, call: &str, headers: &HeaderMap) -> Result<Option<Caller>> {
+        let rule = rule_of(call).ok_or_else(|| Error::Forbidden {
+            reason: format!("no rule says who may call {call}"),
+        })?;
+        if rule == Rule::Public {
+            return Ok(None);
+        }
+        let caller = self.identify(headers, rule)?;
+        rule.check(call, &caller)?;
+        Ok(Some(caller))
+    }
+
+    /// Finds out who calls. What else than a token can show that, such as the
+    /// verified client certificate of a worker, is looked at here.
+    fn identify(&self, headers: &HeaderMap, wanted: Rule) -> Result<Caller> {
+        let unknown = || Error::Unauthenticated {
+            reason: match wanted {
+                Rule::Worker => WORKER_TOKEN_WANTED.into(),
+                Rule::Public | Rule::Roles(_) => ADMIN_TOKEN_WANTED.into(),
+            },
+        };
+        let token = bearer(headers).ok_or_else(unknown)?;
+        if let Some(caller) = self.holder_of_file(token) {
+            return Ok(caller);
+        }
+        match token.starts_with(PREFIX) {
+            true => self.holder_of_record(token),
+            false => Err(unknown()),
+        }
+    }
+
+    /// Whose token it is of those in files. `None`: it is another.
+    fn holder_of_file(&self, token: &str) -> Option<Caller> {
+        let is_admin = secrets::are_equal(token, self.tokens.admin.expose());
+        let is_worker = secrets::are_equal(token, self.tokens.worker.expose());
+        let (name, standing) = match (is_admin, is_worker) {
+            (true, _) => (BOOTSTRAP, Standing::Admin),
+            (false, true) => (WORKER, Standing::Worker),
+            (false, false) => return None,
+        };
+        Some(Caller {
+            name: name.into(),
+            standing,
+            expires: None,
+        })
+    }
+
+    fn holder_of_record(&self, secret: &str) -> Result<Caller> {
+        let refused = |reason| Error::Unauthenticated { reason };
+        let token = self.catalog.admin_token(secret);
+        let token = token.ok_or_else(|| refused(REVOKED.into()))?;
+        if token.is_over(SystemTime::now()) {
+            let name = &token.name;
+            let end = token.expires().map(humantime::format_rfc3339_seconds);
+            let end = end.map(|it| it.to_string()).unwrap_or_default();
+            return Err(refused(format!(
+                "the admin token `{name}` ended at {end}: {ASK_FOR_ANOTHER}"
+            )));
+        }
+        self.catalog.note_token_use(&token.name);
+        let expires = token.expires();
+        let standing = match (token.role, token.user) {
+            (Role::Admin, _) => Standing::Admin,
+            (Role::Owner, Some(user)) => Standing::Owner(Ownership {
+                user,
+                grantable: token.grantable,
+            }),
+            (Role::Viewer, _) | (Role::Owner, None) => Standing::Viewer,
+        };
+        Ok(Caller {
+            name: token.name,
+            standing,
+            expires,
+        })
+    }
+}
+
+const ADMIN_TOKEN_WANTED: &str = "wants an admin token: give one from `metahubctl token create`, \
+     or the contents of the control plane's admin-token file";
+const WORKER_TOKEN_WANTED: &str =
+    "wants the worker token: give the contents of the control plane's worker-token file";
+const REVOKED: &str = "there is no such admin token, or it was revoked: ask an admin for another \
+     (`metahubctl token create`)";
+const ASK_FOR_ANOTHER: &str = "ask an admin for another (`metahubctl token create`)";
+
+impl<S> Layer<S> for Gate {
+    type Service = Gated<S>;
+
+    fn layer(&self, inner: S) -> Gated<S> {
+        let gate = self.clone();
+        Gated { gate, inner }
+    }
+}
+
+impl<S> Service<Request<Body>> for Gated<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    type Response = Response<Body>;
+    type Error = S::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, S::Error>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+        // The one that is ready is used up; its clone may have to wait.
+        let clone = self.inner.clone();
+        let mut inner = std::mem::replace(&mut self.inner, clone);
+        let gate = self.gate.clone();
+        Box::pin(async move {
+            match gate.admit(request.uri().path(), request.headers()) {
+                Ok(caller) => {
+                    if let Some(caller) = caller {
+                        note(request.extensions_mut(), caller);
+                    }
+                    inner.call(request).await
+                }
+                Err(error) => Ok(Status::from(error).into_http()),
+            }
+        })
+    }
+}
+
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get(AUTHORIZATION)?.to_str().ok()?;
+    value.strip_prefix("Bearer ")
+}
+
+/// Tells the services who calls.
+fn note(extensions: &mut Extensions, caller: Caller) {
+    extensions.insert(Actor {
+        name: caller.name.clone(),
+        from: peer(extensions).map(|peer| peer.ip()),
+        scope: caller.standing.scope(),
+    });
+    extensions.insert(caller);
+}
+
+/// Where a call comes from.
+fn peer(extensions: &Extensions) -> Option<SocketAddr> {
+    extensions.get::<TcpConnectInfo>()?.remote_addr()
+}
+
+/// Who makes a change, as the gate noted.
+pub(super) fn actor<T>(request: &tonic::Request<T>) -> Result<Actor> {
+    noted(request)
+}
+
+/// Who makes a call, as the gate noted.
+pub(super) fn caller<T>(request: &tonic::Request<T>) -> Result<Caller> {
+    noted(request)
+}
+
+fn noted<T, N: Clone + Send + Sync + 'static>(request: &tonic::Request<T>) -> Result<N> {
+    let noted = request.extensions().get::<N>().cloned();
+    noted.ok_or_else(|| Error::Unauthenticated {
+        reason: "no one has checked who makes this call".into(),
+    })
+}
