@@ -39,7 +39,9 @@ use std::fmt;
 
 use aws_lc_rs::digest::{Context, SHA256};
 use secrecy::{ExposeSecret, SecretString};
-use url::Url;
+use url::{Host, Url};
+
+use self::reach::Reach;
 
 pub(crate) use self::blob::{BlobBody, BlobDirectory, BlobError, BlobRequest};
 pub(crate) use self::dialer::Judgement;
@@ -84,6 +86,17 @@ pub(crate) struct Credential {
     pub(crate) username: Box<str>,
     /// Its password or token.
     pub(crate) password: SecretString,
+}
+
+/// The name that docker gives to an identity token.
+const IDENTITY_TOKEN: &str = "<token>";
+
+impl Credential {
+    /// Whether the password is an identity token: what a token server has given
+    /// out once, to be redeemed there for tokens again and again.
+    fn is_identity_token(&self) -> bool {
+        &*self.username == IDENTITY_TOKEN
+    }
 }
 
 /// An upstream as seen with one credential and one way to judge certificates:
@@ -158,6 +171,16 @@ impl Upstream {
     /// Whether it is open only to users with a grant.
     pub(crate) fn is_restricted(&self) -> bool {
         self.is_restricted
+    }
+
+    /// The nearest address that its own URL may lead to. One that the admin has
+    /// spelled out may be anywhere; a name, whose owner may be another, leads
+    /// neither to this host nor to this link.
+    fn reach(&self) -> Reach {
+        match self.url.host() {
+            Some(Host::Domain(name)) if name != "localhost" => Reach::Private,
+            _ => Reach::Link,
+        }
     }
 
     /// The account to pull with. None: anonymous.

@@ -191,8 +191,12 @@ impl Refusal<'_> {
     }
 }
 
-/// `Basic …` for an account (RFC 7617), marked as sensitive.
+/// `Basic …` for an account (RFC 7617), marked as sensitive. None for an
+/// identity token, which is for the token server's form only.
 pub(crate) fn basic(credential: &Credential) -> Option<HeaderValue> {
+    if credential.is_identity_token() {
+        return None;
+    }
     let Credential { username, password } = credential;
     let pair = format!("{username}:{}", password.expose_secret());
     let header = format!("Basic {}", BASE64_STANDARD.encode(pair));

@@ -88,9 +88,17 @@ pub(crate) struct TooClose;
 impl Dialer {
     /// Sets up what every upstream needs. Dials nobody.
     pub(crate) fn new(settings: &Settings) -> Result<Self, BuildError> {
+        Self::with_names(settings, resolver()?)
+    }
+
+    /// The same, with names resolved by `names`.
+    pub(super) fn with_names(
+        settings: &Settings,
+        names: TokioResolver,
+    ) -> Result<Self, BuildError> {
         let dialer = Self {
             settings: settings.clone(),
-            names: resolver()?,
+            names,
             small: Default::default(),
             bulk: Default::default(),
             special: Cache::new(SPECIAL_CAPACITY, |_, _| CLIENT_WEIGHT),

@@ -10,7 +10,6 @@ use super::{
     access::{Access, Refusal},
     metrics::Kind,
     patience::Patience,
-    reach::Reach,
     weather::{Weather, rate_limited, remaining_quota, unavailable},
     wire::{Call, Reply, Wire},
 };
@@ -135,7 +134,7 @@ impl Ask<'_> {
             url: self.url(),
             headers,
             pass,
-            reach: Reach::Link,
+            reach: self.upstream.reach(),
             hand_over: self.hand_over,
         }
     }

@@ -42,18 +42,22 @@ impl Puller {
 
     /// The same, by another clock.
     pub(super) fn with_clock(settings: Settings, clock: Clock) -> Result<Self, BuildError> {
-        let wire = Wire {
+        Ok(Self::over(Wire {
             dialer: Dialer::new(&settings)?,
             metrics: Metrics::default(),
             settings,
             clock,
-        };
+        }))
+    }
+
+    /// One that goes out by `wire`.
+    pub(super) fn over(wire: Wire) -> Self {
         let exchange = Arc::new(Exchange::new(Arc::new(wire)));
-        Ok(Self {
+        Self {
             manifests: Arc::new(Manifests::new(Arc::clone(&exchange))),
             blobs: Arc::new(Blobs::new(Arc::clone(&exchange))),
             exchange,
-        })
+        }
     }
 
     /// The counters to register.

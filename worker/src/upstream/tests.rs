@@ -8,6 +8,7 @@ mod hostile;
 mod identity;
 mod joins;
 mod lists;
+mod names;
 mod tags;
 mod tokens;
 mod weather;

@@ -20,7 +20,7 @@ use super::{
     reach::Reach,
     trust::{is_same_origin, is_trusted_realm},
     weather::{rate_limited, unavailable},
-    wire::{Call, Wire, untrusted},
+    wire::{Call, Reply, Wire, untrusted},
 };
 use crate::cache::{Cache, Flights, Ticket};
 
@@ -161,38 +161,38 @@ impl Tokens {
         let Some(credential) = credential else {
             return self.ask(upstream, errand).await;
         };
-        if let Some(token) = self.post(upstream, errand, credential).await? {
-            return Ok(token);
+        match self.post(upstream, errand, credential).await {
+            // This server gives out no token for a form (of those in use, some
+            // say 400 to one, some 401, 404 or 405).
+            Err(
+                Error::Denied { .. }
+                | Error::BadAnswer { .. }
+                | Error::Unavailable {
+                    why: Why::Status(_),
+                    ..
+                },
+            ) if !credential.is_identity_token() => {}
+            outcome => return outcome,
         }
         let token = self.ask(upstream, errand).await?;
         self.formless.insert(known_formless, ());
         Ok(token)
     }
 
-    /// Asks as OAuth2 has it. `None`: this server gives out no token for a form
-    /// (of those in use, some say 400 to one, some 401, 404 or 405), and is to
-    /// be asked in the other way.
+    /// Asks as OAuth2 has it.
     async fn post(
         &self,
         upstream: &Upstream,
         errand: &Errand,
         credential: &Credential,
-    ) -> Result<Option<Token>, Error> {
+    ) -> Result<Token, Error> {
         let call = Call {
             method: Method::POST,
             form: Some(errand.form(credential)),
             ..Self::call(upstream, errand, errand.realm.clone())
         };
         let reply = self.wire.send(call).await?;
-        match reply.response.status() {
-            StatusCode::OK => {}
-            StatusCode::TOO_MANY_REQUESTS => {
-                return Err(rate_limited(upstream, reply.response.headers()));
-            }
-            _ => return Ok(None),
-        }
-        let body = self.wire.read(upstream, reply.response, MAX_ANSWER).await?;
-        Ok(Token::read(&body, self.wire.clock.now()))
+        self.token(upstream, reply).await
     }
 
     /// Asks as docker's registries had it first.
@@ -202,6 +202,11 @@ impl Tokens {
             ..Self::call(upstream, errand, errand.url(upstream))
         };
         let reply = self.wire.send(call).await?;
+        self.token(upstream, reply).await
+    }
+
+    /// The token in an answer.
+    async fn token(&self, upstream: &Upstream, reply: Reply) -> Result<Token, Error> {
         let headers = reply.response.headers();
         match reply.response.status() {
             StatusCode::OK => {}
@@ -231,7 +236,7 @@ impl Tokens {
             headers: HeaderMap::new(),
             pass: None,
             reach: if is_upstream {
-                Reach::Link
+                upstream.reach()
             } else {
                 errand.reach
             },
@@ -250,7 +255,8 @@ impl Errand {
         for scope in self.scope.split_ascii_whitespace() {
             query.append_pair("scope", scope);
         }
-        if let Some(credential) = upstream.credential() {
+        let account = upstream.credential();
+        if let Some(credential) = account.filter(|it| !it.is_identity_token()) {
             query.append_pair("account", &credential.username);
         }
         drop(query);
@@ -260,14 +266,20 @@ impl Errand {
     /// What to post. All scopes are one field here.
     fn form(&self, credential: &Credential) -> SecretString {
         let mut form = form_urlencoded::Serializer::new(String::new());
-        form.append_pair("grant_type", "password");
+        let secret = credential.password.expose_secret();
+        if credential.is_identity_token() {
+            form.append_pair("grant_type", "refresh_token")
+                .append_pair("refresh_token", secret);
+        } else {
+            form.append_pair("grant_type", "password")
+                .append_pair("username", &credential.username)
+                .append_pair("password", secret);
+        }
         if let Some(service) = &self.service {
             form.append_pair("service", service);
         }
         form.append_pair("client_id", CLIENT_ID)
-            .append_pair("scope", &self.scope)
-            .append_pair("username", &credential.username)
-            .append_pair("password", credential.password.expose_secret());
+            .append_pair("scope", &self.scope);
         form.finish().into()
     }
 }
