@@ -156,7 +156,7 @@ impl Gate {
         let login = self.check(snapshot, request, &given)?;
         let name = self.caller(snapshot, login, given.name)?.name;
         let issued = unix_secs();
-        let token = token::give(snapshot, &name, login, issued).ok_or(Refused::NoKey)?;
+        let token = token::give(snapshot, &name, &login, issued).ok_or(Refused::NoKey)?;
         Ok(Granted {
             name,
             token,
@@ -197,26 +197,26 @@ impl Gate {
         snapshot: &'a Snapshot,
         request: &Parts,
         given: &Credentials<'_>,
-    ) -> Result<&'a Login, Refused> {
+    ) -> Result<Login<'a>, Refused> {
         let (address, now) = (self.settings.proxies.client(request), Instant::now());
         if let Some(wait) = self.tries.wait(given.login, address, now) {
             return Err(Refused::TooManyTries(wait));
         }
         let presented = digest(&SHA256, given.secret.as_bytes());
-        let is_right = |login: &&Login| presented.as_ref().ct_eq(&login.secret_sha256).into();
+        let is_right = |login: &Login<'_>| presented.as_ref().ct_eq(login.secret_sha256).into();
         snapshot.login(given.login).filter(is_right).ok_or_else(|| {
             self.tries.failed(given.login, address, now);
             Refused::Wrong
         })
     }
 
-    fn caller(&self, snapshot: &Snapshot, login: &Login, name: &str) -> Result<Caller, Refused> {
+    fn caller(&self, snapshot: &Snapshot, login: Login<'_>, name: &str) -> Result<Caller, Refused> {
         let place = login.open.place(self.settings.requests_per_login);
         let place = place.ok_or(Refused::TooManyRequests)?;
         let kind = match name.split_once('+') {
             None => login.kind.clone(),
             Some(_) if !login.allow_selectors => return Err(Refused::NoSelectors),
-            Some((_, selectors)) => self.selected.kind(snapshot, &login.kind, selectors)?,
+            Some((_, selectors)) => self.selected.kind(snapshot, login.kind, selectors)?,
         };
         Ok(Caller {
             name: name.to_owned(),

@@ -14,8 +14,8 @@ use proto::{control_message::Message as Said, record::Value, worker_message::Mes
 use crate::{
     reference::{Digest, Repository},
     snapshot::{
-        Delta, Entry, LoginRecord, PinRecord, Recipe, RecipeName, Record, Records, Revision,
-        SigningKey, TypeRecord,
+        Delta, Entry, KindName, LoginRecord, PinRecord, Recipe, RecipeName, Record, Records,
+        Revision, SigningKey, TypeRecord,
     },
     upstream::{Credential, Judgement, Upstream},
 };
@@ -219,11 +219,11 @@ fn entry(encoded: Bytes) -> Result<(String, Entry), Unreadable> {
 /// The error names the field.
 fn record(value: Value) -> Result<Record, &'static str> {
     Ok(match value {
-        Value::MachineType(it) => Record::MachineType(machine_type(it)?),
+        Value::MachineType(it) => Record::MachineType(Box::new(machine_type(it)?)),
         Value::Login(it) => Record::Login(login(it)?),
         Value::Upstream(it) => Record::Upstream(Arc::new(upstream(it)?)),
-        Value::Rule(it) => Record::Rule(rule(it)),
-        Value::Pin(it) => Record::Pin(pin(it)),
+        Value::Rule(it) => Record::Rule(Box::new(rule(it))),
+        Value::Pin(it) => Record::Pin(Box::new(pin(it))),
         Value::Cpu(it) => Record::Cpu(Cpu {
             name: it.name,
             parents: it.parents,
@@ -250,10 +250,16 @@ fn machine_type(it: proto::MachineType) -> Result<TypeRecord, &'static str> {
         also_runs: it.also_runs,
     };
     Ok(TypeRecord {
-        user: it.user,
-        name: it.name,
+        name: kind_name(&it.user, &it.name),
         machine_type,
     })
+}
+
+fn kind_name(user: &str, name: &str) -> KindName {
+    KindName {
+        user: user.into(),
+        name: name.into(),
+    }
 }
 
 fn gpu(it: &proto::MachineType) -> Result<GpuMatch, &'static str> {
@@ -292,9 +298,8 @@ fn present(it: &proto::MachineType) -> Result<Present, &'static str> {
 fn login(it: proto::Login) -> Result<LoginRecord, &'static str> {
     let secret_sha256 = it.secret_sha256.as_ref().try_into();
     Ok(LoginRecord {
-        name: it.name,
-        user: it.user,
-        machine_type: it.machine_type,
+        name: it.name.into(),
+        kind: kind_name(&it.user, &it.machine_type),
         secret_sha256: secret_sha256.map_err(|_| "secret_sha256")?,
         allow_selectors: it.allow_selectors,
     })
@@ -349,8 +354,7 @@ fn rule(it: proto::Rule) -> Rule {
 
 fn pin(it: proto::Pin) -> PinRecord {
     PinRecord {
-        user: it.user,
-        machine_type: it.machine_type,
+        kind: kind_name(&it.user, &it.machine_type),
         scope: Rule {
             name: String::new(),
             repository: it.repository,

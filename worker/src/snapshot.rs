@@ -2,26 +2,30 @@
 //!
 //! A [`Snapshot`] never changes. A request takes one and uses it to its end.
 
-use std::{collections::HashMap, fmt, sync::Arc};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use metahub_policy::{Host, InvalidMachineType, Rule};
 
-use self::grants::Grants;
+use self::{grants::Grants, ground::Ground, shards::Shards};
 use crate::{auth::Open, upstream::Upstream};
 
 mod build;
 mod current;
 mod grants;
+mod ground;
+mod kinds;
 mod records;
 #[cfg(test)]
 pub(crate) mod sample;
+mod shards;
 mod signing_key;
 
 pub(crate) use self::{
-    build::build,
+    build::{InvalidPolicy, build, update},
     current::{Current, Outdated},
     records::{
-        Delta, Entry, LoginRecord, PinRecord, Recipe, RecipeName, Record, Records, TypeRecord,
+        Delta, Edit, Entry, KindName, LoginRecord, PinRecord, Recipe, RecipeName, Record, Records,
+        TypeRecord,
     },
     signing_key::SigningKey,
 };
@@ -36,36 +40,40 @@ pub(crate) struct Revision {
     pub(crate) number: u64,
 }
 
-/// One complete, checked view of the policy.
-#[derive(Debug)]
+/// One complete, checked view of the policy. A clone is cheap: a change of it
+/// copies only what lies near what changes.
+#[derive(Clone, Debug)]
 pub(crate) struct Snapshot {
     revision: Revision,
-    logins: HashMap<Box<str>, Login, ahash::RandomState>,
-    /// By the user that owns them and their name.
-    kinds: HashMap<(Box<str>, Box<str>), Arc<Kind>, ahash::RandomState>,
-    upstreams: HashMap<Box<str>, Arc<Upstream>, ahash::RandomState>,
-    /// By the hosts that workers are reached by.
-    upstreams_by_host: HashMap<Box<str>, Arc<Upstream>, ahash::RandomState>,
-    default_upstream: Option<Arc<Upstream>>,
+    ground: Arc<Ground>,
+    logins: Shards<Arc<str>, Arc<StoredLogin>>,
+    kinds: Shards<KindName, Arc<Kind>>,
+    /// Also those for machine types that do not exist.
+    pins: Shards<KindName, Arc<Pins>>,
     grants: Grants,
-    /// In order of their names.
-    rules: Vec<Rule>,
-    signing_keys: Vec<Arc<SigningKey>>,
-    recipes: HashMap<RecipeName, Arc<Recipe>, ahash::RandomState>,
-    cpus: build::Cpus,
+    recipes: Shards<RecipeName, Arc<Recipe>>,
+}
+
+/// A login, which may be without its machine type.
+#[derive(Debug)]
+struct StoredLogin {
+    secret_sha256: [u8; 32],
+    allow_selectors: bool,
+    kind: KindName,
+    open: Open,
 }
 
 /// What a host that logs in is, and is given.
-#[derive(Clone, Debug)]
-pub(crate) struct Login {
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Login<'a> {
     /// SHA-256 of its secret.
-    pub(crate) secret_sha256: [u8; 32],
+    pub(crate) secret_sha256: &'a [u8; 32],
     /// Whether the host may add features after `+` in the name.
     pub(crate) allow_selectors: bool,
     /// Its machine type.
-    pub(crate) kind: Arc<Kind>,
+    pub(crate) kind: &'a Arc<Kind>,
     /// Its open requests, whichever snapshot they were let in by.
-    pub(crate) open: Open,
+    pub(crate) open: &'a Open,
 }
 
 /// A machine type, ready to select for.
@@ -74,17 +82,19 @@ pub(crate) struct Kind {
     /// `<user>-<type>`, for people to read.
     pub(crate) name: String,
     /// The user that owns it.
-    pub(crate) user: Box<str>,
+    pub(crate) user: Arc<str>,
     /// What selection needs of it.
     pub(crate) host: Arc<Host>,
-    /// Its pins, in order of their keys.
-    pins: Vec<PinRecord>,
+    pins: Arc<Pins>,
     /// Equal for two machine types only if every selection for them is equal:
     /// made of the type, its pins, all rules and all CPU names.
     pub(crate) fingerprint: Fingerprint,
     /// The part of it that all machine types share.
     shared: Fingerprint,
 }
+
+/// Pins of one machine type, by their keys.
+type Pins = BTreeMap<Arc<str>, PinRecord>;
 
 /// Stands for all the policy that a selection depends on.
 pub(crate) type Fingerprint = [u8; 32];
@@ -95,24 +105,30 @@ impl Snapshot {
         self.revision
     }
 
-    /// The login of that name.
-    pub(crate) fn login(&self, name: &str) -> Option<&Login> {
-        self.logins.get(name)
+    /// The login of that name. One whose machine type is gone is none.
+    pub(crate) fn login(&self, name: &str) -> Option<Login<'_>> {
+        let stored = self.logins.get(name)?;
+        Some(Login {
+            secret_sha256: &stored.secret_sha256,
+            allow_selectors: stored.allow_selectors,
+            kind: self.kinds.get(&stored.kind)?,
+            open: &stored.open,
+        })
     }
 
     /// The upstream that clients call `name`.
     pub(crate) fn upstream(&self, name: &str) -> Option<&Arc<Upstream>> {
-        self.upstreams.get(name)
+        self.ground.upstreams.get(name)
     }
 
     /// The upstream that `host` is another name of.
     pub(crate) fn upstream_reached_by(&self, host: &str) -> Option<&Arc<Upstream>> {
-        self.upstreams_by_host.get(host)
+        self.ground.upstreams_by_host.get(host)
     }
 
     /// The upstream of names without a host.
     pub(crate) fn default_upstream(&self) -> Option<&Arc<Upstream>> {
-        self.default_upstream.as_ref()
+        self.ground.default_upstream.as_ref()
     }
 
     /// Whether `user` may pull `repository` from `upstream`.
@@ -122,7 +138,7 @@ impl Snapshot {
 
     /// What client tokens are signed with.
     pub(crate) fn signing_keys(&self) -> &[Arc<SigningKey>] {
-        &self.signing_keys
+        &self.ground.signing_keys
     }
 
     /// How to make a trimmed index again.
@@ -137,13 +153,13 @@ impl Snapshot {
         kind: &Kind,
         selectors: &[&str],
     ) -> Result<Kind, InvalidMachineType> {
-        build::with_selectors(kind, selectors, &self.cpus)
+        kinds::with_selectors(kind, selectors, &self.ground.cpus)
     }
 
     /// The rules about `tag` of `repository` at `upstream`.
     pub(crate) fn rules(&self, upstream: &str, repository: &str, tag: Option<&str>) -> Vec<&Rule> {
-        self.rules
-            .iter()
+        let rules = self.ground.rules.iter();
+        rules
             .filter(|rule| rule.applies_to(upstream, repository, tag))
             .collect()
     }
@@ -158,7 +174,7 @@ impl Kind {
     /// The digest pinned for `repository` at `upstream`, if one is.
     pub(crate) fn pin(&self, upstream: &str, repository: &str) -> Option<&str> {
         self.pins
-            .iter()
+            .values()
             .find(|pin| pin.scope.applies_to(upstream, repository, None))
             .map(|pin| pin.digest.as_str())
     }
@@ -169,3 +185,6 @@ impl fmt::Display for Revision {
         write!(f, "{:x}/{}", self.epoch, self.number)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,7 +16,7 @@ pub(crate) struct Place(Open);
 
 impl Open {
     /// Takes a place, if fewer than `most` are taken.
-    pub(super) fn place(&self, most: usize) -> Option<Place> {
+    pub(crate) fn place(&self, most: usize) -> Option<Place> {
         let taken = self.0.fetch_add(1, Relaxed);
         let place = Place(self.clone());
         (taken < most).then_some(place)

@@ -43,7 +43,7 @@ struct Claims {
 
 /// Gives a token for `name`, which has logged in with the secret of `login`.
 /// `None`: there is no key to sign with.
-pub(super) fn give(snapshot: &Snapshot, name: &str, login: &Login, now: u64) -> Option<String> {
+pub(super) fn give(snapshot: &Snapshot, name: &str, login: &Login<'_>, now: u64) -> Option<String> {
     let key = current(snapshot, now)?;
     let header = Header {
         alg: ALGORITHM.into(),
@@ -57,7 +57,7 @@ pub(super) fn give(snapshot: &Snapshot, name: &str, login: &Login, now: u64) -> 
         iat: now,
         nbf: now,
         exp: now + LIFETIME_SECS,
-        stamp: URL_SAFE_NO_PAD.encode(key.stamp(&login.secret_sha256)),
+        stamp: URL_SAFE_NO_PAD.encode(key.stamp(login.secret_sha256)),
     };
     let signed = format!("{}.{}", encode(&header)?, encode(&claims)?);
     let signature = URL_SAFE_NO_PAD.encode(key.sign(signed.as_bytes())?);
@@ -83,7 +83,7 @@ pub(super) fn name(snapshot: &Snapshot, token: &str, now: u64) -> Option<String>
     (is_now && claims.aud == AUDIENCE).then_some(())?;
     let login = snapshot.login(login(&claims.sub))?;
     let stamp = URL_SAFE_NO_PAD.decode(&claims.stamp).ok()?;
-    let stands: bool = stamp.ct_eq(&key.stamp(&login.secret_sha256)).into();
+    let stands: bool = stamp.ct_eq(&key.stamp(login.secret_sha256)).into();
     stands.then_some(claims.sub)
 }
 
@@ -135,7 +135,7 @@ mod tests {
 
     fn token(snapshot: &Snapshot) -> String {
         let login = snapshot.login("qnib-type1").unwrap();
-        give(snapshot, "qnib-type1+nvcap:8.0", login, NOW).unwrap()
+        give(snapshot, "qnib-type1+nvcap:8.0", &login, NOW).unwrap()
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! The only place that knows the distribution spec's error codes. A failing
 //! upstream is never answered with 404, which clients take for final.
 
-use std::{borrow::Cow, time::Duration};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{
@@ -75,7 +75,7 @@ pub(crate) enum Error {
     )]
     NoGrant {
         /// The user.
-        user: Box<str>,
+        user: Arc<str>,
         /// The upstream's name, `/`, and the repository there.
         repository: String,
     },

@@ -5,7 +5,7 @@ use metahub_policy::{Rule, RuleMatch};
 
 use self::stage::{IMAGE, INDEX, Stage, by, sha256};
 use crate::{
-    snapshot::{PinRecord, Record},
+    snapshot::{KindName, PinRecord, Record},
     telemetry,
 };
 
@@ -212,13 +212,15 @@ async fn a_policy_that_changes_changes_what_is_remembered() {
         requires: Vec::new(),
     };
     let pin = PinRecord {
-        user: "qnib".into(),
-        machine_type: "skylake".into(),
+        kind: KindName {
+            user: "qnib".into(),
+            name: "skylake".into(),
+        },
         scope,
         digest: stage.images["broadwell"].clone(),
     };
 
-    stage.publish(|policy| policy.with("pin", "skylake", Record::Pin(pin)));
+    stage.publish(|policy| policy.with("pin", "skylake", Record::Pin(Box::new(pin))));
 
     let heard = stage.get("skylake", LATEST).await;
     assert_eq!(heard.digest(), stage.images["broadwell"]);

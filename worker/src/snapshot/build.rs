@@ -1,22 +1,13 @@
-//! Makes a snapshot of records.
+//! Makes a snapshot: of all records, or of the one before and what changed.
 
 use std::{collections::HashMap, sync::Arc};
 
-use aws_lc_rs::digest::{Context, SHA256};
-use metahub_policy::{Cpu, CpuTable, Host, InvalidCpu, InvalidMachineType, InvalidRule, Rule};
-use tracing::debug;
+use metahub_policy::{InvalidCpu, InvalidMachineType, InvalidRule, MachineType};
 
 use super::{
-    Fingerprint, Grants, Kind, Login, LoginRecord, PinRecord, Record, Records, Revision, Snapshot,
-    TypeRecord,
+    Edit, Grants, Ground, KindName, LoginRecord, PinRecord, Pins, Record, Records, Revision,
+    Shards, Snapshot, StoredLogin, kinds::Workshop,
 };
-
-/// The CPU names of a snapshot.
-#[derive(Clone, Debug)]
-pub(crate) struct Cpus {
-    site: Vec<Cpu>,
-    table: Arc<CpuTable>,
-}
 
 /// Records that do not make a policy.
 #[derive(Debug, thiserror::Error)]
@@ -37,16 +28,6 @@ pub(crate) enum InvalidPolicy {
     Cpu(#[from] InvalidCpu),
 }
 
-/// The records, by what they are.
-#[derive(Default)]
-struct Sorted<'a> {
-    types: Vec<&'a TypeRecord>,
-    logins: Vec<&'a LoginRecord>,
-    rules: Vec<Rule>,
-    pins: HashMap<(&'a str, &'a str), Vec<PinRecord>>,
-    cpus: Vec<Cpu>,
-}
-
 /// Makes the snapshot of `records`. Takes over what `previous` has worked out
 /// already and what has not changed since.
 pub(crate) fn build(
@@ -54,223 +35,164 @@ pub(crate) fn build(
     records: &Records,
     previous: Option<&Snapshot>,
 ) -> Result<Snapshot, InvalidPolicy> {
-    let mut sorted = Sorted::default();
-    let mut snapshot = Snapshot {
-        revision,
-        logins: HashMap::default(),
-        kinds: HashMap::default(),
-        upstreams: HashMap::default(),
-        upstreams_by_host: HashMap::default(),
-        default_upstream: None,
-        grants: Grants::default(),
-        rules: Vec::new(),
-        signing_keys: Vec::new(),
-        recipes: HashMap::default(),
-        cpus: Cpus::none(),
-    };
-    for record in records.iter() {
-        sort(record, &mut sorted, &mut snapshot);
-    }
-    snapshot.cpus = Cpus::new(sorted.cpus, previous)?;
-    sorted.rules.iter().try_for_each(Rule::check)?;
-    sorted.rules.sort_by(|a, b| a.name.cmp(&b.name));
-    snapshot.rules = sorted.rules;
-
-    let shared = shared_fingerprint(&snapshot.rules, &snapshot.cpus.site);
-    let workshop = Workshop {
+    let ground = Ground::new(records, previous.map(|it| &*it.ground))?;
+    let mut draft = Draft {
+        snapshot: Snapshot::empty(revision, ground),
+        base: None,
         previous,
-        shared,
-        cpus: &snapshot.cpus,
+        types: HashMap::new(),
     };
-    snapshot.kinds = workshop.kinds(&sorted.types, sorted.pins)?;
-    snapshot.logins = logins(&sorted.logins, &snapshot.kinds, previous);
-    Ok(snapshot)
+    for (key, record) in records.others() {
+        draft.add(key, record);
+    }
+    draft.finish()
 }
 
-fn sort<'a>(record: &'a Record, sorted: &mut Sorted<'a>, snapshot: &mut Snapshot) {
-    match record {
-        Record::MachineType(kind) => sorted.types.push(kind),
-        Record::Login(login) => sorted.logins.push(login),
-        Record::Rule(rule) => sorted.rules.push(rule.clone()),
-        Record::Pin(pin) => sorted
-            .pins
-            .entry((&pin.user, &pin.machine_type))
-            .or_default()
-            .push(pin.clone()),
-        Record::Grant(grant) => snapshot.grants.add(grant.clone()),
-        Record::SigningKey(key) => snapshot.signing_keys.push(key.clone()),
-        Record::Cpu(cpu) => sorted.cpus.push(cpu.clone()),
-        Record::Recipe(recipe) => {
-            let name = recipe.name.clone();
-            snapshot.recipes.insert(name, recipe.clone());
+/// Makes the snapshot of `records`, which `edits` have made of those that
+/// `previous` was made of. Costs what was edited.
+pub(crate) fn update(
+    revision: Revision,
+    records: &Records,
+    edits: &[Edit],
+    previous: &Snapshot,
+) -> Result<Snapshot, InvalidPolicy> {
+    let mut next = previous.clone();
+    next.revision = revision;
+    if edits.iter().any(Edit::is_ground) {
+        next.ground = Arc::new(Ground::new(records, Some(&*previous.ground))?);
+    }
+    let mut draft = Draft {
+        snapshot: next,
+        base: Some(previous),
+        previous: Some(previous),
+        types: HashMap::new(),
+    };
+    for edit in edits {
+        if let Some(record) = edit.before() {
+            draft.remove(&edit.key, record);
         }
-        Record::Upstream(upstream) => {
-            if upstream.is_default && snapshot.default_upstream.is_none() {
-                snapshot.default_upstream = Some(upstream.clone());
-            }
-            for host in &upstream.hosts {
-                let by_host = snapshot.upstreams_by_host.entry(host.clone());
-                by_host.or_insert_with(|| upstream.clone());
-            }
-            let name = upstream.name.clone();
-            snapshot.upstreams.insert(name, upstream.clone());
+        if let Some(record) = edit.after() {
+            draft.add(&edit.key, record);
         }
     }
+    draft.finish()
 }
 
-type Key = (Box<str>, Box<str>);
-type Kinds = HashMap<Key, Arc<Kind>, ahash::RandomState>;
-
-/// What it takes to make kinds.
-struct Workshop<'a> {
+/// A snapshot while it is made.
+struct Draft<'a> {
+    snapshot: Snapshot,
+    /// What it was at first. `None`: empty.
+    base: Option<&'a Snapshot>,
+    /// What to take over from.
     previous: Option<&'a Snapshot>,
-    shared: Fingerprint,
-    cpus: &'a Cpus,
+    /// Machine types to make anew. `None`: it is gone.
+    types: HashMap<KindName, Option<&'a MachineType>>,
 }
 
-impl Workshop<'_> {
-    fn kinds<'a>(
-        &self,
-        types: &[&'a TypeRecord],
-        mut pins: HashMap<(&'a str, &'a str), Vec<PinRecord>>,
-    ) -> Result<Kinds, InvalidPolicy> {
-        let mut kinds = Kinds::with_capacity_and_hasher(types.len(), ahash::RandomState::new());
-        for record in types {
-            let pins = pins.remove(&(record.user.as_str(), record.name.as_str()));
-            let key = key(&record.user, &record.name);
-            let pins = pins.unwrap_or_default();
-            let kind = match self.known(&key, record, &pins) {
-                Some(kind) => kind,
-                None => Arc::new(self.kind(record, pins)?),
+impl<'a> Draft<'a> {
+    fn add(&mut self, key: &Arc<str>, record: &'a Record) {
+        match record {
+            Record::MachineType(it) => {
+                self.types.insert(it.name.clone(), Some(&it.machine_type));
+            }
+            Record::Login(login) => self.add_login(login),
+            Record::Pin(pin) => self.edit_pins(pin, |pins| {
+                pins.insert(key.clone(), (**pin).clone());
+            }),
+            Record::Grant(grant) => self.snapshot.grants.add(key.clone(), grant),
+            Record::Recipe(recipe) => {
+                let name = recipe.name.clone();
+                self.snapshot.recipes.insert(name, recipe.clone());
+            }
+            Record::Upstream(_) | Record::Rule(_) | Record::Cpu(_) | Record::SigningKey(_) => {}
+        }
+    }
+
+    fn remove(&mut self, key: &str, record: &'a Record) {
+        match record {
+            Record::MachineType(it) => {
+                self.types.insert(it.name.clone(), None);
+            }
+            Record::Login(login) => {
+                self.snapshot.logins.remove(&*login.name);
+            }
+            Record::Pin(pin) => self.edit_pins(pin, |pins| {
+                pins.remove(key);
+            }),
+            Record::Grant(grant) => self.snapshot.grants.remove(key, grant),
+            Record::Recipe(recipe) => {
+                self.snapshot.recipes.remove(&recipe.name);
+            }
+            Record::Upstream(_) | Record::Rule(_) | Record::Cpu(_) | Record::SigningKey(_) => {}
+        }
+    }
+
+    fn add_login(&mut self, login: &LoginRecord) {
+        let before = self.previous.and_then(|it| it.logins.get(&*login.name));
+        let stored = StoredLogin {
+            secret_sha256: login.secret_sha256,
+            allow_selectors: login.allow_selectors,
+            kind: login.kind.clone(),
+            open: before.map(|it| it.open.clone()).unwrap_or_default(),
+        };
+        let name = login.name.clone();
+        self.snapshot.logins.insert(name, Arc::new(stored));
+    }
+
+    fn edit_pins(&mut self, pin: &PinRecord, edit: impl FnOnce(&mut Pins)) {
+        let pins = self.snapshot.pins.remove(&pin.kind);
+        let mut pins = pins.unwrap_or_default();
+        edit(Arc::make_mut(&mut pins));
+        if !pins.is_empty() {
+            self.snapshot.pins.insert(pin.kind.clone(), pins);
+        }
+        self.touch(&pin.kind);
+    }
+
+    /// Makes the machine types that anything of this is about.
+    fn finish(mut self) -> Result<Snapshot, InvalidPolicy> {
+        let ground = self.snapshot.ground.clone();
+        let is_stale = |base: &&Snapshot| base.ground.fingerprint != ground.fingerprint;
+        if let Some(base) = self.base.filter(is_stale) {
+            base.kinds.iter().for_each(|(name, _)| self.touch(name));
+        }
+        let workshop = Workshop {
+            ground: &ground,
+            previous: self.previous,
+        };
+        let mut snapshot = self.snapshot;
+        for (name, machine_type) in self.types {
+            let Some(machine_type) = machine_type else {
+                snapshot.kinds.remove(&name);
+                continue;
             };
-            kinds.insert(key, kind);
+            let pins = snapshot.pins.get(&name).cloned().unwrap_or_default();
+            let kind = workshop.kind(&name, machine_type, pins)?;
+            snapshot.kinds.insert(name, kind);
         }
-        Ok(kinds)
+        Ok(snapshot)
     }
 
-    /// The kind as it was, if nothing that it depends on has changed.
-    fn known(&self, key: &Key, record: &TypeRecord, pins: &[PinRecord]) -> Option<Arc<Kind>> {
-        let kind = self.previous?.kinds.get(key)?;
-        let same = kind.shared == self.shared
-            && kind.pins == pins
-            && *kind.host.machine_type() == record.machine_type;
-        same.then(|| kind.clone())
-    }
-
-    fn kind(&self, record: &TypeRecord, pins: Vec<PinRecord>) -> Result<Kind, InvalidPolicy> {
-        let name = format!("{}-{}", record.user, record.name);
-        let host = match Host::new(record.machine_type.clone(), self.cpus.table.clone()) {
-            Ok(host) => Arc::new(host),
-            Err(source) => return Err(InvalidPolicy::MachineType { name, source }),
-        };
-        Ok(Kind {
-            name,
-            user: record.user.as_str().into(),
-            fingerprint: fingerprint(&self.shared, &host, &pins),
-            host,
-            pins,
-            shared: self.shared,
-        })
+    /// Something else changes what the machine type means, if there is one.
+    fn touch(&mut self, name: &KindName) {
+        let known = self.base.and_then(|base| base.kinds.get(name));
+        if let Some(kind) = known {
+            let machine_type = Some(kind.host.machine_type());
+            self.types.entry(name.clone()).or_insert(machine_type);
+        }
     }
 }
 
-/// A kind for one login alone, as if its machine type had these features.
-pub(super) fn with_selectors(
-    kind: &Kind,
-    selectors: &[&str],
-    cpus: &Cpus,
-) -> Result<Kind, InvalidMachineType> {
-    let host = Arc::new(kind.host.with_selectors(selectors)?);
-    host.machine_type().check(&cpus.table)?;
-    Ok(Kind {
-        name: format!("{}+{}", kind.name, selectors.join("+")),
-        user: kind.user.clone(),
-        fingerprint: fingerprint(&kind.shared, &host, &kind.pins),
-        host,
-        pins: kind.pins.clone(),
-        shared: kind.shared,
-    })
-}
-
-fn fingerprint(shared: &Fingerprint, host: &Host, pins: &[PinRecord]) -> Fingerprint {
-    let mut sum = Context::new(&SHA256);
-    sum.update(shared);
-    sum.update(&host.fingerprint());
-    for pin in pins {
-        add(&mut sum, &pin.scope.repository);
-        add(&mut sum, &pin.digest);
-    }
-    finish(sum)
-}
-
-fn key(user: &str, name: &str) -> Key {
-    (user.into(), name.into())
-}
-
-/// A login whose type is gone is no login: it is left out.
-fn logins(
-    records: &[&LoginRecord],
-    kinds: &Kinds,
-    previous: Option<&Snapshot>,
-) -> HashMap<Box<str>, Login, ahash::RandomState> {
-    let mut logins = HashMap::with_capacity_and_hasher(records.len(), ahash::RandomState::new());
-    for record in records {
-        let Some(kind) = kinds.get(&key(&record.user, &record.machine_type)) else {
-            debug!(login = record.name, "left out a login without machine type");
-            continue;
-        };
-        let before = previous.and_then(|it| it.login(&record.name));
-        let open = before.map(|it| &it.open);
-        let login = Login {
-            secret_sha256: record.secret_sha256,
-            allow_selectors: record.allow_selectors,
-            kind: kind.clone(),
-            open: open.cloned().unwrap_or_default(),
-        };
-        logins.insert(record.name.as_str().into(), login);
-    }
-    logins
-}
-
-impl Cpus {
-    fn none() -> Self {
+impl Snapshot {
+    fn empty(revision: Revision, ground: Ground) -> Self {
         Self {
-            site: Vec::new(),
-            table: CpuTable::builtin(),
+            revision,
+            ground: Arc::new(ground),
+            logins: Shards::default(),
+            kinds: Shards::default(),
+            pins: Shards::default(),
+            grants: Grants::default(),
+            recipes: Shards::default(),
         }
     }
-
-    fn new(site: Vec<Cpu>, previous: Option<&Snapshot>) -> Result<Self, InvalidCpu> {
-        if site.is_empty() {
-            return Ok(Self::none());
-        }
-        if let Some(previous) = previous.filter(|previous| previous.cpus.site == site) {
-            return Ok(previous.cpus.clone());
-        }
-        let table = Arc::new(CpuTable::with_site(&site)?);
-        Ok(Self { site, table })
-    }
-}
-
-fn shared_fingerprint(rules: &[Rule], cpus: &[Cpu]) -> Fingerprint {
-    let mut sum = Context::new(&SHA256);
-    for rule in rules {
-        add(&mut sum, &format!("{rule:?}"));
-    }
-    for cpu in cpus {
-        add(&mut sum, &format!("{cpu:?}"));
-    }
-    finish(sum)
-}
-
-/// Adds `part` such that no two lists of parts are the same to `sum`.
-fn add(sum: &mut Context, part: &str) {
-    sum.update(&(part.len() as u64).to_le_bytes());
-    sum.update(part.as_bytes());
-}
-
-fn finish(sum: Context) -> Fingerprint {
-    let mut fingerprint = Fingerprint::default();
-    fingerprint.copy_from_slice(sum.finish().as_ref());
-    fingerprint
 }

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use metahub_policy::{Cpu, Grant, MachineType, Rule, StateDigest};
 
-use super::SigningKey;
+use super::{SigningKey, shards::Shards};
 use crate::{
     reference::{Digest, Repository},
     upstream::Upstream,
@@ -14,15 +14,15 @@ use crate::{
 #[derive(Clone, Debug)]
 pub(crate) enum Record {
     /// A kind of host.
-    MachineType(TypeRecord),
+    MachineType(Box<TypeRecord>),
     /// What a host logs in with.
     Login(LoginRecord),
     /// A registry to pull from.
     Upstream(Arc<Upstream>),
     /// Requirements that an admin states.
-    Rule(Rule),
+    Rule(Box<Rule>),
     /// A variant that an admin has chosen.
-    Pin(PinRecord),
+    Pin(Box<PinRecord>),
     /// A CPU name of the site's own.
     Cpu(Cpu),
     /// How to make a trimmed index again.
@@ -36,23 +36,28 @@ pub(crate) enum Record {
 /// A kind of host, and whose it is.
 #[derive(Clone, Debug)]
 pub(crate) struct TypeRecord {
-    /// The user that owns it.
-    pub(crate) user: String,
-    /// Its name, unique for the user.
-    pub(crate) name: String,
+    /// What names it.
+    pub(crate) name: KindName,
     /// What it is.
     pub(crate) machine_type: MachineType,
+}
+
+/// What names a machine type.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct KindName {
+    /// The user that owns it.
+    pub(crate) user: Arc<str>,
+    /// Its own name.
+    pub(crate) name: Arc<str>,
 }
 
 /// What a host logs in with.
 #[derive(Clone, Debug)]
 pub(crate) struct LoginRecord {
     /// `<user>-<type>`.
-    pub(crate) name: String,
-    /// The user that owns it.
-    pub(crate) user: String,
-    /// The name of its machine type.
-    pub(crate) machine_type: String,
+    pub(crate) name: Arc<str>,
+    /// Its machine type.
+    pub(crate) kind: KindName,
     /// SHA-256 of its secret.
     pub(crate) secret_sha256: [u8; 32],
     /// Whether the host may add features after `+` in the name.
@@ -62,10 +67,8 @@ pub(crate) struct LoginRecord {
 /// A variant that an admin has chosen for a type and repository.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct PinRecord {
-    /// The user that owns the type.
-    pub(crate) user: String,
-    /// The machine type's name.
-    pub(crate) machine_type: String,
+    /// The machine type.
+    pub(crate) kind: KindName,
     /// The repositories: a rule's scope, without requirements.
     pub(crate) scope: Rule,
     /// The chosen entry.
@@ -107,7 +110,7 @@ pub(crate) struct Delta {
 }
 
 /// One record, and what it adds to the digest of all.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Entry {
     /// `None`: of a kind that this worker does not know.
     pub(crate) record: Option<Record>,
@@ -115,37 +118,72 @@ pub(crate) struct Entry {
     pub(crate) digest: StateDigest,
 }
 
-/// All records, by key.
-#[derive(Debug, Default)]
+/// All records, by key. A clone is cheap, and does not see later changes.
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Records {
-    entries: BTreeMap<String, Entry>,
+    /// Those that all logins depend on. There are few, and their order counts.
+    ground: Arc<BTreeMap<Arc<str>, Arc<Entry>>>,
+    others: Shards<Arc<str>, Arc<Entry>>,
     digest: StateDigest,
 }
 
-/// What takes a change back: each key with what it held before.
+/// What a change did to one record.
 #[derive(Debug)]
-pub(crate) struct Undo(Vec<(String, Option<Entry>)>);
+pub(crate) struct Edit {
+    /// Its key.
+    pub(crate) key: Arc<str>,
+    /// `None`: it is new.
+    pub(crate) before: Option<Arc<Entry>>,
+    /// `None`: it is gone.
+    pub(crate) after: Option<Arc<Entry>>,
+}
 
-impl Records {
-    /// Applies a change.
-    pub(crate) fn apply(&mut self, delta: Delta) -> Undo {
-        let mut undo = Vec::with_capacity(delta.deleted.len() + delta.put.len());
-        for key in delta.deleted {
-            let before = self.set(key.clone(), None);
-            undo.push((key, before));
+impl Record {
+    /// Whether it is one of those that all logins depend on.
+    pub(super) fn is_ground(&self) -> bool {
+        match self {
+            Self::Upstream(_) | Self::Rule(_) | Self::Cpu(_) | Self::SigningKey(_) => true,
+            Self::MachineType(_)
+            | Self::Login(_)
+            | Self::Pin(_)
+            | Self::Recipe(_)
+            | Self::Grant(_) => false,
         }
-        for (key, entry) in delta.put {
-            let before = self.set(key.clone(), Some(entry));
-            undo.push((key, before));
-        }
-        Undo(undo)
+    }
+}
+
+impl Entry {
+    pub(super) fn is_ground(&self) -> bool {
+        self.record.as_ref().is_some_and(Record::is_ground)
+    }
+}
+
+impl Edit {
+    /// The record that was, if it is of a known kind.
+    pub(super) fn before(&self) -> Option<&Record> {
+        self.before.as_ref()?.record.as_ref()
     }
 
-    /// Takes the last change back.
-    pub(crate) fn undo(&mut self, undo: Undo) {
-        for (key, before) in undo.0.into_iter().rev() {
-            self.set(key, before);
-        }
+    /// The record that is, if it is of a known kind.
+    pub(super) fn after(&self) -> Option<&Record> {
+        self.after.as_ref()?.record.as_ref()
+    }
+
+    /// Whether it is about what all logins depend on.
+    pub(super) fn is_ground(&self) -> bool {
+        let records = [self.before(), self.after()];
+        records.into_iter().flatten().any(Record::is_ground)
+    }
+}
+
+impl Records {
+    /// Applies a change, and tells what that did, in order.
+    pub(crate) fn apply(&mut self, delta: Delta) -> Vec<Edit> {
+        let gone = delta.deleted.into_iter().map(|key| (key, None));
+        let put = delta.put.into_iter().map(|(key, it)| (key, Some(it)));
+        gone.chain(put)
+            .map(|(key, entry)| self.set(key.into(), entry.map(Arc::new)))
+            .collect()
     }
 
     /// What all records amount to.
@@ -153,26 +191,47 @@ impl Records {
         self.digest
     }
 
-    /// The records, in order of their keys.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Record> {
-        self.entries
-            .values()
-            .filter_map(|entry| entry.record.as_ref())
+    /// The records that all logins depend on, in order of their keys.
+    pub(super) fn ground(&self) -> impl Iterator<Item = &Record> {
+        let entries = self.ground.values();
+        entries.filter_map(|entry| entry.record.as_ref())
     }
 
-    /// Puts `entry` under `key`, or nothing. Returns what was there.
-    fn set(&mut self, key: String, entry: Option<Entry>) -> Option<Entry> {
-        if let Some(entry) = &entry {
+    /// The others, in no order.
+    pub(super) fn others(&self) -> impl Iterator<Item = (&Arc<str>, &Record)> {
+        let entries = self.others.iter();
+        entries.filter_map(|(key, entry)| Some((key, entry.record.as_ref()?)))
+    }
+
+    /// Puts an entry under `key`, or takes away what is there.
+    fn set(&mut self, key: Arc<str>, after: Option<Arc<Entry>>) -> Edit {
+        let before = self.take(&key);
+        if let Some(entry) = &after {
             self.digest += entry.digest;
+            if entry.is_ground() {
+                Arc::make_mut(&mut self.ground).insert(key.clone(), entry.clone());
+            } else {
+                self.others.insert(key.clone(), entry.clone());
+            }
         }
-        let before = match entry {
-            Some(entry) => self.entries.insert(key, entry),
-            None => self.entries.remove(&key),
-        };
-        if let Some(before) = &before {
-            self.digest -= before.digest;
-        }
-        before
+        Edit { key, before, after }
+    }
+
+    fn take(&mut self, key: &str) -> Option<Arc<Entry>> {
+        let entry = match self.ground.contains_key(key) {
+            true => Arc::make_mut(&mut self.ground).remove(key),
+            false => self.others.remove(key),
+        }?;
+        self.digest -= entry.digest;
+        Some(entry)
+    }
+}
+
+#[cfg(test)]
+impl Records {
+    /// How many shards are not those of `other`.
+    pub(super) fn own_shards(&self, other: &Self) -> usize {
+        self.others.own_shards(&other.others)
     }
 }
 
@@ -180,7 +239,7 @@ impl FromIterator<(String, Entry)> for Records {
     fn from_iter<I: IntoIterator<Item = (String, Entry)>>(entries: I) -> Self {
         let mut records = Self::default();
         for (key, entry) in entries {
-            records.set(key, Some(entry));
+            records.set(key.into(), Some(Arc::new(entry)));
         }
         records
     }
@@ -204,26 +263,37 @@ mod tests {
     }
 
     #[test]
-    fn a_change_that_is_taken_back_leaves_no_trace() {
+    fn a_change_shows_in_the_records_and_not_in_a_clone_from_before() {
         let before = [("a", "old"), ("b", "old")];
-        let mut records: Records = before
-            .map(|(key, name)| (key.to_owned(), cpu(name)))
-            .into_iter()
-            .collect();
-        let untouched = format!("{records:?}");
+        let entries = before.map(|(key, name)| (key.to_owned(), cpu(name)));
+        let old: Records = entries.into_iter().collect();
+        let digest = old.digest();
 
-        let undo = records.apply(Delta {
+        let mut new = old.clone();
+        let edits = new.apply(Delta {
             deleted: vec!["a".into(), "missing".into()],
             put: vec![
-                ("a".into(), cpu("new")),
                 ("b".into(), cpu("new")),
                 ("c".into(), cpu("new")),
                 ("c".into(), cpu("newer")),
             ],
         });
-        assert_ne!(format!("{records:?}"), untouched);
-        records.undo(undo);
 
-        assert_eq!(format!("{records:?}"), untouched);
+        let names = |records: &Records| -> Vec<String> {
+            let cpus = records.ground().map(|record| match record {
+                Record::Cpu(cpu) => cpu.name.clone(),
+                other => panic!("{other:?}"),
+            });
+            cpus.collect()
+        };
+        assert_eq!(names(&old), ["old", "old"]);
+        assert_eq!(names(&new), ["new", "newer"]);
+        assert_eq!(edits.len(), 5);
+        assert!(edits[1].before.is_none() && edits[1].after.is_none());
+        let fresh: Records = [("b", "new"), ("c", "newer")]
+            .map(|(key, name)| (key.to_owned(), cpu(name)))
+            .into_iter()
+            .collect();
+        assert_eq!((old.digest(), new.digest()), (digest, fresh.digest()));
     }
 }

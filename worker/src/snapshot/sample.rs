@@ -5,7 +5,7 @@ use std::sync::Arc;
 use aws_lc_rs::digest::{SHA256, digest};
 use metahub_policy::{Grant, MachineType, StateDigest};
 
-use super::{Entry, LoginRecord, Record, Revision, Snapshot, TypeRecord, build};
+use super::{Entry, KindName, LoginRecord, Record, Revision, Snapshot, TypeRecord, build};
 use crate::upstream::Upstream;
 
 /// Puts a snapshot together.
@@ -50,25 +50,23 @@ impl Sample {
     /// With the machine type `qnib-<name>`, described in JSON, and its login.
     pub(crate) fn machine_type(self, name: &str, json: &str, secret: &str) -> Self {
         let machine_type: MachineType = serde_json::from_str(json).expect("a machine type");
-        let (user, login) = ("qnib".to_owned(), format!("qnib-{name}"));
+        let kind = KindName {
+            user: "qnib".into(),
+            name: name.into(),
+        };
         let secret_sha256 = digest(&SHA256, secret.as_bytes());
         let login = LoginRecord {
-            name: login,
-            user: user.clone(),
-            machine_type: name.into(),
+            name: format!("qnib-{name}").into(),
+            kind: kind.clone(),
             secret_sha256: secret_sha256.as_ref().try_into().expect("32 bytes"),
             allow_selectors: false,
         };
         let record = TypeRecord {
-            user,
-            name: name.into(),
+            name: kind,
             machine_type,
         };
-        self.with("type", name, Record::MachineType(record)).with(
-            "login",
-            name,
-            Record::Login(login),
-        )
+        self.with("type", name, Record::MachineType(Box::new(record)))
+            .with("login", name, Record::Login(login))
     }
 
     /// With any record.

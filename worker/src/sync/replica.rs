@@ -10,7 +10,7 @@ use tracing::{info, warn};
 use super::{keeper::Keeper, sealed::Kept};
 use crate::{
     convert::{self, Claim, Event},
-    snapshot::{self, Current, Records, Revision},
+    snapshot::{self, Current, InvalidPolicy, Records, Revision, Snapshot},
 };
 
 /// The largest snapshot that is taken, in bytes.
@@ -216,8 +216,9 @@ impl Replica {
 
     /// Serves `records`, which `state` was read to be.
     fn serve(&mut self, revision: Revision, records: Records, state: Bytes) -> Outcome {
-        let before = std::mem::replace(&mut self.records, records);
-        let outcome = self.publish(revision, |records| *records = before);
+        let previous = self.current.load_full();
+        let built = snapshot::build(revision, &records, previous.as_deref());
+        let outcome = self.publish(revision, records, built);
         if let (Outcome::Applied(_), Some(keeper)) = (&outcome, &self.keeper) {
             keeper.whole(revision, state);
         }
@@ -234,34 +235,37 @@ impl Replica {
             Ok(read) => read,
             Err(error) => return Ok(self.refuse(revision, error.to_string())),
         };
-        let undo = self.records.apply(read);
-        if let Err(differs) = self.compare(revision, digest, self.records.digest()) {
-            self.records.undo(undo);
-            return Err(differs);
-        }
-        let outcome = self.publish(revision, |records| records.undo(undo));
+        let mut records = self.records.clone();
+        let edits = records.apply(read);
+        self.compare(revision, digest, records.digest())?;
+        let built = match self.current.load_full() {
+            Some(previous) => snapshot::update(revision, &records, &edits, &previous),
+            None => snapshot::build(revision, &records, None),
+        };
+        let outcome = self.publish(revision, records, built);
         if let (Outcome::Applied(_), Some(keeper)) = (&outcome, &self.keeper) {
             keeper.change(revision, delta);
         }
         Ok(outcome)
     }
 
-    /// Serves the records as `revision`, or takes them back.
-    fn publish(&mut self, revision: Revision, undo: impl FnOnce(&mut Records)) -> Outcome {
-        let previous = self.current.load();
-        match snapshot::build(revision, &self.records, previous.as_deref()) {
-            Ok(snapshot) => {
-                self.current.publish(Arc::new(snapshot));
-                self.current.named(revision);
-                self.held = Some(revision);
-                info!(policy.revision = %revision, "took policy {revision}");
-                Outcome::Applied(revision)
-            }
-            Err(error) => {
-                undo(&mut self.records);
-                self.refuse(revision, error.to_string())
-            }
-        }
+    /// Serves what was built of `records`, or refuses both.
+    fn publish(
+        &mut self,
+        revision: Revision,
+        records: Records,
+        built: Result<Snapshot, InvalidPolicy>,
+    ) -> Outcome {
+        let snapshot = match built {
+            Ok(snapshot) => snapshot,
+            Err(error) => return self.refuse(revision, error.to_string()),
+        };
+        self.records = records;
+        self.current.publish(Arc::new(snapshot));
+        self.current.named(revision);
+        self.held = Some(revision);
+        info!(policy.revision = %revision, "took policy {revision}");
+        Outcome::Applied(revision)
     }
 
     fn refuse(&mut self, revision: Revision, reason: String) -> Outcome {
