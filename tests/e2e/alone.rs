@@ -14,7 +14,7 @@ use metahub_tests::{
     control::{Control, Place},
     site::Site,
     wait::eventually,
-    worker::Worker,
+    worker::{Worker, readiness},
 };
 use tempfile::TempDir;
 
@@ -50,11 +50,6 @@ async fn add_restricted_upstream(site: &mut Site) -> Registry {
         .create_grant(Some("qnib"), "closed.test/acme/*")
         .await;
     closed
-}
-
-async fn readiness(worker: &Worker) -> String {
-    let answer = reqwest::get(format!("http://{}/readyz", worker.admin_addr())).await;
-    answer.expect("it serves").text().await.expect("text")
 }
 
 #[tokio::test]
@@ -110,11 +105,11 @@ async fn a_policy_that_is_too_old_closes_what_is_restricted_and_nothing_else() {
     site.admin.all_current(1).await;
     let host = site.host();
     let place = site.control.stop().await;
-    let worker = &site.workers[0];
+    let admin = site.workers[0].admin_addr();
 
     eventually("/readyz says what is closed", async || {
-        let readiness = readiness(worker).await;
-        readiness.starts_with("ready with policy") && readiness.contains("restricted is closed")
+        let said = readiness(admin).await.unwrap_or_default();
+        said.starts_with("ready with policy") && said.contains("restricted is closed")
     })
     .await;
     let refused = host.manifest(CLOSED, "latest").await;

@@ -29,6 +29,8 @@ mod engines;
 #[cfg(feature = "real-parts")]
 mod failures;
 #[cfg(feature = "real-parts")]
+mod faults;
+#[cfg(feature = "real-parts")]
 mod fleet;
 #[cfg(feature = "real-parts")]
 mod parts;

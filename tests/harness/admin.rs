@@ -1,5 +1,7 @@
 //! The admin API, as a test uses it.
 
+use std::time::Duration;
+
 use metahub_proto::{
     admin::v1::{self as pb, admin_service_client::AdminServiceClient},
     policy::v1 as policy,
@@ -11,7 +13,7 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 
-use crate::wait::eventually;
+use crate::wait::{PATIENCE, within};
 
 /// A connection with an admin token.
 #[derive(Clone, Debug)]
@@ -150,8 +152,13 @@ impl Admin {
 
     /// Waits until `workers` workers are connected and serve the newest policy.
     pub async fn all_current(&mut self, workers: usize) {
+        self.all_current_within(PATIENCE, workers).await;
+    }
+
+    /// The same; fails after `limit`.
+    pub async fn all_current_within(&mut self, limit: Duration, workers: usize) {
         let client = &mut self.client;
-        eventually("all workers serve the newest policy", async || {
+        within(limit, "all workers serve the newest policy", async || {
             let answer = client.list_workers(pb::ListWorkersRequest {}).await;
             let fleet = answer.expect("workers are listed").into_inner();
             let current = |w: &&pb::Worker| w.connected && w.applied == fleet.revision;

@@ -37,8 +37,13 @@ pub struct ControlProcess {
 
 impl Place {
     fn fresh() -> Self {
+        Self::at(free_addr())
+    }
+
+    /// A new place.
+    pub fn at(addr: SocketAddr) -> Self {
         Self {
-            addr: free_addr(),
+            addr,
             dir: Arc::new(TempDir::new().expect("a temporary directory")),
         }
     }
@@ -117,7 +122,14 @@ impl ControlProcess {
 
     /// Starts one where another has been, and waits until it answers.
     pub async fn start_at(place: Place) -> Self {
-        let process = Process::start_ours("metahub-control", place.args(), place.dir.path());
+        Self::start_with(place, &[]).await
+    }
+
+    /// Starts one with more flags.
+    pub async fn start_with(place: Place, flags: &[&str]) -> Self {
+        let mut args = place.args().to_vec();
+        args.extend(flags.iter().map(|flag| (*flag).to_owned()));
+        let process = Process::start_ours("metahub-control", args, place.dir.path());
         let mut control = Self { place, process };
         control.answers().await;
         control
@@ -136,6 +148,16 @@ impl ControlProcess {
     /// Where it is.
     pub fn place(&self) -> &Place {
         &self.place
+    }
+
+    /// Stops it where it is, until it goes on.
+    pub fn pause(&self) {
+        self.process.pause();
+    }
+
+    /// Lets it go on.
+    pub fn resume(&self) {
+        self.process.resume();
     }
 
     /// Kills it, and says where it was.

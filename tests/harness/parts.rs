@@ -19,6 +19,7 @@ pub use self::containerd::Containerd;
 pub use self::containers::Containers;
 pub use self::docker_registry::DockerRegistry;
 pub use self::dockerd::Dockerd;
+pub use self::network::Network;
 pub use self::traefik::{HealthCheck, Traefik};
 use crate::{process::Process, wait::eventually};
 

@@ -116,6 +116,16 @@ impl Process {
         self.signal("TERM");
     }
 
+    /// Stops the program's group where it is, until it goes on.
+    pub fn pause(&self) {
+        self.signal("STOP");
+    }
+
+    /// Lets the program's group go on.
+    pub fn resume(&self) {
+        self.signal("CONT");
+    }
+
     /// Kills the program's group, and waits for the program.
     pub fn kill(&mut self) {
         self.signal("KILL");

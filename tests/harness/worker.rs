@@ -123,6 +123,11 @@ impl WorkerProcess {
         self.registry
     }
 
+    /// Where it serves health and metrics.
+    pub fn admin_addr(&self) -> SocketAddr {
+        self.admin
+    }
+
     /// Whether it has a connection from this port of its own.
     pub fn has_port(&self, port: u16) -> bool {
         self.process.has_port(port)
@@ -174,7 +179,8 @@ fn spawn(
     Process::start_ours("metahub-worker", args, dir.path())
 }
 
-fn args(control: &Place, registry: SocketAddr, admin: SocketAddr) -> Vec<String> {
+/// The flags of a worker that serves at these addresses.
+pub fn args(control: &Place, registry: SocketAddr, admin: SocketAddr) -> Vec<String> {
     vec![
         format!("--control={}", control.url()),
         format!("--token-file={}", control.worker_token_file().display()),
@@ -183,7 +189,12 @@ fn args(control: &Place, registry: SocketAddr, admin: SocketAddr) -> Vec<String>
     ]
 }
 
+/// What `/readyz` says at an admin address, once it is 200.
+pub async fn readiness(admin: SocketAddr) -> Option<String> {
+    let answer = reqwest::get(format!("http://{admin}/readyz")).await.ok()?;
+    answer.error_for_status().ok()?.text().await.ok()
+}
+
 async fn is_ready(admin: SocketAddr) -> bool {
-    let answer = reqwest::get(format!("http://{admin}/readyz")).await;
-    answer.is_ok_and(|a| a.status().is_success())
+    readiness(admin).await.is_some()
 }

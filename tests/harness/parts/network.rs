@@ -1,6 +1,8 @@
-//! The networks that docker daemons of tests are in.
+//! The networks that docker daemons and far workers of tests are in.
 
 use std::{
+    ffi::OsStr,
+    fmt::Debug,
     fs,
     net::Ipv4Addr,
     path::{Path, PathBuf},
@@ -15,9 +17,14 @@ const IP: Program = Program {
     install: "install the Debian package iproute2",
 };
 
-/// A daemon's network. Gone when it is dropped.
+const IPTABLES: Program = Program {
+    name: "iptables",
+    install: "install the Debian package iptables",
+};
+
+/// A network of its own. Gone when it is dropped.
 #[derive(Debug)]
-pub(super) struct Network {
+pub struct Network {
     /// Its name, which is also that of this machine's end of it.
     name: String,
     /// This machine's address in it, the first of four.
@@ -46,11 +53,10 @@ impl Network {
     }
 
     /// A network as on another machine: its own loopback, its own firewall.
-    pub(super) fn apart() -> Self {
+    pub fn apart() -> Self {
         let network = Self::fresh(Kind::Namespace);
         let Self { name, addr, .. } = &network;
-        let [a, b, c, d] = addr.octets();
-        let far = format!("{a}.{b}.{c}.{}/28", d + 1);
+        let far = format!("{}/28", network.far());
         ip(&["netns", "add", name]);
         ip(&[
             "link", "add", name, "type", "veth", "peer", "cable", "netns", name,
@@ -76,9 +82,39 @@ impl Network {
         }
     }
 
-    /// This machine's address, as the daemon's containers see it.
-    pub(super) fn addr(&self) -> Ipv4Addr {
+    /// This machine's address, as those in the network see it.
+    pub fn addr(&self) -> Ipv4Addr {
         self.addr
+    }
+
+    /// The address of those in a network apart.
+    pub fn far(&self) -> Ipv4Addr {
+        let [a, b, c, d] = self.addr.octets();
+        Ipv4Addr::new(a, b, c, d + 1)
+    }
+
+    /// Drops this part, from 0 to 1, of the packets between `port` of this
+    /// machine and a network apart. In the place of what was dropped before.
+    pub fn lose(&self, part: f64, port: u16) {
+        self.iptables(&["-F"]);
+        let (port, part) = (port.to_string(), part.to_string());
+        for (chain, side) in [("INPUT", "--sport"), ("OUTPUT", "--dport")] {
+            let mut rule = vec!["-A", chain, "-p", "tcp", side, &port];
+            rule.extend(["-m", "statistic", "--mode", "random"]);
+            rule.extend(["--probability", &part, "-j", "DROP"]);
+            self.iptables(&rule);
+        }
+    }
+
+    /// Drops no packet any more.
+    pub fn heal(&self) {
+        self.iptables(&["-F"]);
+    }
+
+    fn iptables(&self, args: &[&str]) {
+        let args = args.iter().map(|arg| (*arg).to_owned()).collect();
+        let (program, args) = self.enter(IPTABLES.path(), args);
+        run(&program, &args);
     }
 
     /// What dockerd must be told to stay in it.
@@ -96,7 +132,7 @@ impl Network {
     }
 
     /// The program that runs another in it, with the arguments for that.
-    pub(super) fn enter(&self, program: PathBuf, args: Vec<String>) -> (PathBuf, Vec<String>) {
+    pub fn enter(&self, program: PathBuf, args: Vec<String>) -> (PathBuf, Vec<String>) {
         match self.kind {
             Kind::Bridge => (program, args),
             Kind::Namespace => {
@@ -145,13 +181,16 @@ fn is_left_behind(name: &str) -> bool {
 }
 
 fn ip(args: &[&str]) {
-    let done = Command::new(IP.path())
-        .args(args)
-        .output()
-        .expect("ip starts");
+    run(&IP.path(), args);
+}
+
+fn run(program: &Path, args: &[impl AsRef<OsStr> + Debug]) {
+    let done = Command::new(program).args(args).output();
+    let done = done.expect("it starts");
     assert!(
         done.status.success(),
-        "this test must run as root; ip {args:?}: {}",
+        "this test must run as root; {} {args:?}: {}",
+        program.display(),
         String::from_utf8_lossy(&done.stderr)
     );
 }
