@@ -17,8 +17,8 @@ use crate::snapshot::Current;
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const OPEN_METRICS: HeaderValue =
     HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
-/// The control plane speaks every ten seconds. Beyond this, it is lost.
-const FRESH: Duration = Duration::from_secs(30);
+/// The control plane speaks every two seconds. Beyond this, it is lost.
+const FRESH: Duration = Duration::from_secs(6);
 
 /// Answers `/healthz`, `/readyz` and `/metrics`.
 #[derive(Debug)]

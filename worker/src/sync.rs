@@ -22,7 +22,6 @@ use self::{
     replica::{OutOfStep, Outcome, Replica},
 };
 use crate::{
-    CONNECT_TIMEOUT,
     backoff::Backoff,
     convert::{self, Unreadable},
     dns,
@@ -43,13 +42,17 @@ pub(crate) use self::{
 };
 
 const MIN_DELAY: Duration = Duration::from_millis(100);
-const MAX_DELAY: Duration = Duration::from_secs(10);
+/// Short, so that a fault is over for all soon after it is over: control planes
+/// bound how many they serve at a time.
+const MAX_DELAY: Duration = Duration::from_secs(2);
+/// How long one try to connect may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long it may take until a stream is open, the connect included.
 const OPEN: Duration = Duration::from_secs(10);
 /// How often each side says that it is alive.
-const HEARTBEAT: Duration = Duration::from_secs(10);
+const HEARTBEAT: Duration = Duration::from_secs(2);
 /// The control plane is lost after three heartbeats that did not come.
-const SILENCE: Duration = Duration::from_secs(30);
+const SILENCE: Duration = Duration::from_secs(6);
 /// Chunks and changes hold 1 MiB at most.
 const MAX_MESSAGE: usize = 2 << 20;
 /// How much the worker may have to say before the control plane listens.

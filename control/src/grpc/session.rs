@@ -28,9 +28,11 @@ use crate::{
 /// How long a worker may take to say hello.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often each side says that it is alive.
-const HEARTBEAT: Duration = Duration::from_secs(10);
+const HEARTBEAT: Duration = Duration::from_secs(2);
 /// Three heartbeats missed: the worker is lost.
-const SILENCE: Duration = Duration::from_secs(35);
+const SILENCE: Duration = Duration::from_secs(7);
+/// How long a worker may take to make room for a message.
+const ROOM: Duration = Duration::from_secs(35);
 const LONGEST_REASON: usize = 1_000;
 
 type Outgoing = mpsc::Sender<Result<proto::ControlMessage, Status>>;
@@ -290,7 +292,7 @@ impl Speaker<'_> {
         let message = proto::ControlMessage {
             message: Some(message),
         };
-        match timeout(SILENCE, self.outgoing.send(Ok(message))).await {
+        match timeout(ROOM, self.outgoing.send(Ok(message))).await {
             Ok(Ok(())) => Ok(()),
             // The stream is gone. `listen` sees that too, and says so.
             Ok(Err(_)) => std::future::pending().await,

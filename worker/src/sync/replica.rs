@@ -18,7 +18,7 @@ const MAX_SNAPSHOT: u64 = 1 << 30;
 /// What is set aside at once for a snapshot that is said to be larger.
 const MAX_RESERVED: u64 = 16 << 20;
 /// How many heartbeats in a row may name a revision that has not come.
-const MAX_BEHIND: u8 = 2;
+const MAX_BEHIND: u8 = 10;
 
 /// A copy of the policy.
 #[derive(Debug)]
@@ -297,7 +297,7 @@ impl Replica {
     }
 
     /// A change that is under way may arrive after a heartbeat that names it,
-    /// but not after the next one.
+    /// but not for ever.
     fn heartbeat(
         &mut self,
         newest: Option<Revision>,
