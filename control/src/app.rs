@@ -54,7 +54,7 @@ impl App {
             .with_context(|| format!("cannot bind gRPC to {}", config.grpc_addr))?;
         let grpc_addr = listener.local_addr()?;
         make_private_directory(&config.data_dir)?;
-        let store = Store::open(config.store_location())
+        let store = Store::open(config.store_location(), &config.etcd)
             .await
             .context("cannot open the store")?;
         let catalog = Catalog::open(store)

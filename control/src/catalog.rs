@@ -18,7 +18,7 @@ mod signing_keys;
 mod upstreams;
 mod users;
 
-use std::{fmt, net::IpAddr, sync::Arc};
+use std::{fmt, net::IpAddr, sync::Arc, time::Instant};
 
 use tokio::sync::{Semaphore, mpsc, watch};
 use tracing::{debug, info};
@@ -109,7 +109,8 @@ impl Catalog {
     /// One that is gone with its last handle.
     #[cfg(test)]
     pub(crate) async fn in_memory() -> Self {
-        let store = Store::open(crate::StoreLocation::Memory).await;
+        let access = crate::EtcdAccess::default();
+        let store = Store::open(crate::StoreLocation::Memory, &access).await;
         Self::open(store.unwrap()).await.unwrap()
     }
 
@@ -121,6 +122,11 @@ impl Catalog {
     /// The newest view.
     pub(crate) fn policy(&self) -> Arc<Policy> {
         self.current.borrow().clone()
+    }
+
+    /// Since when the store does not answer. `None`: it does.
+    pub(crate) fn store_silence(&self) -> watch::Receiver<Option<Instant>> {
+        self.store.silence()
     }
 
     /// Follows the views. A slow reader sees the newest, not each.

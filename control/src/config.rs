@@ -2,7 +2,7 @@
 
 use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
-use crate::StoreLocation;
+use crate::{EtcdAccess, StoreLocation};
 
 /// Runs the MetaHub control plane.
 ///
@@ -18,10 +18,14 @@ pub struct Config {
     #[arg(long, env = "METAHUB_DATA_DIR", default_value = "metahub-data")]
     pub data_dir: PathBuf,
 
-    /// Where to keep the state: `sqlite:PATH` or `memory`. By default
-    /// `metahub.db` in the data directory.
+    /// Where to keep the state: `sqlite:PATH`, `etcd:URL,URL…` with an optional
+    /// prefix of the keys at the end, or `memory`. By default `metahub.db` in
+    /// the data directory.
     #[arg(long, env = "METAHUB_STORE")]
     pub store: Option<StoreLocation>,
+
+    #[command(flatten)]
+    pub(crate) etcd: EtcdAccess,
 
     /// The file with the token that admins present, made at the first start
     /// unless it is there. By default `admin-token` in the data directory.
@@ -104,8 +108,8 @@ mod tests {
     }
 
     #[test]
-    fn a_store_that_does_not_exist_yet_is_refused() {
-        let parsed = Config::try_parse_from(["metahub-control", "--store", "etcd:http://a"]);
+    fn a_store_of_no_known_kind_is_refused() {
+        let parsed = Config::try_parse_from(["metahub-control", "--store", "postgres:a"]);
 
         assert!(parsed.is_err());
     }

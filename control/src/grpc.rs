@@ -10,7 +10,7 @@ mod gate;
 mod policy;
 mod session;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use metahub_proto::{
     admin::v1::{
@@ -20,11 +20,13 @@ use metahub_proto::{
     },
     policy::v1::policy_service_server::{PolicyServiceServer, SERVICE_NAME as POLICY_SERVICE},
 };
+use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::transport::{Server, server::Router};
 use tonic_health::{
     ServingStatus,
     pb::health_server::{Health, HealthServer},
+    server::HealthReporter,
 };
 
 use tower::layer::util::{Identity, Stack};
@@ -87,6 +89,9 @@ pub(crate) async fn router(parts: Parts, tokens: Tokens) -> GatedRouter {
         .add_service(audit)
         .add_service(access)
 }
+/// What the health service calls the store: not serving while it does not
+/// answer, although the last state is served.
+const STORE: &str = "metahub.store";
 
 /// The standard health service. It says "not serving"
 /// from the moment that the control plane drains.
@@ -97,14 +102,30 @@ async fn health(parts: &Parts) -> HealthServer<impl Health> {
         .await;
     reporter.set_serving::<AdminServiceServer<AdminApi>>().await;
     reporter.set_serving::<AuditServiceServer<AuditApi>>().await;
+    let telling = tell_of_store(reporter.clone(), parts.catalog.store_silence());
     let shutdown = parts.shutdown.clone();
     parts.streams.spawn(async move {
+        shutdown.run_until_cancelled(telling).await;
         shutdown.cancelled().await;
-        for service in ["", POLICY_SERVICE, ADMIN_SERVICE, AUDIT_SERVICE] {
+        for service in ["", STORE, POLICY_SERVICE, ADMIN_SERVICE, AUDIT_SERVICE] {
             reporter
                 .set_service_status(service, ServingStatus::NotServing)
                 .await;
         }
     });
     service
+}
+
+async fn tell_of_store(reporter: HealthReporter, mut silence: watch::Receiver<Option<Instant>>) {
+    loop {
+        let status = match *silence.borrow_and_update() {
+            None => ServingStatus::Serving,
+            Some(_) => ServingStatus::NotServing,
+        };
+        reporter.set_service_status(STORE, status).await;
+        if silence.changed().await.is_err() {
+            // It never falls silent.
+            std::future::pending::<()>().await;
+        }
+    }
 }

@@ -30,4 +30,4 @@ pub use self::config::Config;
 pub use self::error::{Error, Result};
 pub use self::logs::start_logs;
 pub use self::records::{Blobs, Secret};
-pub use self::store::{Revision, StoreError, StoreLocation};
+pub use self::store::{EtcdAccess, EtcdCluster, EtcdError, Revision, StoreError, StoreLocation};

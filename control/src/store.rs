@@ -5,17 +5,22 @@
 //! the engines are in the files below.
 
 mod error;
+mod etcd;
 mod local;
 mod location;
 mod schema;
 mod sqlite;
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Instant};
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
-use self::local::Local;
-pub use self::{error::StoreError, location::StoreLocation};
+pub use self::{
+    error::StoreError,
+    etcd::{EtcdAccess, EtcdError},
+    location::{EtcdCluster, StoreLocation},
+};
+use self::{etcd::Etcd, local::Local};
 use crate::{
     audit::AuditRecord,
     catalog::Actor,
@@ -67,7 +72,6 @@ pub(crate) enum News {
     /// them changed, and the number of the last.
     Commit(Commit),
     /// What was known is of no use any more: this is what there is.
-    #[expect(dead_code, reason = "the engine that loses its place comes next")]
     Whole(Contents),
 }
 
@@ -90,13 +94,18 @@ pub(crate) struct Store {
 #[derive(Clone, Debug)]
 enum Engine {
     Local(Local),
+    Etcd(Etcd),
 }
 
 impl Store {
     /// Opens the store, and creates or migrates it where needed.
-    pub(crate) async fn open(location: StoreLocation) -> Result<Self, StoreError> {
+    pub(crate) async fn open(
+        location: StoreLocation,
+        access: &EtcdAccess,
+    ) -> Result<Self, StoreError> {
         let engine = match location {
             StoreLocation::Sqlite(path) => Engine::Local(Local::open(path).await?),
+            StoreLocation::Etcd(cluster) => Engine::Etcd(Etcd::open(&cluster, access).await?),
             StoreLocation::Memory => Engine::Local(Local::in_memory().await?),
         };
         Ok(Self { engine })
@@ -107,6 +116,7 @@ impl Store {
     pub(crate) async fn watch(&self) -> Result<(Contents, mpsc::Receiver<News>), StoreError> {
         match &self.engine {
             Engine::Local(local) => local.watch().await,
+            Engine::Etcd(etcd) => etcd.watch().await,
         }
     }
 
@@ -116,6 +126,7 @@ impl Store {
     pub(crate) async fn commit(&self, expected: u64, batch: Batch) -> Result<Revision, StoreError> {
         match &self.engine {
             Engine::Local(local) => local.commit(expected, batch).await,
+            Engine::Etcd(etcd) => etcd.commit(expected, batch).await,
         }
     }
 
@@ -128,6 +139,7 @@ impl Store {
     ) -> Result<Vec<AuditRecord>, StoreError> {
         match &self.engine {
             Engine::Local(local) => local.audit(after_revision, most).await,
+            Engine::Etcd(etcd) => etcd.audit(after_revision, most).await,
         }
     }
 
@@ -136,6 +148,7 @@ impl Store {
     pub(crate) async fn audit_reach(&self) -> Result<u64, StoreError> {
         match &self.engine {
             Engine::Local(local) => local.audit_reach().await,
+            Engine::Etcd(etcd) => etcd.audit_reach().await,
         }
     }
 
@@ -144,6 +157,16 @@ impl Store {
     pub(crate) async fn sweep_audit(&self, oldest_unix_ms: u64) -> Result<usize, StoreError> {
         match &self.engine {
             Engine::Local(local) => local.sweep_audit(oldest_unix_ms).await,
+            Engine::Etcd(etcd) => etcd.sweep_audit(oldest_unix_ms).await,
+        }
+    }
+
+    /// Since when the store does not answer, and what was read before is all
+    /// there is. `None`: it does.
+    pub(crate) fn silence(&self) -> watch::Receiver<Option<Instant>> {
+        match &self.engine {
+            Engine::Local(_) => watch::channel(None).1,
+            Engine::Etcd(etcd) => etcd.silence(),
         }
     }
 
@@ -152,6 +175,7 @@ impl Store {
     pub(crate) fn commit_on_another_thread(&self, expected: u64, batch: Batch) {
         match &self.engine {
             Engine::Local(local) => local.commit_on_another_thread(expected, batch),
+            Engine::Etcd(_) => unreachable!("tests with etcd have two stores"),
         }
     }
 }

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use super::EtcdError;
+
 /// What can go wrong in the store.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -34,13 +36,24 @@ pub enum StoreError {
         path: PathBuf,
     },
 
-    /// The file was written by a newer program.
+    /// What is there was written by a newer program.
     #[error("the store has schema {found}, this program knows up to {known}: use a newer one")]
     TooNew {
-        /// The file's schema.
+        /// Its schema.
         found: u32,
         /// The newest that this program knows.
         known: u32,
+    },
+
+    /// etcd did not do what it was asked.
+    #[error("etcd failed: {0}")]
+    Etcd(#[from] EtcdError),
+
+    /// The settings of the store cannot work.
+    #[error("{reason}")]
+    Settings {
+        /// What to change.
+        reason: &'static str,
     },
 
     /// A record cannot be read or written.

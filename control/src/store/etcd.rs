@@ -1,0 +1,154 @@
+//! The store in an etcd cluster that any number of control planes share.
+//!
+//! None of these replicas is special: each reads, writes and follows. Under
+//! the prefix (`/metahub` unless the operator says otherwise) there are
+//!
+//! | key | value |
+//! |---|---|
+//! | `head` | epoch and number of the newest revision, the batch that led to it, and a pending batch if there is one |
+//! | `record/<key>` | a record as JSON, as in the other engine |
+//! | `log/<number>/<piece>` | the keys that a revision changed, and its batch; the last thousand revisions |
+//! | `audit/<number>/<piece>` | who changed what |
+//! | `audit-reach` | the revision after which the audit is complete, once it was swept |
+//! | `stage/<number>/<batch>/<piece>` | pieces of a batch that is too large for one transaction |
+//!
+//! A commit is one transaction that compares the head's `mod_revision` and
+//! moves the head, so of two that start from the same revision one wins. A
+//! batch with more than about a hundred changes is written in steps:
+//!
+//! 1. Its pieces are staged. No one reads them, so a writer that stops here
+//!    leaves nothing but rubbish, which the next commit sweeps: what is staged
+//!    for a number that is reached can never be decided.
+//! 2. One transaction makes it the head's pending batch. Now it is decided.
+//! 3. Each piece is put in place by a transaction that compares the head, so
+//!    a straggler cannot undo what came later.
+//! 4. One transaction moves the head and sweeps the stage.
+//!
+//! A writer that stops after the second step leaves the rest to whoever comes
+//! by, a reader included. Readers read at one revision of etcd at which nothing
+//! is pending, so they see whole commits only.
+//!
+//! Every batch has a name drawn at random, in the head and in the log. A writer
+//! whose answer got lost finds out by it whether the batch was committed.
+
+mod access;
+mod audit;
+mod client;
+mod error;
+mod follower;
+mod layout;
+mod nodes;
+mod reader;
+mod writer;
+
+/// What etcd says and is told.
+mod pb {
+    #![allow(
+        missing_docs,
+        dead_code,
+        unreachable_pub,
+        clippy::all,
+        clippy::allow_attributes_without_reason,
+        clippy::too_many_lines,
+        reason = "generated"
+    )]
+    include!("etcd/generated/etcdserverpb.rs");
+}
+
+use std::{sync::Arc, time::Instant};
+
+use tokio::sync::{Notify, mpsc, watch};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+pub use self::{access::EtcdAccess, error::EtcdError};
+use self::{client::Client, follower::Follower, layout::Layout};
+use crate::audit::AuditRecord;
+
+use super::{Batch, Contents, News, Revision, StoreError, WATCH_BACKLOG, location::EtcdCluster};
+
+/// The store. Clones share it.
+#[derive(Clone, Debug)]
+pub(super) struct Etcd {
+    cluster: Arc<Cluster>,
+    hint: Arc<Notify>,
+    silent_since: watch::Sender<Option<Instant>>,
+    /// The follower ends with the last handle.
+    stop: CancellationToken,
+    _alive: Arc<DropGuard>,
+}
+
+/// The cluster, and where things are in it.
+#[derive(Debug)]
+struct Cluster {
+    client: Client,
+    layout: Layout,
+}
+
+impl Etcd {
+    /// Connects, and makes the head if there is none.
+    pub(super) async fn open(at: &EtcdCluster, access: &EtcdAccess) -> Result<Self, StoreError> {
+        let client = Client::new(nodes::nodes(at, access)?, nodes::user(access)?);
+        let cluster = Cluster {
+            client,
+            layout: Layout::new(&at.prefix),
+        };
+        cluster.settled_head().await?;
+        let stop = CancellationToken::new();
+        Ok(Self {
+            cluster: Arc::new(cluster),
+            hint: Arc::default(),
+            silent_since: watch::Sender::new(None),
+            _alive: Arc::new(stop.clone().drop_guard()),
+            stop,
+        })
+    }
+
+    pub(super) async fn watch(&self) -> Result<(Contents, mpsc::Receiver<News>), StoreError> {
+        let (contents, read_at) = self.cluster.load().await?;
+        let (sender, receiver) = mpsc::channel(WATCH_BACKLOG);
+        let follower = Follower {
+            cluster: self.cluster.clone(),
+            known: contents.revision,
+            read_at,
+            sender,
+            hint: self.hint.clone(),
+            silent_since: self.silent_since.clone(),
+        };
+        tokio::spawn(follower.run(self.stop.clone()));
+        Ok((contents, receiver))
+    }
+
+    /// Runs to its end also when the caller no longer waits.
+    pub(super) async fn commit(&self, expected: u64, batch: Batch) -> Result<Revision, StoreError> {
+        let (cluster, hint) = (self.cluster.clone(), self.hint.clone());
+        let committing = tokio::spawn(async move {
+            let committed = cluster.commit(expected, &batch).await;
+            hint.notify_one();
+            committed
+        });
+        committing.await.map_err(|_| StoreError::Closed)?
+    }
+
+    pub(super) async fn audit(
+        &self,
+        after_revision: u64,
+        most: usize,
+    ) -> Result<Vec<AuditRecord>, StoreError> {
+        self.cluster.audit(after_revision, most).await
+    }
+
+    pub(super) async fn audit_reach(&self) -> Result<u64, StoreError> {
+        self.cluster.audit_reach().await
+    }
+
+    pub(super) async fn sweep_audit(&self, oldest_unix_ms: u64) -> Result<usize, StoreError> {
+        self.cluster.sweep_audit(oldest_unix_ms).await
+    }
+
+    pub(super) fn silence(&self) -> watch::Receiver<Option<Instant>> {
+        self.silent_since.subscribe()
+    }
+}
+
+#[cfg(test)]
+mod tests;

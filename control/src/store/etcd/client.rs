@@ -1,0 +1,251 @@
+//! The calls to etcd that the store is made of.
+//!
+//! One node is asked at a time. When it does not answer, has lost its leader
+//! or breaks off, the next one is. Every call is tried until its patience is
+//! over, so each must be one that does no harm when it is done twice: reads,
+//! and transactions that compare first.
+
+use std::{
+    fmt,
+    future::ready,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use futures_util::{
+    StreamExt as _,
+    stream::{once, pending},
+};
+use tokio::time::{Instant, sleep, timeout};
+use tonic::{
+    Request, Response, Status, Streaming,
+    metadata::{Ascii, MetadataValue},
+    transport::Channel,
+};
+
+use super::{
+    error::{EtcdError, Verdict},
+    nodes::Node,
+    pb::{
+        AuthenticateRequest, RangeRequest, RangeResponse, TxnRequest, TxnResponse,
+        WatchCreateRequest, WatchRequest, WatchResponse, auth_client::AuthClient,
+        kv_client::KvClient, watch_client::WatchClient, watch_request::RequestUnion,
+    },
+};
+use crate::records::Secret;
+
+/// For how long a call is tried. Shorter than a call of an admin may take.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// How long one node may take to answer. An election takes a second or two.
+const ATTEMPT: Duration = Duration::from_secs(4);
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// What an answer may weigh. Pages are cut by number, so a page of large
+/// records weighs more than one of small ones.
+const LARGEST_ANSWER: usize = 512 << 20;
+
+/// A client of one cluster.
+pub(super) struct Client {
+    nodes: Vec<Node>,
+    /// The place in `nodes` of the one that is asked.
+    current: AtomicUsize,
+    user: Option<(String, Secret)>,
+    token: Mutex<Option<MetadataValue<Ascii>>>,
+}
+
+/// A watch over one key, by way of one node.
+pub(super) struct Watch {
+    answers: Streaming<WatchResponse>,
+    node: usize,
+    url: String,
+}
+
+impl Client {
+    /// `nodes` has at least one.
+    pub(super) fn new(nodes: Vec<Node>, user: Option<(String, String)>) -> Self {
+        Self {
+            nodes,
+            current: AtomicUsize::new(0),
+            user: user.map(|(name, password)| (name, Secret::from(password))),
+            token: Mutex::default(),
+        }
+    }
+
+    pub(super) async fn range(&self, request: RangeRequest) -> Result<RangeResponse, EtcdError> {
+        self.call(|channel| {
+            let request = self.request(request.clone());
+            let mut kv = KvClient::new(channel).max_decoding_message_size(LARGEST_ANSWER);
+            async move { kv.range(request).await }
+        })
+        .await
+    }
+
+    pub(super) async fn txn(&self, request: TxnRequest) -> Result<TxnResponse, EtcdError> {
+        self.call(|channel| {
+            let request = self.request(request.clone());
+            let mut kv = KvClient::new(channel).max_decoding_message_size(LARGEST_ANSWER);
+            async move { kv.txn(request).await }
+        })
+        .await
+    }
+
+    /// Watches `key` from `start_revision` on.
+    pub(super) async fn watch(&self, key: &str, start_revision: i64) -> Result<Watch, EtcdError> {
+        let node = self.current.load(Relaxed);
+        let create = WatchRequest {
+            request_union: Some(RequestUnion::CreateRequest(WatchCreateRequest {
+                key: key.to_owned().into(),
+                start_revision,
+                ..WatchCreateRequest::default()
+            })),
+        };
+        let answers = self
+            .call(|channel| {
+                // The stream of requests stays open for as long as the watch.
+                let requests = once(ready(create.clone())).chain(pending());
+                let request = self.request(requests);
+                async move { WatchClient::new(channel).watch(request).await }
+            })
+            .await?;
+        Ok(Watch {
+            answers,
+            node,
+            url: self.nodes[node].url.clone(),
+        })
+    }
+
+    /// Whether calls still go to the node that `watch` goes to.
+    pub(super) fn is_where(&self, watch: &Watch) -> bool {
+        self.current.load(Relaxed) == watch.node
+    }
+
+    /// Has the next call go to another node than the `watch` went to.
+    pub(super) fn leave_node_of(&self, watch: &Watch) {
+        self.leave(watch.node);
+    }
+
+    async fn call<T, A>(&self, ask: impl Fn(Channel) -> A) -> Result<T, EtcdError>
+    where
+        A: Future<Output = Result<Response<T>, Status>>,
+    {
+        let deadline = Instant::now() + PATIENCE;
+        let mut pause = FIRST_PAUSE;
+        let mut logins = 0;
+        loop {
+            let at = self.current.load(Relaxed);
+            let node = &self.nodes[at];
+            let attempt = async {
+                self.log_in(node).await?;
+                ask(node.channel.clone()).await
+            };
+            let status = match timeout(ATTEMPT, attempt).await {
+                Ok(Ok(response)) => return Ok(response.into_inner()),
+                Ok(Err(status)) => status,
+                Err(_) => Status::deadline_exceeded("no answer in time"),
+            };
+            match Verdict::of(&status) {
+                Verdict::Compacted => return Err(EtcdError::Compacted),
+                Verdict::LogInAgain if self.user.is_some() && logins < 2 => {
+                    logins += 1;
+                    self.set_token(None);
+                }
+                Verdict::LogInAgain | Verdict::Refused => return Err(refused(node, &status)),
+                Verdict::TryElsewhere if Instant::now() + pause >= deadline => {
+                    return Err(unreachable(node, status.message()));
+                }
+                Verdict::TryElsewhere => self.leave(at),
+            }
+            sleep(pause.mul_f64(0.5 + fastrand::f64())).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    /// Gets a token where one is needed and there is none.
+    async fn log_in(&self, node: &Node) -> Result<(), Status> {
+        let Some((name, password)) = &self.user else {
+            return Ok(());
+        };
+        if self.token().is_some() {
+            return Ok(());
+        }
+        let request = AuthenticateRequest {
+            name: name.clone(),
+            password: password.expose().to_owned(),
+        };
+        let mut auth = AuthClient::new(node.channel.clone());
+        let answer = auth.authenticate(request).await?.into_inner();
+        let token = answer.token.parse();
+        let token = token.map_err(|_| Status::internal("a token that cannot be sent back"))?;
+        self.set_token(Some(token));
+        Ok(())
+    }
+
+    /// `hasleader`: a node that has lost touch with the others says so instead
+    /// of keeping the caller waiting.
+    fn request<T>(&self, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        let metadata = request.metadata_mut();
+        metadata.insert("hasleader", MetadataValue::from_static("true"));
+        if let Some(token) = self.token() {
+            metadata.insert("token", token);
+        }
+        request
+    }
+
+    /// Of several calls that fail at one node, one moves on.
+    fn leave(&self, at: usize) {
+        let next = (at + 1) % self.nodes.len();
+        let _ = self.current.compare_exchange(at, next, Relaxed, Relaxed);
+    }
+
+    fn token(&self) -> Option<MetadataValue<Ascii>> {
+        let token = self.token.lock().unwrap_or_else(PoisonError::into_inner);
+        token.clone()
+    }
+
+    fn set_token(&self, token: Option<MetadataValue<Ascii>>) {
+        *self.token.lock().unwrap_or_else(PoisonError::into_inner) = token;
+    }
+}
+
+impl Watch {
+    /// Waits for something to happen to the key. It may also return when
+    /// nothing has: whoever watches looks for themselves.
+    pub(super) async fn changed(&mut self) -> Result<(), EtcdError> {
+        let reason = match self.answers.message().await {
+            Ok(Some(answer)) if !answer.canceled => return Ok(()),
+            Ok(Some(answer)) if answer.compact_revision > 0 => return Err(EtcdError::Compacted),
+            Ok(Some(answer)) => answer.cancel_reason,
+            Ok(None) => "the watch ended".to_owned(),
+            Err(status) => status.message().to_owned(),
+        };
+        Err(EtcdError::Unreachable {
+            node: self.url.clone(),
+            reason,
+        })
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let urls = self.nodes.iter().map(|node| &node.url);
+        f.debug_list().entries(urls).finish()
+    }
+}
+
+fn refused(node: &Node, status: &Status) -> EtcdError {
+    EtcdError::Refused {
+        node: node.url.clone(),
+        reason: status.message().to_owned(),
+    }
+}
+
+fn unreachable(node: &Node, reason: &str) -> EtcdError {
+    EtcdError::Unreachable {
+        node: node.url.clone(),
+        reason: reason.to_owned(),
+    }
+}

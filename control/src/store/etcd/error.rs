@@ -1,0 +1,72 @@
+//! Why etcd did not do what it was asked.
+
+use tonic::{Code, Status};
+
+/// Why etcd did not do what it was asked.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EtcdError {
+    /// No node has answered in time. What was asked for may have been done.
+    #[error("no etcd node answers; {node} said last: {reason}")]
+    Unreachable {
+        /// The node that was tried last.
+        node: String,
+        /// What it said, or what became of the connection.
+        reason: String,
+    },
+
+    /// A node says that it will not. Asking again does not help.
+    #[error("etcd at {node} refuses: {reason}")]
+    Refused {
+        /// The node.
+        node: String,
+        /// Its words.
+        reason: String,
+    },
+
+    /// The revision that was asked for is compacted away.
+    #[error("etcd no longer has the revision that was being read")]
+    Compacted,
+
+    /// The keys of MetaHub are not as it writes them.
+    #[error("what is under {key} in etcd is not what this program writes")]
+    Damaged {
+        /// The key.
+        key: String,
+    },
+}
+
+/// What an error from a node means for the next try.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// Another node, or the same a moment later, may do it.
+    TryElsewhere,
+    /// The token of the user is no longer good.
+    LogInAgain,
+    Compacted,
+    Refused,
+}
+
+impl Verdict {
+    pub(super) fn of(status: &Status) -> Self {
+        match status.code() {
+            Code::OutOfRange => Self::Compacted,
+            Code::Unauthenticated => Self::LogInAgain,
+            Code::InvalidArgument
+            | Code::FailedPrecondition
+            | Code::PermissionDenied
+            | Code::ResourceExhausted
+            | Code::NotFound
+            | Code::AlreadyExists
+            | Code::Unimplemented => Self::Refused,
+            Code::Ok
+            | Code::Cancelled
+            | Code::Unknown
+            | Code::DeadlineExceeded
+            | Code::Aborted
+            | Code::Internal
+            | Code::Unavailable
+            | Code::DataLoss => Self::TryElsewhere,
+        }
+    }
+}
