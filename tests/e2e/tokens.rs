@@ -5,8 +5,10 @@ use metahub_cli::demo::image::{Form, REPOSITORY};
 use metahub_tests::{
     admin::Login,
     client::{RegistryClient, error, header, sent},
+    control::Control,
     site::Site,
     wait::eventually,
+    worker::Worker,
 };
 use serde_json::Value;
 
@@ -27,11 +29,16 @@ async fn challenge(site: &Site, path: &str) -> String {
     header(&answer, "www-authenticate")
 }
 
-/// The token that the first worker gives to `login`, as docker asks for it.
+/// The token that the first worker gives to `login`, as docker asks for it when
+/// it pulls.
 async fn token(site: &Site, login: &Login) -> String {
-    let scope = format!("repository:{REPOSITORY}:pull");
+    token_for(site, login, &format!("&scope=repository:{REPOSITORY}:pull")).await
+}
+
+/// One for another scope, or without any, as docker asks for it at a login.
+async fn token_for(site: &Site, login: &Login, scope: &str) -> String {
     let path = format!(
-        "/token?account={}&service=metahub&scope={scope}&offline_token=true",
+        "/token?account={}&service=metahub&client_id=docker&offline_token=true{scope}",
         login.name
     );
     let answer = site.client(0, login).get(&path).await;
@@ -42,14 +49,20 @@ async fn token(site: &Site, login: &Login) -> String {
         (&body["token"], &body["expires_in"]),
         (&body["access_token"], &300.into())
     );
+    // docker would keep it in place of the secret.
+    assert_eq!(body.get("refresh_token"), None);
     body["token"].as_str().expect("text").to_owned()
+}
+
+/// The answer to whoever asks the `n`th worker for `path` with `token`.
+async fn asked(site: &Site, n: usize, token: &str, path: &str) -> reqwest::Response {
+    let client = RegistryClient::anonymous(site.workers[n].addr());
+    sent(client.request(Method::GET, path).bearer_auth(token)).await
 }
 
 /// The status of a pull with `token` at the `n`th worker.
 async fn pulled(site: &Site, n: usize, token: &str) -> u16 {
-    let client = RegistryClient::anonymous(site.workers[n].addr());
-    let request = client.request(Method::GET, MANIFEST).bearer_auth(token);
-    sent(request).await.status().as_u16()
+    asked(site, n, token, MANIFEST).await.status().as_u16()
 }
 
 /// The answer to containerd's form.
@@ -60,7 +73,8 @@ async fn posted(site: &Site, grant_type: &str, login: &Login) -> reqwest::Respon
         ("grant_type", grant_type),
         ("service", "metahub"),
         ("client_id", "containerd-client"),
-        ("scope", "repository:qnib/bench:pull"),
+        ("scope", "repository:qnib/bench:pull repository:qnib/b:pull"),
+        ("access_type", "offline"),
         ("username", &login.name),
         ("password", &login.secret),
     ]))
@@ -117,8 +131,73 @@ async fn containerd_gets_a_token_for_its_form() {
     let body: Value = answer.json().await.unwrap();
     let token = body["access_token"].as_str().unwrap();
     assert_eq!(pulled(&site, 0, token).await, 200);
+    assert_eq!(body.get("refresh_token"), None);
     let refused = posted(&site, "refresh_token", &site.type1).await;
     assert_eq!(refused.status(), 400);
+    let (_, message) = error(refused).await;
+    assert!(message.contains("keep the login's secret"), "{message}");
+}
+
+#[tokio::test]
+async fn a_token_opens_the_repository_that_it_is_for_and_no_other() {
+    let site = bearer_site(1).await;
+    site.put_variant("qnib/other", &[]);
+    let other = "/v2/qnib/other/manifests/latest";
+    let token = token(&site, &site.type1).await;
+
+    let refused = asked(&site, 0, &token, other).await;
+
+    assert_eq!(pulled(&site, 0, &token).await, 200);
+    assert_eq!(asked(&site, 0, &token, "/v2/").await.status(), 200);
+    assert_eq!(refused.status(), 401);
+    let challenge = header(&refused, "www-authenticate");
+    let wanted = r#",scope="repository:qnib/other:pull",error="insufficient_scope""#;
+    assert!(challenge.ends_with(wanted), "{challenge}");
+    for path in ["tags/list", "blobs/DIGEST", "referrers/DIGEST"] {
+        let path = path.replace("DIGEST", &site.bench.index.digest);
+        let path = format!("/v2/qnib/other/{path}");
+        let refused = asked(&site, 0, &token, &path).await;
+        assert_eq!(refused.status(), 401, "{path}");
+    }
+    let by_password = site.host().get(other).await;
+    assert_eq!(by_password.status(), 200);
+}
+
+#[tokio::test]
+async fn a_token_without_scope_says_that_somebody_is_logged_in_and_no_more() {
+    let site = bearer_site(1).await;
+
+    let token = token_for(&site, &site.type1, "").await;
+
+    assert_eq!(asked(&site, 0, &token, "/v2/").await.status(), 200);
+    assert_eq!(pulled(&site, 0, &token).await, 401);
+}
+
+#[tokio::test]
+async fn a_token_is_for_all_scopes_that_were_asked_for() {
+    let site = bearer_site(1).await;
+    site.put_variant("qnib/other", &[]);
+    let scopes = "&scope=repository:qnib/other:pull&scope=repository:qnib/bench:pull,push";
+
+    let token = token_for(&site, &site.type1, scopes).await;
+
+    assert_eq!(pulled(&site, 0, &token).await, 200);
+    let other = "/v2/qnib/other/manifests/latest";
+    assert_eq!(asked(&site, 0, &token, other).await.status(), 200);
+}
+
+#[tokio::test]
+async fn a_token_outlives_the_control_plane_and_is_good_at_a_worker_that_comes_later() {
+    let mut site = bearer_site(1).await;
+    let token = token(&site, &site.type1).await;
+
+    let place = site.control.stop().await;
+    let control = Control::start_at(place).await;
+    site.workers.push(Worker::start(control.place()).await);
+    site.control = control;
+
+    assert_eq!(pulled(&site, 0, &token).await, 200);
+    assert_eq!(pulled(&site, 1, &token).await, 200);
 }
 
 #[tokio::test]

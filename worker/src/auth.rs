@@ -21,7 +21,12 @@ use http::{
 };
 use subtle::ConstantTimeEq as _;
 
-use self::{selectors::Credentials, selectors::Selected, tries::Tries};
+use self::{
+    selectors::{Credentials, Selected},
+    token::Known,
+    tries::Tries,
+    verified::Verified,
+};
 use crate::{
     Challenge,
     peer::Proxies,
@@ -30,15 +35,18 @@ use crate::{
 
 mod challenge;
 mod place;
+mod scope;
 mod selectors;
 mod token;
 mod tries;
+mod verified;
 
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use self::challenge::bearer;
 pub(crate) use self::{
     challenge::BASIC,
     place::{Open, Place},
+    scope::Scope,
 };
 
 /// The longest credentials that are looked at, encoded.
@@ -54,6 +62,8 @@ pub(crate) enum Refused {
     Wrong,
     /// Its token is not good, or not any more.
     Token,
+    /// Its token is good, but not for this repository.
+    Scope,
     /// It is, but there is no key to sign a token with.
     NoKey,
     /// It has been wrong too often. It may try again after this time.
@@ -75,6 +85,19 @@ pub(crate) struct Caller {
     pub(crate) kind: Arc<Kind>,
     /// Its place among the requests of its login.
     pub(crate) place: Place,
+    /// None: it has given its secret, not a token.
+    token: Option<Arc<Known>>,
+}
+
+impl Caller {
+    /// Who it is, if it may ask about the repository that it calls `name`.
+    pub(crate) fn asking_for(self, name: Option<&str>) -> Result<Self, Refused> {
+        let is_outside = |(token, name): (&Arc<Known>, _)| !token.scope.has(name);
+        match self.token.as_ref().zip(name).is_some_and(is_outside) {
+            true => Err(Refused::Scope),
+            false => Ok(self),
+        }
+    }
 }
 
 /// What a client logs in with in a form.
@@ -104,6 +127,7 @@ pub(crate) struct Gate {
     /// What selectors make of machine types, never who asked.
     selected: Selected,
     tries: Tries,
+    verified: Verified,
 }
 
 /// How clients are let in.
@@ -124,6 +148,7 @@ impl Gate {
             settings,
             selected: Selected::default(),
             tries: Tries::default(),
+            verified: Verified::default(),
         }
     }
 
@@ -131,9 +156,13 @@ impl Gate {
     pub(crate) fn admit(&self, snapshot: &Snapshot, request: &Parts) -> Result<Caller, Refused> {
         let value = authorization(request)?;
         if let Some(token) = after_scheme(value, "bearer") {
-            let name = token::name(snapshot, token, unix_secs()).ok_or(Refused::Token)?;
-            let login = snapshot.login(token::login(&name)).ok_or(Refused::Token)?;
-            return self.caller(snapshot, login, &name);
+            let found = self.verified.find(snapshot, token, unix_secs());
+            let (known, login) = found.ok_or(Refused::Token)?;
+            let caller = self.caller(snapshot, login, &known.name)?;
+            return Ok(Caller {
+                token: Some(known),
+                ..caller
+            });
         }
         let credentials = basic(value)?;
         let given = Credentials::split(&credentials).ok_or(Refused::Wrong)?;
@@ -141,12 +170,14 @@ impl Gate {
         self.caller(snapshot, login, given.name)
     }
 
-    /// Gives a token to a client that logs in, by Basic or by `password`.
+    /// Gives a token for `scope` to a client that logs in, by Basic or by
+    /// `password`.
     pub(crate) fn grant(
         &self,
         snapshot: &Snapshot,
         request: &Parts,
         password: Option<Password>,
+        scope: Scope,
     ) -> Result<Granted, Refused> {
         let credentials = match password {
             Some(Password { name, secret }) => format!("{name}:{secret}"),
@@ -156,7 +187,8 @@ impl Gate {
         let login = self.check(snapshot, request, &given)?;
         let name = self.caller(snapshot, login, given.name)?.name;
         let issued = unix_secs();
-        let token = token::give(snapshot, &name, &login, issued).ok_or(Refused::NoKey)?;
+        let token = token::give(snapshot, (&name, &login), scope, issued);
+        let token = token.ok_or(Refused::NoKey)?;
         Ok(Granted {
             name,
             token,
@@ -222,6 +254,7 @@ impl Gate {
             name: name.to_owned(),
             kind,
             place,
+            token: None,
         })
     }
 }
@@ -367,5 +400,52 @@ mod tests {
         assert_eq!(third.unwrap_err(), Refused::TooManyRequests);
         drop(open);
         assert!(gate.admit(&snapshot, &good).is_ok());
+    }
+
+    /// Asks a worker that has `snapshot` with a token.
+    fn with_token(snapshot: &Snapshot, token: &str) -> Result<Caller, Refused> {
+        let line = format!("bearer {token}");
+        gate().admit(snapshot, &request("192.0.2.1", &[&line]))
+    }
+
+    #[test]
+    fn a_token_of_yesterdays_key_is_good_at_every_worker_until_that_key_is_gone() {
+        let now = unix_secs();
+        let policy = || Sample::new().machine_type("type1", "{}", "secret");
+        let yesterday = |sample| token::tests::key(sample, "a", 1, now - 86_400);
+        let today = |sample, from| token::tests::key(sample, "b", 2, from);
+        let before = yesterday(policy()).build();
+        let pushed = today(yesterday(policy()), now + 900).build();
+        let begun = today(yesterday(policy()), now - 60).build();
+        let after = today(policy(), now - 960).build();
+        let basic = request("192.0.2.1", &[&basic_of("qnib-type1:secret")]);
+        let give = |snapshot| gate().grant(snapshot, &basic, None, Scope::default());
+
+        let of_yesterday = give(&pushed).unwrap().token;
+        let of_today = give(&begun).unwrap().token;
+
+        for snapshot in [&before, &pushed, &begun] {
+            assert!(with_token(snapshot, &of_yesterday).is_ok());
+        }
+        for snapshot in [&pushed, &begun, &after] {
+            assert!(with_token(snapshot, &of_today).is_ok());
+        }
+        let ended = with_token(&after, &of_yesterday);
+        assert_eq!(ended.unwrap_err(), Refused::Token);
+    }
+
+    #[test]
+    fn a_token_asks_for_its_own_repositories_and_a_password_for_all() {
+        let snapshot = token::tests::snapshot();
+        let login = snapshot.login("qnib-type1").unwrap();
+        let scope = Scope::asked(["repository:a:pull"].into_iter());
+        let token = token::give(&snapshot, ("qnib-type1", &login), scope, unix_secs()).unwrap();
+        let ask = |name| with_token(&snapshot, &token).unwrap().asking_for(name);
+
+        assert!(ask(Some("a")).is_ok() && ask(None).is_ok());
+        assert_eq!(ask(Some("b")).unwrap_err(), Refused::Scope);
+        let basic = request("192.0.2.1", &[&basic_of("qnib-type1:secret")]);
+        let caller = gate().admit(&snapshot, &basic).unwrap();
+        assert!(caller.asking_for(Some("b")).is_ok());
     }
 }

@@ -17,7 +17,13 @@ use http::{
 };
 use tracing::{Instrument as _, debug, field};
 
-use self::{answers::Answers, error::Error, names::Target, path::InvalidPath, trimmed::Trims};
+use self::{
+    answers::Answers,
+    error::Error,
+    names::{Name, Target},
+    path::InvalidPath,
+    trimmed::Trims,
+};
 use crate::{
     auth::{Gate, Place},
     metrics::{Cached, Endpoint, Metrics},
@@ -224,8 +230,10 @@ impl Registry {
         if is_token {
             return self.token(&snapshot, request, notes);
         }
-        let caller = self.gate.admit(&snapshot, request).map_err(|refused| {
-            let name = route.as_ref().ok().and_then(Route::name);
+        let name = route.as_ref().ok().and_then(Route::name);
+        let caller = self.gate.admit(&snapshot, request);
+        let caller = caller.and_then(|caller| caller.asking_for(name.map(Name::as_str)));
+        let caller = caller.map_err(|refused| {
             let scope = name.map(|name| format!("repository:{name}:pull"));
             let challenge = self.gate.challenge(&snapshot, request, scope, &refused);
             Error::refused(refused, challenge)

@@ -29,6 +29,7 @@ pub(crate) fn bearer(origin: &str, scope: Option<&str>, refused: &Refused) -> He
 fn error(refused: &Refused) -> Option<&'static str> {
     match refused {
         Refused::Token => Some("invalid_token"),
+        Refused::Scope => Some("insufficient_scope"),
         _ => None,
     }
 }

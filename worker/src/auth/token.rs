@@ -1,14 +1,18 @@
 //! Tokens that a worker gives to a client that has logged in: JSON Web Tokens
 //! (RFC 7519), signed with Ed25519 (RFC 8037, `EdDSA`).
 //!
-//! A token says who a client is, not what it may pull: that is looked up at
-//! each request. It is good at every worker, for as long as it says, and only
-//! while the login stands with the secret that the token was given for.
+//! A token says who a client is, and which repositories it wants to pull. What
+//! it may pull of these is looked up at each request. It is good at every worker,
+//! for as long as it says, and only while the login stands with the secret that
+//! the token was given for.
+
+use std::sync::Arc;
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use subtle::ConstantTimeEq as _;
 
+use super::Scope;
 use crate::snapshot::{Login, SigningKey, Snapshot};
 
 /// How long a token is good, in seconds.
@@ -16,7 +20,7 @@ pub(crate) const LIFETIME_SECS: u64 = 300;
 /// How much the clocks of two workers may differ, in seconds.
 const SKEW_SECS: u64 = 30;
 /// The longest token that is looked at, in bytes.
-const MAX_TOKEN: usize = 4096;
+const MAX_TOKEN: usize = 8 << 10;
 /// Whom tokens are for: MetaHub alone.
 pub(crate) const AUDIENCE: &str = "metahub";
 const ALGORITHM: &str = "EdDSA";
@@ -37,13 +41,36 @@ struct Claims {
     iat: u64,
     nbf: u64,
     exp: u64,
+    /// What the token is for.
+    access: Scope,
     /// Stands for the login's secret.
     stamp: String,
 }
 
-/// Gives a token for `name`, which has logged in with the secret of `login`.
-/// `None`: there is no key to sign with.
-pub(super) fn give(snapshot: &Snapshot, name: &str, login: &Login<'_>, now: u64) -> Option<String> {
+/// What a token says, its signature verified.
+#[derive(Debug)]
+pub(super) struct Known {
+    /// The name that the client logged in with, selectors included.
+    pub(super) name: String,
+    /// What it is for.
+    pub(super) scope: Scope,
+    /// When it is good, in seconds since 1970.
+    nbf: u64,
+    exp: u64,
+    /// What it is signed with.
+    key: Arc<SigningKey>,
+    /// The secret that it was given for.
+    secret_sha256: [u8; 32],
+}
+
+/// Gives a token for `scope` to `name`, which has logged in with the secret of
+/// `login`. `None`: there is no key to sign with.
+pub(super) fn give(
+    snapshot: &Snapshot,
+    (name, login): (&str, &Login<'_>),
+    scope: Scope,
+    now: u64,
+) -> Option<String> {
     let key = current(snapshot, now)?;
     let header = Header {
         alg: ALGORITHM.into(),
@@ -57,6 +84,7 @@ pub(super) fn give(snapshot: &Snapshot, name: &str, login: &Login<'_>, now: u64)
         iat: now,
         nbf: now,
         exp: now + LIFETIME_SECS,
+        access: scope,
         stamp: URL_SAFE_NO_PAD.encode(key.stamp(login.secret_sha256)),
     };
     let signed = format!("{}.{}", encode(&header)?, encode(&claims)?);
@@ -64,8 +92,9 @@ pub(super) fn give(snapshot: &Snapshot, name: &str, login: &Login<'_>, now: u64)
     Some(format!("{signed}.{signature}"))
 }
 
-/// The name that a token was given for. `None` unless it is good now.
-pub(super) fn name(snapshot: &Snapshot, token: &str, now: u64) -> Option<String> {
+/// What a token says. `None` unless it is signed with a key that stands, for
+/// a login that stands with the secret that it was given for.
+pub(super) fn read(snapshot: &Snapshot, token: &str) -> Option<Known> {
     if token.len() > MAX_TOKEN {
         return None;
     }
@@ -79,12 +108,28 @@ pub(super) fn name(snapshot: &Snapshot, token: &str, now: u64) -> Option<String>
         return None;
     }
     let claims: Claims = decode(claims)?;
-    let is_now = claims.nbf <= now + SKEW_SECS && now < claims.exp + SKEW_SECS;
-    (is_now && claims.aud == AUDIENCE).then_some(())?;
     let login = snapshot.login(login(&claims.sub))?;
     let stamp = URL_SAFE_NO_PAD.decode(&claims.stamp).ok()?;
     let stands: bool = stamp.ct_eq(&key.stamp(login.secret_sha256)).into();
-    stands.then_some(claims.sub)
+    (stands && claims.aud == AUDIENCE).then(|| Known {
+        name: claims.sub,
+        scope: claims.access,
+        nbf: claims.nbf,
+        exp: claims.exp,
+        key: key.clone(),
+        secret_sha256: *login.secret_sha256,
+    })
+}
+
+impl Known {
+    /// The login that it was given to, if it is good at `now`.
+    pub(super) fn login<'a>(&self, snapshot: &'a Snapshot, now: u64) -> Option<Login<'a>> {
+        let is_now = self.nbf <= now + SKEW_SECS && now < self.exp + SKEW_SECS;
+        let mut keys = snapshot.signing_keys().iter();
+        let is_signed = keys.any(|key| Arc::ptr_eq(key, &self.key));
+        let login = snapshot.login(login(&self.name))?;
+        (is_now && is_signed && *login.secret_sha256 == self.secret_sha256).then_some(login)
+    }
 }
 
 /// The name of the login in a name with selectors.
@@ -109,17 +154,15 @@ fn decode<T: DeserializeOwned>(part: &str) -> Option<T> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
+pub(super) mod tests {
     use proptest::prelude::*;
 
     use super::*;
     use crate::snapshot::{Record, sample::Sample};
 
-    const NOW: u64 = 1_000_000;
+    pub(in crate::auth) const NOW: u64 = 1_000_000;
 
-    fn key(sample: Sample, id: &str, seed: u8, signs_from: u64) -> Sample {
+    pub(in crate::auth) fn key(sample: Sample, id: &str, seed: u8, signs_from: u64) -> Sample {
         let key = SigningKey::new(id.into(), &[seed; 32], signs_from).unwrap();
         sample.with("signing-key", id, Record::SigningKey(Arc::new(key)))
     }
@@ -129,13 +172,31 @@ mod tests {
     }
 
     /// With one key.
-    fn snapshot() -> Snapshot {
+    pub(in crate::auth) fn snapshot() -> Snapshot {
         key(policy("secret"), "a", 1, 0).build()
     }
 
-    fn token(snapshot: &Snapshot) -> String {
+    /// Policies after changes that end tokens: of the secret, the login, the key.
+    pub(in crate::auth) fn changed() -> [Snapshot; 4] {
+        [
+            key(policy("another"), "a", 1, 0).build(),
+            key(Sample::new(), "a", 1, 0).build(),
+            key(policy("secret"), "b", 2, NOW).build(),
+            key(policy("secret"), "a", 2, 0).build(),
+        ]
+    }
+
+    pub(in crate::auth) fn token(snapshot: &Snapshot) -> String {
         let login = snapshot.login("qnib-type1").unwrap();
-        give(snapshot, "qnib-type1+nvcap:8.0", &login, NOW).unwrap()
+        let scope = Scope::asked(["repository:qnib/bench:pull"].into_iter());
+        give(snapshot, ("qnib-type1+nvcap:8.0", &login), scope, NOW).unwrap()
+    }
+
+    /// The name that a token was given for, if it is good.
+    fn name(snapshot: &Snapshot, token: &str, now: u64) -> Option<String> {
+        let known = read(snapshot, token)?;
+        known.login(snapshot, now)?;
+        Some(known.name)
     }
 
     #[test]
@@ -152,27 +213,28 @@ mod tests {
     }
 
     #[test]
-    fn a_token_ends_with_its_login_and_with_its_secret() {
-        let token = token(&snapshot());
+    fn a_token_is_for_what_was_asked_for() {
+        let known = read(&snapshot(), &token(&snapshot())).unwrap();
 
-        let rotated = key(policy("another"), "a", 1, 0).build();
-        let deleted = key(Sample::new(), "a", 1, 0).build();
-
-        assert_eq!(name(&rotated, &token, NOW), None);
-        assert_eq!(name(&deleted, &token, NOW), None);
+        assert!(known.scope.has("qnib/bench") && !known.scope.has("qnib/other"));
     }
 
     #[test]
-    fn a_token_is_good_until_its_key_is_gone() {
+    fn a_token_ends_with_its_login_its_secret_and_its_key() {
+        let token = token(&snapshot());
+
+        for changed in changed() {
+            assert_eq!(name(&changed, &token, NOW), None);
+        }
+    }
+
+    #[test]
+    fn a_token_of_the_key_before_is_good_until_that_key_is_gone() {
         let token = token(&snapshot());
 
         let both = key(key(policy("secret"), "a", 1, 0), "b", 2, NOW).build();
-        let other = key(policy("secret"), "b", 2, NOW).build();
-        let forged = key(policy("secret"), "a", 2, NOW).build();
 
         assert!(name(&both, &token, NOW).is_some());
-        assert_eq!(name(&other, &token, NOW), None);
-        assert_eq!(name(&forged, &token, NOW), None);
     }
 
     #[test]

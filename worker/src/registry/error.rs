@@ -55,7 +55,9 @@ pub(crate) enum Error {
     #[error("this worker has not heard from its control plane yet; try again")]
     NotReady,
     /// What asks for a token is not a form that can be used.
-    #[error("a token is given by GET, or by POST of a form with grant_type=password")]
+    #[error(
+        "a token is given by GET, or by POST of a form with grant_type=password; there are no refresh tokens: keep the login's secret"
+    )]
     Form,
     /// The path asks for nothing there can be.
     #[error("{}", explained(*.0))]
@@ -130,6 +132,9 @@ fn told(refused: &Refused) -> Cow<'static, str> {
         Refused::NotLoggedIn => "log in with a machine type first",
         Refused::Wrong => "machine type or password is wrong",
         Refused::Token => "the token is not good, or not any more",
+        Refused::Scope => {
+            "the token is not for this repository: ask for one with the scope repository:NAME:pull"
+        }
         Refused::NoKey => "there is no key to sign tokens with",
         Refused::NoSelectors => {
             "this login allows no selectors after `+`: create it with --allow-selectors"

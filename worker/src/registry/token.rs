@@ -2,8 +2,10 @@
 //! is `Bearer` (docker's token authentication).
 //!
 //! `GET` with Basic, as docker, podman and skopeo do, or containerd's `POST`
-//! with a form. The scope that is asked for is not looked at: a token says who
-//! a client is, and what it may pull is decided at each request.
+//! with a form. A token is for the repositories in the scope that is asked for;
+//! which of them the client may pull is decided at each request. No refresh
+//! tokens are given, `offline_token` or not: engines would keep them in place of
+//! the secret, and be logged out when the keys rotate.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -20,7 +22,7 @@ use tokio::time::timeout;
 
 use super::{JSON, Notes, Registry, body::Body, error::Error};
 use crate::{
-    auth::{Granted, Password},
+    auth::{Granted, Password, Scope},
     metrics::Endpoint,
     snapshot::Snapshot,
 };
@@ -58,12 +60,15 @@ impl Registry {
         notes: &mut Notes,
     ) -> Result<Response<Body>, Error> {
         notes.endpoint = Endpoint::Token;
-        let password = match request.method {
-            Method::GET => None,
-            Method::POST => Some(password(request)?),
+        let (password, asked) = match request.method {
+            Method::GET => (None, request.uri.query().unwrap_or_default().as_bytes()),
+            Method::POST => {
+                let form = request.extensions.get::<Form>().ok_or(Error::Form)?;
+                (Some(password(form)?), &*form.0)
+            }
             _ => return Err(Error::Write),
         };
-        let granted = self.gate.grant(snapshot, request, password)?;
+        let granted = self.gate.grant(snapshot, request, password, scope(asked))?;
         notes.login = Some(granted.name.clone());
         let body = Bytes::from(answer(&granted).to_string());
         let length = HeaderValue::from(body.len());
@@ -86,8 +91,15 @@ fn answer(granted: &Granted) -> serde_json::Value {
     })
 }
 
-fn password(request: &Parts) -> Result<Password, Error> {
-    let form = request.extensions.get::<Form>().ok_or(Error::Form)?;
+/// What a query or a form asks for.
+fn scope(asked: &[u8]) -> Scope {
+    let fields = url::form_urlencoded::parse(asked);
+    let scopes = fields.filter(|(key, _)| key == "scope");
+    let scopes: Vec<_> = scopes.map(|(_, scope)| scope).collect();
+    Scope::asked(scopes.iter().map(|scope| &**scope))
+}
+
+fn password(form: &Form) -> Result<Password, Error> {
     let field = |name| {
         let mut fields = url::form_urlencoded::parse(&form.0);
         let value = fields.find(|(key, _)| key == name).map(|(_, value)| value);

@@ -108,7 +108,16 @@ fn media_type(headers: &HeaderMap, bytes: &[u8]) -> Result<HeaderValue, Manifest
     if outline.is_ambiguous(media_type) {
         return Err(ManifestFault::Ambiguous);
     }
-    HeaderValue::from_str(media_type).map_err(|_| ManifestFault::MediaType)
+    let good = is_media_type(media_type).then(|| HeaderValue::from_str(media_type).ok());
+    good.flatten().ok_or(ManifestFault::MediaType)
+}
+
+/// `type/subtype` without parameters (RFC 6838, 4.2).
+fn is_media_type(text: &str) -> bool {
+    let is_good = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&byte);
+    let is_name = |name: &str| !name.is_empty() && name.bytes().all(is_good);
+    let parts = text.split_once('/');
+    parts.is_some_and(|(kind, subtype)| is_name(kind) && is_name(subtype))
 }
 
 /// What the header says, if it says anything specific.
@@ -218,6 +227,14 @@ mod tests {
             ("text/plain", r#"{"schemaVersion":1,"fsLayers":[]}"#),
         ] {
             assert_eq!(read(content_type, body), Err(ManifestFault::Schema1));
+        }
+    }
+
+    #[test]
+    fn a_media_type_of_the_body_is_one_without_parameters() {
+        for text in ["application", "a/b;c=d", "a/b/c", "/", "a b/c", ""] {
+            let body = format!(r#"{{"mediaType":"{text}"}}"#);
+            assert_eq!(read("", &body), Err(ManifestFault::MediaType), "{text}");
         }
     }
 
