@@ -65,6 +65,8 @@ pub(crate) struct Fleet {
 #[derive(Debug, Default)]
 struct Members {
     by_id: BTreeMap<String, Member>,
+    /// The ids of those without a stream, by when they lost it.
+    gone: BTreeMap<(Instant, u64), String>,
     sessions: u64,
 }
 
@@ -84,7 +86,11 @@ impl Fleet {
         members.sessions += 1;
         let session = members.sessions;
         let id = identity.id.clone();
-        let before = members.by_id.get(&id);
+        let before = members.by_id.remove(&id);
+        if let Some(before) = &before {
+            let lost = (before.since_instant, before.session);
+            members.gone.remove(&lost);
+        }
         let member = Member {
             identity,
             connected: true,
@@ -178,11 +184,15 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        self.update(|member| {
+        let lost = self.update(|member| {
             member.connected = false;
             member.since = SystemTime::now();
             member.since_instant = Instant::now();
+            (member.since_instant, member.session)
         });
+        if let Some(lost) = lost {
+            self.fleet.lock().note_gone(lost, &self.id);
+        }
     }
 }
 
@@ -203,16 +213,21 @@ impl Member {
 }
 
 impl Members {
+    /// A worker that has come back by now is not gone.
+    fn note_gone(&mut self, lost: (Instant, u64), id: &str) {
+        let own = self.by_id.get(id);
+        if own.is_some_and(|member| member.session == lost.1) {
+            self.gone.insert(lost, id.to_owned());
+        }
+    }
+
     fn forget_the_long_gone(&mut self, after: Duration, most: usize) {
-        self.by_id
-            .retain(|_, member| member.connected || member.since_instant.elapsed() < after);
-        while self.by_id.len() > most {
-            let gone = self.by_id.values().filter(|member| !member.connected);
-            let longest = gone.min_by_key(|member| member.since_instant);
-            let Some(id) = longest.map(|member| member.identity.id.clone()) else {
+        while let Some(longest) = self.gone.first_entry() {
+            let (lost, _) = longest.key();
+            if lost.elapsed() < after && self.by_id.len() <= most {
                 return;
-            };
-            self.by_id.remove(&id);
+            }
+            self.by_id.remove(&longest.remove());
         }
     }
 }
@@ -323,6 +338,17 @@ mod tests {
 
         let ids: Vec<String> = fleet.list().into_iter().map(|it| it.identity.id).collect();
         assert_eq!(ids, ["second", "third"]);
+    }
+
+    #[test]
+    fn one_who_has_come_back_is_not_forgotten() {
+        let fleet = Fleet::default();
+        drop(fleet.join(worker("w1"), None));
+        let _back = fleet.join(worker("w1"), None);
+
+        fleet.lock().forget_the_long_gone(Duration::ZERO, 0);
+
+        assert!(fleet.list()[0].connected);
     }
 
     #[test]

@@ -1,30 +1,29 @@
 //! One complete view of the policy. Never changed: a commit makes the next.
 //!
-//! Records sit in one table for each kind, shared between views until a
-//! commit touches that kind, so a commit costs what its kinds hold and not
-//! what everything holds.
+//! Records sit in one table for each kind, of which the views share all that a
+//! commit does not touch: it costs what it changes, and not what there is.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
-    ops::Bound,
     sync::Arc,
     time::Instant,
 };
 
 use metahub_policy::StateDigest;
 
+use self::table::Table;
 use crate::{
     convert,
     records::{Kept, Key, Kind, Record},
     store::{Commit, Contents, Revision},
 };
 
+mod table;
+
 /// How many changed keys a view remembers, over all recent revisions.
 const REMEMBERED_KEYS: usize = 20_000;
 /// How many recent revisions a view remembers.
 const REMEMBERED_REVISIONS: usize = 1_000;
-
-type Table = BTreeMap<Key, Arc<Record>>;
 
 /// Every record at one revision.
 #[derive(Clone, Debug, Default)]
@@ -35,6 +34,8 @@ pub(crate) struct Policy {
     tables: BTreeMap<Kind, Arc<Table>>,
     /// Oldest first, without a gap, up to `revision`.
     recent: VecDeque<Arc<RecentRevision>>,
+    /// How many keys those have changed.
+    remembered: usize,
 }
 
 /// What one revision changed, and when.
@@ -110,11 +111,10 @@ impl Policy {
 
     /// All records whose keys start as `start` does.
     pub(crate) fn starting_with(&self, start: &Key) -> impl Iterator<Item = (&Key, &Arc<Record>)> {
-        let from = (Bound::Included(start.clone()), Bound::Unbounded);
         self.tables
             .get(&start.kind())
             .into_iter()
-            .flat_map(move |table| table.range(from.clone()))
+            .flat_map(|table| table.from(start))
             .take_while(|(key, _)| key.as_str().starts_with(start.as_str()))
     }
 
@@ -176,16 +176,16 @@ impl Policy {
     }
 
     fn remember(&mut self, number: u64, keys: Vec<Key>, digest: Option<StateDigest>) {
+        self.remembered += keys.len();
         self.recent.push_back(Arc::new(RecentRevision {
             number,
             keys,
             at: Instant::now(),
             digest,
         }));
-        let mut remembered: usize = self.recent.iter().map(|it| it.keys.len()).sum();
-        while self.recent.len() > REMEMBERED_REVISIONS || remembered > REMEMBERED_KEYS {
+        while self.recent.len() > REMEMBERED_REVISIONS || self.remembered > REMEMBERED_KEYS {
             let forgotten = self.recent.pop_front();
-            remembered -= forgotten.map_or(remembered, |it| it.keys.len());
+            self.remembered -= forgotten.map_or(self.remembered, |it| it.keys.len());
         }
     }
 }
