@@ -26,8 +26,10 @@ use tracing::{debug, info};
 pub(crate) use self::admin_tokens::TokenWish;
 pub(crate) use self::audit::AuditStart;
 pub use self::declaration::{
-    Declaration, DeclaredGrant, DeclaredPin, DeclaredType, DeclaredUpstream, DeclaredUser,
+    Declaration, DeclaredCpu, DeclaredGrant, DeclaredMatch, DeclaredPin, DeclaredRule,
+    DeclaredType, DeclaredUpstream, DeclaredUser,
 };
+pub(crate) use self::declaration::{Mode, Outcome};
 use self::edit::Edit;
 pub(crate) use self::logins::{LoginWish, NewLogin};
 use crate::{
@@ -165,7 +167,7 @@ impl Catalog {
             let expected = base.revision.number;
             let mut edit = Edit::new(base, actor.scope.clone());
             let outcome = plan(&mut edit)?;
-            let changes = edit.into_changes()?;
+            let changes = edit.changes()?;
             if changes.is_empty() {
                 return Ok(outcome);
             }

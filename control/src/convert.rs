@@ -7,6 +7,7 @@
 mod access;
 mod admin;
 mod audit;
+mod declaration;
 
 use std::sync::Arc;
 
@@ -27,6 +28,7 @@ use crate::{
 pub(crate) use self::access::{admin_token, token_wish_from, who};
 pub(crate) use self::admin::{listed_upstream, login_summary, new_login, user, worker};
 pub(crate) use self::audit::{audit_start_from, audited};
+pub(crate) use self::declaration::{declaration_from, declaration_pieces, outcome_parts};
 
 /// An encoded `State`: records that are put one after the other.
 pub(crate) fn encode_state<'a>(records: impl Iterator<Item = (&'a Key, &'a Arc<Record>)>) -> Bytes {

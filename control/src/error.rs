@@ -6,6 +6,9 @@ use tonic::Status;
 
 use crate::{records::Kind, store::StoreError};
 
+/// The metadata that names the field of an invalid argument.
+const FIELD: &str = "metahub-field";
+
 /// A `Result` whose error is [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -119,11 +122,22 @@ impl Error {
     }
 }
 
+/// Names the field for programs, which cannot cut it out of a text.
+fn with_field(mut status: Status, field: &str) -> Status {
+    if let Ok(field) = field.parse() {
+        status.metadata_mut().insert(FIELD, field);
+    }
+    status
+}
+
 impl From<Error> for Status {
     fn from(error: Error) -> Self {
         let message = error.to_string();
         match error {
-            Error::InvalidField { .. } | Error::Protocol { .. } => Self::invalid_argument(message),
+            Error::InvalidField { field, .. } => {
+                with_field(Self::invalid_argument(message), &field)
+            }
+            Error::Protocol { .. } => Self::invalid_argument(message),
             Error::NotFound { .. } => Self::not_found(message),
             Error::AlreadyExists { .. } => Self::already_exists(message),
             Error::Blocked { .. } => Self::failed_precondition(message),

@@ -6,6 +6,7 @@
 mod access;
 mod admin;
 mod audit;
+mod declaration;
 mod gate;
 mod policy;
 mod session;
@@ -17,6 +18,9 @@ use metahub_proto::{
         access_service_server::AccessServiceServer,
         admin_service_server::{AdminServiceServer, SERVICE_NAME as ADMIN_SERVICE},
         audit_service_server::{AuditServiceServer, SERVICE_NAME as AUDIT_SERVICE},
+        declaration_service_server::{
+            DeclarationServiceServer, SERVICE_NAME as DECLARATION_SERVICE,
+        },
     },
     policy::v1::policy_service_server::{PolicyServiceServer, SERVICE_NAME as POLICY_SERVICE},
 };
@@ -32,7 +36,10 @@ use tonic_health::{
 use tower::layer::util::{Identity, Stack};
 
 pub(crate) use self::gate::{Gate, Tokens};
-use self::{access::AccessApi, admin::AdminApi, audit::AuditApi, gate::actor, policy::PolicyApi};
+use self::{
+    access::AccessApi, admin::AdminApi, audit::AuditApi, declaration::DeclarationApi, gate::actor,
+    policy::PolicyApi,
+};
 use crate::{Catalog, feed::Feed, fleet::Fleet};
 
 /// What a request may weigh. The largest are recipes and machine types.
@@ -73,6 +80,9 @@ pub(crate) async fn router(parts: Parts, tokens: Tokens) -> GatedRouter {
         .max_encoding_message_size(LARGEST_ANSWER);
     let access = AccessServiceServer::new(AccessApi::new(parts.catalog.clone()));
     let gate = Gate::new(tokens, parts.catalog.clone());
+    let declaration = DeclarationServiceServer::new(DeclarationApi::new(parts.clone()))
+        .max_decoding_message_size(LARGEST_REQUEST)
+        .max_encoding_message_size(LARGEST_ANSWER);
     let admin = AdminServiceServer::new(AdminApi::new(parts))
         .max_decoding_message_size(LARGEST_REQUEST)
         .max_encoding_message_size(LARGEST_ANSWER);
@@ -88,6 +98,7 @@ pub(crate) async fn router(parts: Parts, tokens: Tokens) -> GatedRouter {
         .add_service(admin)
         .add_service(audit)
         .add_service(access)
+        .add_service(declaration)
 }
 /// What the health service calls the store: not serving while it does not
 /// answer, although the last state is served.
@@ -103,11 +114,21 @@ async fn health(parts: &Parts) -> HealthServer<impl Health> {
     reporter.set_serving::<AdminServiceServer<AdminApi>>().await;
     reporter.set_serving::<AuditServiceServer<AuditApi>>().await;
     let telling = tell_of_store(reporter.clone(), parts.catalog.store_silence());
+    reporter
+        .set_serving::<DeclarationServiceServer<DeclarationApi>>()
+        .await;
     let shutdown = parts.shutdown.clone();
     parts.streams.spawn(async move {
         shutdown.run_until_cancelled(telling).await;
         shutdown.cancelled().await;
-        for service in ["", STORE, POLICY_SERVICE, ADMIN_SERVICE, AUDIT_SERVICE] {
+        for service in [
+            "",
+            STORE,
+            POLICY_SERVICE,
+            ADMIN_SERVICE,
+            AUDIT_SERVICE,
+            DECLARATION_SERVICE,
+        ] {
             reporter
                 .set_service_status(service, ServingStatus::NotServing)
                 .await;

@@ -10,6 +10,7 @@ mod key;
 use std::fmt;
 
 use metahub_policy::{Cpu, Grant, Rule};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::joining::{Authority, JoinToken, JoinedWorker};
@@ -90,7 +91,7 @@ pub(crate) struct Upstream {
 }
 
 /// How blobs get to clients.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Blobs {
     /// Through the worker.

@@ -63,6 +63,11 @@ pub(crate) fn password_matches(password: &Secret, hash: &Secret) -> bool {
     })
 }
 
+/// Whether `hash` is what [`hash_password`] makes.
+pub(crate) fn is_password_hash(hash: &Secret) -> bool {
+    hash.expose().starts_with("$argon2") && PasswordHash::new(hash.expose()).is_ok()
+}
+
 fn sha256(text: &str) -> [u8; 32] {
     let mut hash = [0; 32];
     hash.copy_from_slice(digest::digest(&digest::SHA256, text.as_bytes()).as_ref());

@@ -3,6 +3,7 @@
 //! The serde form is the one of the selection corpus and of files that admins
 //! keep; see `docs/selection.md`.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::CpuTable;
@@ -58,7 +59,7 @@ fn linux() -> String {
 }
 
 /// How a host with several GPUs matches a variant's `nvcap`, or its `gfx`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum GpuMatch {
     /// The variant must run on every GPU of the host.
@@ -69,7 +70,7 @@ pub enum GpuMatch {
 }
 
 /// How a variant is chosen.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum MatchMode {
     /// The best of the variants that fit.
@@ -82,7 +83,7 @@ pub enum MatchMode {
 }
 
 /// What a host is told when no variant fits.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum OnNoMatch {
     /// A refusal that says why.
@@ -93,7 +94,7 @@ pub enum OnNoMatch {
 }
 
 /// In what form the chosen variant is answered.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Present {
     /// The image manifest itself when one image is kept.

@@ -4,12 +4,13 @@
 
 use std::{fs, path::Path};
 
-const PROTOS: [&str; 5] = [
+const PROTOS: [&str; 6] = [
     "metahub/policy/v1/records.proto",
     "metahub/policy/v1/policy.proto",
     "metahub/admin/v1/admin.proto",
     "metahub/admin/v1/audit.proto",
     "metahub/admin/v1/access.proto",
+    "metahub/admin/v1/declaration.proto",
 ];
 const BINDINGS: [&str; 3] = ["metahub.policy.v1.rs", "metahub.admin.v1.rs", CALLS];
 /// Every call, for those who must not forget one.

@@ -59,6 +59,11 @@ const RULES: &[(&str, Rule)] = &[
         "/metahub.admin.v1.AccessService/GetAuthSettings",
         Rule::Public,
     ),
+    ("/metahub.admin.v1.DeclarationService/Apply", ADMINS),
+    ("/metahub.admin.v1.DeclarationService/Diff", VIEWERS),
+    ("/metahub.admin.v1.DeclarationService/Export", VIEWERS),
+    ("/metahub.admin.v1.DeclarationService/Backup", ADMINS),
+    ("/metahub.admin.v1.DeclarationService/Rollback", ADMINS),
 ];
 
 /// Who may make the call with this path, for example

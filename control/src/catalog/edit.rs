@@ -91,16 +91,15 @@ impl Edit {
 
     /// What really differs from the base, if the actor may change all that was
     /// planned.
-    pub(super) fn into_changes(self) -> Result<Vec<Change>> {
+    pub(super) fn changes(&self) -> Result<Vec<Change>> {
         let mut keys = self.planned.keys();
         keys.try_for_each(|key| self.scope.check_change(key))?;
-        let base = self.base;
-        let planned = self.planned.into_iter();
+        let planned = self.planned.iter();
         let changes = planned
             .map(|(key, after)| Change {
-                before: base.get(&key).cloned(),
-                key,
-                after,
+                before: self.base.get(key).cloned(),
+                key: key.clone(),
+                after: after.clone(),
             })
             .filter(|change| change.before != change.after);
         Ok(changes.collect())

@@ -310,7 +310,7 @@ async fn a_change_is_planned_again_when_another_control_plane_was_faster() {
             let batch = Batch {
                 actor: Actor::on_its_own("other"),
                 action: "test.race",
-                changes: faster.into_changes().unwrap(),
+                changes: faster.changes().unwrap(),
             };
             let expected = catalog.revision().number;
             catalog.store.commit_on_another_thread(expected, batch);

@@ -122,19 +122,16 @@ fn is_plain(url: &str) -> bool {
     url.scheme() == "http" && !is_here
 }
 
-fn with_password(edit: &Edit, upstream: &Upstream) -> Result<Option<Account>> {
+/// The account with its password: the one that is given, or else the one that
+/// the upstream has.
+pub(super) fn with_password(edit: &Edit, upstream: &Upstream) -> Result<Option<Account>> {
     let Some(account) = &upstream.account else {
         return Ok(None);
     };
     if !account.password.expose().is_empty() {
         return Ok(Some(account.clone()));
     }
-    let kept = edit
-        .find::<Upstream>(&Key::upstream(&upstream.name))
-        .filter(|old| old.url == upstream.url)
-        .and_then(|old| old.account.clone())
-        .filter(|old| old.username == account.username);
-    match kept {
+    match known_account(edit, upstream) {
         Some(kept) => Ok(Some(kept)),
         None => Err(Error::invalid(
             "password",
@@ -143,7 +140,15 @@ fn with_password(edit: &Edit, upstream: &Upstream) -> Result<Option<Account>> {
     }
 }
 
-fn unset_default(edit: &mut Edit) {
+/// The account that the upstream has, if it is for the same user name and URL.
+pub(super) fn known_account(edit: &Edit, upstream: &Upstream) -> Option<Account> {
+    let username = &upstream.account.as_ref()?.username;
+    let known = edit.find::<Upstream>(&Key::upstream(&upstream.name))?;
+    let account = known.account.clone().filter(|_| known.url == upstream.url);
+    account.filter(|account| account.username == *username)
+}
+
+pub(super) fn unset_default(edit: &mut Edit) {
     let defaults = edit.base().all::<Upstream>().filter(|it| it.is_default);
     let unset: Vec<Upstream> = defaults
         .map(|it| Upstream {

@@ -79,20 +79,6 @@ impl Kind {
         }
     }
 
-    /// Whether records of this kind are no part of a stated policy: MetaHub
-    /// makes them on its own, or when it is asked to.
-    pub(crate) fn is_made_here(self) -> bool {
-        matches!(
-            self,
-            Self::Recipe
-                | Self::SigningKey
-                | Self::Authority
-                | Self::JoinToken
-                | Self::JoinedWorker
-                | Self::AdminToken
-        )
-    }
-
     /// Whether workers get records of this kind. Users' password hashes, and
     /// what lets workers and admins in, stay at the control plane.
     pub(crate) fn is_for_workers(self) -> bool {

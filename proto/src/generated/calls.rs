@@ -37,4 +37,9 @@
     "/metahub.admin.v1.AccessService/RevokeToken",
     "/metahub.admin.v1.AccessService/WhoAmI",
     "/metahub.admin.v1.AccessService/GetAuthSettings",
+    "/metahub.admin.v1.DeclarationService/Apply",
+    "/metahub.admin.v1.DeclarationService/Diff",
+    "/metahub.admin.v1.DeclarationService/Export",
+    "/metahub.admin.v1.DeclarationService/Backup",
+    "/metahub.admin.v1.DeclarationService/Rollback",
 ]

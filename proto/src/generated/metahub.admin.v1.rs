@@ -4072,3 +4072,742 @@ pub mod access_service_server {
         const NAME: &'static str = SERVICE_NAME;
     }
 }
+/// A piece of a document. Settings may be in any, and count from the first on.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeclarationPart {
+    /// What follows in the document. At most 1 MiB, with all pieces at most
+    /// 64 MiB.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub piece: ::prost::bytes::Bytes,
+    /// Whether what the document does not name is deleted.
+    #[prost(bool, tag = "2")]
+    pub prune: bool,
+    /// Whether to say what would be changed, and change nothing.
+    #[prost(bool, tag = "3")]
+    pub dry_run: bool,
+}
+/// A part of what was changed, or would be.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct OutcomePart {
+    #[prost(oneof = "outcome_part::Part", tags = "1, 2, 3, 4")]
+    pub part: ::core::option::Option<outcome_part::Part>,
+}
+/// Nested message and enum types in `OutcomePart`.
+pub mod outcome_part {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Part {
+        /// A changed record.
+        #[prost(message, tag = "1")]
+        Change(super::ChangedRecord),
+        /// A login with a new secret, which is not shown again.
+        #[prost(message, tag = "2")]
+        NewLogin(super::NewLogin),
+        /// What may be a mistake or is left to do, for people to read.
+        #[prost(string, tag = "3")]
+        Warning(::prost::alloc::string::String),
+        /// A revision that holds the changes. The last part.
+        #[prost(message, tag = "4")]
+        Revision(super::super::super::policy::v1::Revision),
+    }
+}
+/// A changed record, with `***` for secrets. When before and after are the same,
+/// a secret differs.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ChangedRecord {
+    /// For example `type/qnib/type1`.
+    #[prost(string, tag = "1")]
+    pub key: ::prost::alloc::string::String,
+    /// As JSON. Empty: it is new.
+    #[prost(string, tag = "2")]
+    pub before: ::prost::alloc::string::String,
+    /// As JSON. Empty: it is gone.
+    #[prost(string, tag = "3")]
+    pub after: ::prost::alloc::string::String,
+}
+/// Asks for the policy.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ExportRequest {}
+/// A piece of the policy.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ExportResponse {
+    /// What follows in the document.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub piece: ::prost::bytes::Bytes,
+}
+/// Asks for the policy with its secrets.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct BackupRequest {}
+/// A piece of the policy with its secrets.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct BackupResponse {
+    /// What follows in the document.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub piece: ::prost::bytes::Bytes,
+}
+/// Asks for an earlier policy.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RollbackRequest {
+    /// The revision's number.
+    #[prost(uint64, tag = "1")]
+    pub revision: u64,
+    /// Whether to say what would be changed, and change nothing.
+    #[prost(bool, tag = "2")]
+    pub dry_run: bool,
+}
+/// Generated client implementations.
+pub mod declaration_service_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
+    /// Takes and gives the policy as a document: JSON in the form of
+    /// `docs/policy.schema.json`, cut into pieces, since it may be larger than a
+    /// message. Metadata `metahub-field` of INVALID_ARGUMENT names the field, for
+    /// example `users[0].types[3].features[1]`.
+    #[derive(Debug, Clone)]
+    pub struct DeclarationServiceClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl DeclarationServiceClient<tonic::transport::Channel> {
+        /// Attempt to create a new client by connecting to a given endpoint.
+        pub async fn connect<D>(dst: D) -> Result<Self, tonic::transport::Error>
+        where
+            D: TryInto<tonic::transport::Endpoint>,
+            D::Error: Into<StdError>,
+        {
+            let conn = tonic::transport::Endpoint::new(dst)?.connect().await?;
+            Ok(Self::new(conn))
+        }
+    }
+    impl<T> DeclarationServiceClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> DeclarationServiceClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                >,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            DeclarationServiceClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// Makes the policy what a document says. All of it or nothing, in one
+        /// revision.
+        pub async fn apply(
+            &mut self,
+            request: impl tonic::IntoStreamingRequest<Message = super::DeclarationPart>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::OutcomePart>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/metahub.admin.v1.DeclarationService/Apply",
+            );
+            let mut req = request.into_streaming_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("metahub.admin.v1.DeclarationService", "Apply"));
+            self.inner.streaming(req, path, codec).await
+        }
+        /// Says what applying a document would change. Secrets are not compared.
+        pub async fn diff(
+            &mut self,
+            request: impl tonic::IntoStreamingRequest<Message = super::DeclarationPart>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::OutcomePart>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/metahub.admin.v1.DeclarationService/Diff",
+            );
+            let mut req = request.into_streaming_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("metahub.admin.v1.DeclarationService", "Diff"));
+            self.inner.streaming(req, path, codec).await
+        }
+        /// Gives the policy as a document, without secrets.
+        pub async fn export(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ExportRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::ExportResponse>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/metahub.admin.v1.DeclarationService/Export",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("metahub.admin.v1.DeclarationService", "Export"),
+                );
+            self.inner.server_streaming(req, path, codec).await
+        }
+        /// Gives the policy as a document, with password hashes, hashes of logins'
+        /// secrets and upstreams' passwords.
+        pub async fn backup(
+            &mut self,
+            request: impl tonic::IntoRequest<super::BackupRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::BackupResponse>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/metahub.admin.v1.DeclarationService/Backup",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("metahub.admin.v1.DeclarationService", "Backup"),
+                );
+            self.inner.server_streaming(req, path, codec).await
+        }
+        /// Makes the policy what it said at an earlier revision, as a new revision.
+        /// FAILED_PRECONDITION when the audit does not reach back that far.
+        pub async fn rollback(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RollbackRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::OutcomePart>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/metahub.admin.v1.DeclarationService/Rollback",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("metahub.admin.v1.DeclarationService", "Rollback"),
+                );
+            self.inner.server_streaming(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+pub mod declaration_service_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with DeclarationServiceServer.
+    #[async_trait]
+    pub trait DeclarationService: std::marker::Send + std::marker::Sync + 'static {
+        /// Server streaming response type for the Apply method.
+        type ApplyStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::OutcomePart, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// Makes the policy what a document says. All of it or nothing, in one
+        /// revision.
+        async fn apply(
+            &self,
+            request: tonic::Request<tonic::Streaming<super::DeclarationPart>>,
+        ) -> std::result::Result<tonic::Response<Self::ApplyStream>, tonic::Status>;
+        /// Server streaming response type for the Diff method.
+        type DiffStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::OutcomePart, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// Says what applying a document would change. Secrets are not compared.
+        async fn diff(
+            &self,
+            request: tonic::Request<tonic::Streaming<super::DeclarationPart>>,
+        ) -> std::result::Result<tonic::Response<Self::DiffStream>, tonic::Status>;
+        /// Server streaming response type for the Export method.
+        type ExportStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::ExportResponse, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// Gives the policy as a document, without secrets.
+        async fn export(
+            &self,
+            request: tonic::Request<super::ExportRequest>,
+        ) -> std::result::Result<tonic::Response<Self::ExportStream>, tonic::Status>;
+        /// Server streaming response type for the Backup method.
+        type BackupStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::BackupResponse, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// Gives the policy as a document, with password hashes, hashes of logins'
+        /// secrets and upstreams' passwords.
+        async fn backup(
+            &self,
+            request: tonic::Request<super::BackupRequest>,
+        ) -> std::result::Result<tonic::Response<Self::BackupStream>, tonic::Status>;
+        /// Server streaming response type for the Rollback method.
+        type RollbackStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::OutcomePart, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// Makes the policy what it said at an earlier revision, as a new revision.
+        /// FAILED_PRECONDITION when the audit does not reach back that far.
+        async fn rollback(
+            &self,
+            request: tonic::Request<super::RollbackRequest>,
+        ) -> std::result::Result<tonic::Response<Self::RollbackStream>, tonic::Status>;
+    }
+    /// Takes and gives the policy as a document: JSON in the form of
+    /// `docs/policy.schema.json`, cut into pieces, since it may be larger than a
+    /// message. Metadata `metahub-field` of INVALID_ARGUMENT names the field, for
+    /// example `users[0].types[3].features[1]`.
+    #[derive(Debug)]
+    pub struct DeclarationServiceServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> DeclarationServiceServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for DeclarationServiceServer<T>
+    where
+        T: DeclarationService,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/metahub.admin.v1.DeclarationService/Apply" => {
+                    #[allow(non_camel_case_types)]
+                    struct ApplySvc<T: DeclarationService>(pub Arc<T>);
+                    impl<
+                        T: DeclarationService,
+                    > tonic::server::StreamingService<super::DeclarationPart>
+                    for ApplySvc<T> {
+                        type Response = super::OutcomePart;
+                        type ResponseStream = T::ApplyStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<
+                                tonic::Streaming<super::DeclarationPart>,
+                            >,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as DeclarationService>::apply(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ApplySvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/metahub.admin.v1.DeclarationService/Diff" => {
+                    #[allow(non_camel_case_types)]
+                    struct DiffSvc<T: DeclarationService>(pub Arc<T>);
+                    impl<
+                        T: DeclarationService,
+                    > tonic::server::StreamingService<super::DeclarationPart>
+                    for DiffSvc<T> {
+                        type Response = super::OutcomePart;
+                        type ResponseStream = T::DiffStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<
+                                tonic::Streaming<super::DeclarationPart>,
+                            >,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as DeclarationService>::diff(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = DiffSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/metahub.admin.v1.DeclarationService/Export" => {
+                    #[allow(non_camel_case_types)]
+                    struct ExportSvc<T: DeclarationService>(pub Arc<T>);
+                    impl<
+                        T: DeclarationService,
+                    > tonic::server::ServerStreamingService<super::ExportRequest>
+                    for ExportSvc<T> {
+                        type Response = super::ExportResponse;
+                        type ResponseStream = T::ExportStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ExportRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as DeclarationService>::export(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ExportSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/metahub.admin.v1.DeclarationService/Backup" => {
+                    #[allow(non_camel_case_types)]
+                    struct BackupSvc<T: DeclarationService>(pub Arc<T>);
+                    impl<
+                        T: DeclarationService,
+                    > tonic::server::ServerStreamingService<super::BackupRequest>
+                    for BackupSvc<T> {
+                        type Response = super::BackupResponse;
+                        type ResponseStream = T::BackupStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::BackupRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as DeclarationService>::backup(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = BackupSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/metahub.admin.v1.DeclarationService/Rollback" => {
+                    #[allow(non_camel_case_types)]
+                    struct RollbackSvc<T: DeclarationService>(pub Arc<T>);
+                    impl<
+                        T: DeclarationService,
+                    > tonic::server::ServerStreamingService<super::RollbackRequest>
+                    for RollbackSvc<T> {
+                        type Response = super::OutcomePart;
+                        type ResponseStream = T::RollbackStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RollbackRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as DeclarationService>::rollback(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RollbackSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => {
+                    Box::pin(async move {
+                        let mut response = http::Response::new(
+                            tonic::body::Body::default(),
+                        );
+                        let headers = response.headers_mut();
+                        headers
+                            .insert(
+                                tonic::Status::GRPC_STATUS,
+                                (tonic::Code::Unimplemented as i32).into(),
+                            );
+                        headers
+                            .insert(
+                                http::header::CONTENT_TYPE,
+                                tonic::metadata::GRPC_CONTENT_TYPE,
+                            );
+                        Ok(response)
+                    })
+                }
+            }
+        }
+    }
+    impl<T> Clone for DeclarationServiceServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "metahub.admin.v1.DeclarationService";
+    impl<T> tonic::server::NamedService for DeclarationServiceServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
+    }
+}

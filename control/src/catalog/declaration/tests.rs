@@ -1,6 +1,15 @@
 //! What a declaration promises.
 
+mod apply;
+mod identity;
+mod rollback;
+
 use super::*;
+use crate::{
+    catalog::{Actor, Catalog},
+    policy::Policy,
+    records::{Key, Login, MachineType, Record, Upstream, User},
+};
 
 const FILE: &str = "
 users:
@@ -37,6 +46,23 @@ grants:
 
 fn parse(text: &str) -> Declaration {
     serde_saphyr::from_str(text).unwrap()
+}
+
+fn admin() -> Actor {
+    Actor::on_its_own("admin")
+}
+
+/// A catalog that the file was applied to.
+async fn with_file() -> Catalog {
+    let catalog = Catalog::in_memory().await;
+    catalog.apply(parse(FILE)).await.unwrap();
+    catalog
+}
+
+/// What a declaration may state, by key.
+fn declared(policy: &Policy) -> Vec<Record> {
+    let records = DECLARED.into_iter().flat_map(|kind| policy.of_kind(kind));
+    records.map(|(_, record)| (**record).clone()).collect()
 }
 
 async fn refusal(text: &str) -> String {
@@ -118,7 +144,7 @@ async fn two_defaults_are_refused() {
     )
     .await;
 
-    assert!(refused.starts_with("upstreams: "), "{refused}");
+    assert!(refused.starts_with("upstreams[1].default: "), "{refused}");
 }
 
 #[tokio::test]
