@@ -15,6 +15,7 @@ mod feed;
 mod fleet;
 mod grpc;
 mod logs;
+mod migrate;
 mod names;
 mod policy;
 mod records;
@@ -30,5 +31,6 @@ pub use self::catalog::{
 pub use self::config::Config;
 pub use self::error::{Error, Result};
 pub use self::logs::start_logs;
+pub use self::migrate::Migration;
 pub use self::records::{Blobs, Secret};
 pub use self::store::{EtcdAccess, EtcdCluster, EtcdError, Revision, StoreError, StoreLocation};

@@ -3,14 +3,43 @@
 use std::io::Write;
 
 use clap::Parser;
-use metahub_control::{App, Config};
+use metahub_control::{App, Config, Migration};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
+/// The command line: flags alone run the control plane.
+#[derive(clap::Parser)]
+#[command(
+    name = "metahub-control",
+    version,
+    args_conflicts_with_subcommands = true
+)]
+struct CommandLine {
+    #[command(subcommand)]
+    task: Option<Task>,
+    #[command(flatten)]
+    config: Config,
+}
+
+/// What else there is to do.
+#[derive(clap::Subcommand)]
+enum Task {
+    Migrate(Migration),
+}
+
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let config = Config::parse();
+    match CommandLine::parse() {
+        CommandLine {
+            task: Some(Task::Migrate(migration)),
+            ..
+        } => Ok(writeln!(std::io::stdout(), "{}", migration.run().await?)?),
+        CommandLine { config, .. } => run(config).await,
+    }
+}
+
+async fn run(config: Config) -> anyhow::Result<()> {
     metahub_control::start_logs(&config)?;
     info!("starting with {config}");
     let app = App::bind(config).await?;

@@ -10,6 +10,7 @@ mod local;
 mod location;
 mod schema;
 mod sqlite;
+mod whole;
 
 use std::{fmt, sync::Arc, time::Instant};
 

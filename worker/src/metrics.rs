@@ -230,6 +230,11 @@ impl Collector for StateMetrics {
                 self.current.rejections(),
             ),
             (
+                "policy_snapshots",
+                "How often the whole policy came, instead of what changed.",
+                self.current.wholes(),
+            ),
+            (
                 "policy_mismatches",
                 "How often the copy of the policy was found to differ from it.",
                 self.current.mismatches(),

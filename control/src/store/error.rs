@@ -49,6 +49,10 @@ pub enum StoreError {
     #[error("etcd failed: {0}")]
     Etcd(#[from] EtcdError),
 
+    /// A store that should be filled holds something.
+    #[error("the store is not empty: name an empty one, or delete what it holds")]
+    NotEmpty,
+
     /// The settings of the store cannot work.
     #[error("{reason}")]
     Settings {

@@ -35,6 +35,7 @@ mod access;
 mod audit;
 mod client;
 mod error;
+mod fill;
 mod follower;
 mod layout;
 mod nodes;
@@ -64,7 +65,9 @@ pub use self::{access::EtcdAccess, error::EtcdError};
 use self::{client::Client, follower::Follower, layout::Layout};
 use crate::audit::AuditRecord;
 
-use super::{Batch, Contents, News, Revision, StoreError, WATCH_BACKLOG, location::EtcdCluster};
+use super::{
+    Batch, Contents, News, Revision, StoreError, WATCH_BACKLOG, location::EtcdCluster, whole::Whole,
+};
 
 /// The store. Clones share it.
 #[derive(Clone, Debug)]
@@ -85,14 +88,20 @@ struct Cluster {
 }
 
 impl Etcd {
-    /// Connects, and makes the head if there is none.
+    /// Connects, and begins a history if there is none.
     pub(super) async fn open(at: &EtcdCluster, access: &EtcdAccess) -> Result<Self, StoreError> {
+        let etcd = Self::connect(at, access)?;
+        etcd.cluster.settled_head().await?;
+        Ok(etcd)
+    }
+
+    /// Connects when it is first used.
+    pub(super) fn connect(at: &EtcdCluster, access: &EtcdAccess) -> Result<Self, StoreError> {
         let client = Client::new(nodes::nodes(at, access)?, nodes::user(access)?);
         let cluster = Cluster {
             client,
             layout: Layout::new(&at.prefix),
         };
-        cluster.settled_head().await?;
         let stop = CancellationToken::new();
         Ok(Self {
             cluster: Arc::new(cluster),
@@ -101,6 +110,15 @@ impl Etcd {
             _alive: Arc::new(stop.clone().drop_guard()),
             stop,
         })
+    }
+
+    pub(super) async fn load(&self) -> Result<Contents, StoreError> {
+        Ok(self.cluster.load().await?.0)
+    }
+
+    /// Puts everything where nothing may be.
+    pub(super) async fn fill(&self, whole: Whole) -> Result<(), StoreError> {
+        self.cluster.fill(whole).await
     }
 
     pub(super) async fn watch(&self) -> Result<(Contents, mpsc::Receiver<News>), StoreError> {

@@ -11,7 +11,10 @@ use tokio::{sync::mpsc, task::spawn_blocking};
 
 use crate::audit::AuditRecord;
 
-use super::{Batch, Commit, Contents, News, Revision, StoreError, WATCH_BACKLOG, sqlite::Sqlite};
+use super::{
+    Batch, Commit, Contents, News, Revision, StoreError, WATCH_BACKLOG, sqlite::Sqlite,
+    whole::Whole,
+};
 
 /// The store. Clones share it.
 #[derive(Clone, Debug)]
@@ -46,6 +49,16 @@ impl Local {
         Ok(Self {
             engine: Arc::new(Mutex::new(engine)),
         })
+    }
+
+    pub(super) async fn load(&self) -> Result<Contents, StoreError> {
+        self.blocking(|engine| engine.sqlite.load()).await
+    }
+
+    /// Puts everything where nothing may be.
+    pub(super) async fn fill(&self, whole: Whole) -> Result<(), StoreError> {
+        self.blocking(move |engine| engine.sqlite.fill(&whole))
+            .await
     }
 
     pub(super) async fn watch(&self) -> Result<(Contents, mpsc::Receiver<News>), StoreError> {

@@ -6,6 +6,7 @@
 //! One process at a time may have the file open.
 
 mod audit;
+mod fill;
 
 use std::{
     collections::BTreeMap,

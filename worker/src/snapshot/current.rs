@@ -32,6 +32,7 @@ pub(crate) struct Current {
     max_age: Duration,
     rejected: AtomicU64,
     mismatched: AtomicU64,
+    whole: AtomicU64,
 }
 
 /// How old a policy is that is too old, and how old it may be.
@@ -62,6 +63,7 @@ impl Current {
             max_age,
             rejected: AtomicU64::new(0),
             mismatched: AtomicU64::new(0),
+            whole: AtomicU64::new(0),
         }
     }
 
@@ -131,6 +133,16 @@ impl Current {
     /// How often the copy was found to differ.
     pub(crate) fn mismatches(&self) -> u64 {
         self.mismatched.load(Relaxed)
+    }
+
+    /// Notes that the control plane has sent everything anew.
+    pub(crate) fn took_whole(&self) {
+        self.whole.fetch_add(1, Relaxed);
+    }
+
+    /// How often the control plane has sent everything.
+    pub(crate) fn wholes(&self) -> u64 {
+        self.whole.load(Relaxed)
     }
 
     /// How long ago the control plane was last heard. Since the start, if

@@ -211,6 +211,7 @@ impl Replica {
         };
         self.compare(revision, digest, records.digest())?;
         self.distrust = None;
+        self.current.took_whole();
         Ok(self.serve(revision, records, state))
     }
 

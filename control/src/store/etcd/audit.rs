@@ -8,12 +8,13 @@ use super::{
     Cluster,
     layout::{after, all_of, damaged, delete_range, one, put, read, unchanged},
     pb::{KeyValue, RangeRequest, RequestOp, TxnRequest},
+    writer::about,
 };
 use crate::{
     audit::{AuditRecord, AuditedChange},
     catalog::Actor,
     records::Key,
-    store::{Batch, StoreError},
+    store::StoreError,
 };
 
 /// How many changes a piece holds.
@@ -42,23 +43,15 @@ struct Change {
 }
 
 impl Cluster {
-    /// What the audit says of `batch`.
-    pub(super) fn audit_ops(
-        &self,
-        number: u64,
-        batch: &Batch,
-    ) -> Result<Vec<RequestOp>, StoreError> {
-        let failed = |source| StoreError::Record {
-            key: format!("audit of revision {number}"),
-            source,
-        };
-        let record = AuditRecord::of(number, batch).map_err(failed)?;
-        let record = record.into_iter();
-        let pieces = record.flat_map(pieces).enumerate();
+    /// What puts `record` into the audit.
+    pub(super) fn audit_ops(&self, record: AuditRecord) -> Result<Vec<RequestOp>, StoreError> {
+        let number = record.revision;
+        let pieces = pieces(&record).into_iter().enumerate();
         pieces
             .map(|(at, piece)| {
-                let value = serde_json::to_vec(&piece).map_err(failed)?;
-                Ok(put(self.layout.audit_piece(number, at), value))
+                let key = self.layout.audit_piece(number, at);
+                let value = serde_json::to_vec(&piece).map_err(about(&key))?;
+                Ok(put(key, value))
             })
             .collect()
     }
@@ -158,7 +151,7 @@ impl Cluster {
     }
 }
 
-fn pieces(record: AuditRecord) -> Vec<Piece> {
+fn pieces(record: &AuditRecord) -> Vec<Piece> {
     let piece = |changes: &[AuditedChange]| Piece {
         at_unix_ms: record.at_unix_ms,
         actor: record.actor.name.clone(),

@@ -16,7 +16,7 @@ use super::{layout::one, reader::Beyond, *};
 use crate::{
     catalog::Actor,
     records::{Key, Login, Record, Secret, User},
-    store::{Change, Commit},
+    store::{Change, Commit, Store, StoreLocation},
 };
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -352,4 +352,27 @@ async fn the_audit_is_read_by_whole_revisions_and_swept_from_its_start() {
     assert_eq!((young, swept), (0, 251));
     assert_eq!(store.audit(0, 2).await.unwrap(), []);
     assert_eq!(store.audit_reach().await.unwrap(), 2);
+}
+
+#[tokio::test]
+async fn a_whole_store_is_put_into_an_empty_cluster_only() {
+    let server = Server::start();
+    let access = EtcdAccess::default();
+    let place =
+        |prefix: &str| StoreLocation::Etcd(format!("{}/{prefix}", server.url).parse().unwrap());
+    let from = server.store().await;
+    from.commit(0, put(user("a"))).await.unwrap();
+    let revision = from.commit(1, logins(300)).await.unwrap();
+
+    for outcome in [true, false] {
+        let whole = Store::read_whole(place("test"), &access).await.unwrap();
+        let written = Store::write_whole(place("copy"), &access, whole).await;
+        assert_eq!(written.is_ok(), outcome, "{written:?}");
+    }
+
+    let copy = Store::read_whole(place("copy"), &access).await.unwrap();
+    assert_eq!(copy.contents.revision, revision);
+    assert_eq!(copy.contents.records, from.load().await.unwrap().records);
+    assert_eq!(copy.contents.recent.len(), 2);
+    assert_eq!(copy.audit, from.audit(0, usize::MAX).await.unwrap());
 }

@@ -19,6 +19,7 @@ use super::{
     reader::{Seen, answered, reads},
 };
 use crate::{
+    audit::AuditRecord,
     secrets,
     store::{Batch, Change, Revision, StoreError},
 };
@@ -227,16 +228,34 @@ impl Cluster {
             batch: String::new(),
             pending: None,
         };
+        let mut ops = self.leftovers();
+        ops.push(self.put_head(&head)?);
         let create = TxnRequest {
             compare: vec![unchanged(self.layout.head(), 0)],
-            success: vec![self.put_head(&head)?],
+            success: ops,
             failure: Vec::new(),
         };
         self.client.txn(create).await?;
         Ok(())
     }
 
-    fn put_head(&self, head: &Head) -> Result<RequestOp, StoreError> {
+    /// Deletes all that there may be without a head.
+    pub(super) fn leftovers(&self) -> Vec<RequestOp> {
+        let starts = [
+            self.layout.record(""),
+            self.layout.all_log(),
+            self.layout.all_audit(),
+            self.layout.audit_reach(),
+            self.layout.stage(0),
+        ];
+        let all = starts.into_iter().map(|start| {
+            let end = end_of(&start);
+            delete_range(start, end)
+        });
+        all.collect()
+    }
+
+    pub(super) fn put_head(&self, head: &Head) -> Result<RequestOp, StoreError> {
         let key = self.layout.head();
         let value = serde_json::to_vec(head).map_err(about(&key))?;
         Ok(put(key, value))
@@ -261,8 +280,12 @@ impl Cluster {
         for change in &batch.changes {
             ops.push(self.record_op(change)?);
         }
-        ops.extend(self.log_ops(number, &id, &batch.changes)?);
-        ops.extend(self.audit_ops(number, batch)?);
+        let keys = batch.changes.iter().map(|change| change.key.as_str());
+        ops.extend(self.log_ops(number, &id, keys)?);
+        let audited = AuditRecord::of(number, batch).map_err(about("audit"))?;
+        if let Some(record) = audited {
+            ops.extend(self.audit_ops(record)?);
+        }
         Ok(Plan {
             batch: id,
             pieces: pieces(ops),
@@ -280,19 +303,20 @@ impl Cluster {
         }
     }
 
-    fn log_ops(
+    /// What the log says of `number`.
+    pub(super) fn log_ops<'a>(
         &self,
         number: u64,
         batch: &str,
-        changes: &[Change],
+        keys: impl Iterator<Item = &'a str>,
     ) -> Result<Vec<RequestOp>, StoreError> {
-        let pieces = changes.chunks(LOGGED_KEYS).enumerate();
+        let keys: Vec<String> = keys.map(str::to_owned).collect();
+        let pieces = keys.chunks(LOGGED_KEYS).enumerate();
         pieces
-            .map(|(piece, changes)| {
-                let keys = changes.iter().map(|change| change.key.as_str().to_owned());
+            .map(|(piece, keys)| {
                 let entry = LogEntry {
                     batch: batch.to_owned(),
-                    keys: keys.collect(),
+                    keys: keys.to_vec(),
                 };
                 let key = self.layout.log_piece(number, piece);
                 let value = serde_json::to_vec(&entry).map_err(about(&key))?;
@@ -303,7 +327,7 @@ impl Cluster {
 }
 
 /// Cuts operations into what one transaction may hold.
-fn pieces(ops: Vec<RequestOp>) -> Vec<Vec<RequestOp>> {
+pub(super) fn pieces(ops: Vec<RequestOp>) -> Vec<Vec<RequestOp>> {
     let mut pieces = vec![Vec::new()];
     let mut weight = 0;
     for op in ops {
@@ -330,7 +354,8 @@ fn revision(head: &Head, number: u64) -> Revision {
     }
 }
 
-fn about(key: &str) -> impl Fn(serde_json::Error) -> StoreError {
+/// What an error of a value says.
+pub(super) fn about(key: &str) -> impl Fn(serde_json::Error) -> StoreError {
     move |source| StoreError::Record {
         key: key.to_owned(),
         source,

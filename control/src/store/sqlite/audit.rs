@@ -77,9 +77,17 @@ pub(super) fn write(
         key: format!("audit of revision {revision}"),
         source,
     };
-    let Some(record) = AuditRecord::of(revision, batch).map_err(failed)? else {
-        return Ok(());
-    };
+    match AuditRecord::of(revision, batch).map_err(failed)? {
+        Some(record) => write_record(transaction, &record),
+        None => Ok(()),
+    }
+}
+
+/// Adds one record.
+pub(super) fn write_record(
+    transaction: &Transaction<'_>,
+    record: &AuditRecord,
+) -> Result<(), StoreError> {
     let mut insert = transaction.prepare_cached(
         "insert into audit (revision, at_unix_ms, actor, peer, action, key, before, after)
          values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
