@@ -2,16 +2,22 @@
 
 use std::{
     fs::DirBuilder,
+    io,
     net::SocketAddr,
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
 
-use anyhow::{Context, ensure};
-use tokio::{net::TcpListener, time};
+use anyhow::Context;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpListener,
+    time,
+};
+use tokio_stream::Stream;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tonic::transport::server::TcpIncoming;
+use tonic::transport::server::{Connected, TcpIncoming};
 use tracing::{info, warn};
 
 use crate::{
@@ -20,6 +26,7 @@ use crate::{
     fleet::Fleet,
     grpc::{self, GatedRouter, Parts, Tokens},
     store::Store,
+    tls::{self, Tls},
     tokens::TokenFile,
 };
 
@@ -33,6 +40,7 @@ const LAST_WRITE_TIMEOUT: Duration = Duration::from_secs(2);
 pub struct App {
     config: Config,
     catalog: Catalog,
+    tls: Option<Tls>,
     listener: TcpListener,
     grpc_addr: SocketAddr,
     admin_token: TokenFile,
@@ -42,12 +50,6 @@ pub struct App {
 impl App {
     /// Opens the store and binds the port. What cannot work fails here.
     pub async fn bind(config: Config) -> anyhow::Result<Self> {
-        ensure!(
-            config.insecure || config.grpc_addr.ip().is_loopback(),
-            "{} is not a loopback address, and tokens would travel in plain text: \
-             bind to 127.0.0.1, or add --insecure where the network is trusted",
-            config.grpc_addr
-        );
         // Sets SO_REUSEADDR, so a restart has its port at once.
         let listener = TcpListener::bind(config.grpc_addr)
             .await
@@ -67,9 +69,17 @@ impl App {
         };
         let admin_token = token(&config.admin_token_file, "admin-token")?;
         let worker_token = token(&config.worker_token_file, "worker-token")?;
+        let tls = match config.serves_tls() {
+            true => Some(Tls::open(&config, grpc_addr, &catalog).await?),
+            false => None,
+        };
+        if let Some(tls) = &tls {
+            tls.publish(&config.data_dir.join("ca.pem"))?;
+        }
         Ok(Self {
             config,
             catalog,
+            tls,
             listener,
             grpc_addr,
             admin_token,
@@ -81,6 +91,12 @@ impl App {
     /// port 0.
     pub fn grpc_addr(&self) -> SocketAddr {
         self.grpc_addr
+    }
+
+    /// What the port's certificate is rooted in, for callers to pin. `None`:
+    /// the port serves plain text.
+    pub fn fingerprint(&self) -> Option<&str> {
+        self.tls.as_ref().map(Tls::fingerprint)
     }
 
     /// The file that holds the admin token, mode 0600.
@@ -126,7 +142,18 @@ impl App {
             worker: self.worker_token.token,
         };
         let router = grpc::router(parts, tokens).await;
-        let served = serve(router, self.listener, &stopping, self.config.drain_timeout).await;
+        let drain_timeout = self.config.drain_timeout;
+        let served = match self.tls {
+            None => {
+                let incoming = TcpIncoming::from(self.listener).with_nodelay(Some(true));
+                serve(router, incoming, &stopping, drain_timeout).await
+            }
+            Some(tls) => {
+                let incoming = tls::accept(self.listener, tls.current(), stopping.clone());
+                tasks.spawn(tls.keep_fresh(stopping.clone()));
+                serve(router, incoming, &stopping, drain_timeout).await
+            }
+        };
         stopping.cancel();
         tasks.close();
         tasks.wait().await;
@@ -141,13 +168,15 @@ fn make_private_directory(path: &Path) -> anyhow::Result<()> {
 }
 
 /// The drain is bounded here: tonic waits for its last connection for ever.
-async fn serve(
+async fn serve<C>(
     router: GatedRouter,
-    listener: TcpListener,
+    incoming: impl Stream<Item = io::Result<C>>,
     shutdown: &CancellationToken,
     drain_timeout: Duration,
-) -> anyhow::Result<()> {
-    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+) -> anyhow::Result<()>
+where
+    C: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
+{
     let server = router.serve_with_incoming_shutdown(incoming, shutdown.clone().cancelled_owned());
     tokio::pin!(server);
     tokio::select! {

@@ -6,6 +6,7 @@
 
 pub(crate) mod admin_tokens;
 mod audit;
+mod authority;
 mod cpus;
 mod declaration;
 mod edit;

@@ -2,7 +2,7 @@
 
 use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
-use crate::{EtcdAccess, StoreLocation};
+use crate::{EtcdAccess, StoreLocation, tls};
 
 /// Runs the MetaHub control plane.
 ///
@@ -38,8 +38,46 @@ pub struct Config {
     pub worker_token_file: Option<PathBuf>,
 
     /// Serve plain text on other addresses than loopback.
-    #[arg(long, env = "METAHUB_INSECURE")]
+    #[arg(long, env = "METAHUB_INSECURE", conflicts_with = "tls")]
     pub insecure: bool,
+
+    /// Serve TLS on loopback, too. On other addresses TLS is the default.
+    #[arg(long, env = "METAHUB_TLS")]
+    pub tls: bool,
+
+    /// A name or an address by which callers know this control plane, for the
+    /// certificate that it makes. Can be given several times, or with commas.
+    #[arg(
+        long = "tls-name",
+        env = "METAHUB_TLS_NAME",
+        value_delimiter = ',',
+        value_name = "NAME",
+        value_parser = parse_name
+    )]
+    pub tls_names: Vec<String>,
+
+    /// A certificate to serve TLS with, and its chain, as PEM. Read again when
+    /// it changes. By default the control plane makes one.
+    #[arg(
+        long,
+        env = "METAHUB_TLS_CERT_FILE",
+        requires = "tls_key_file",
+        conflicts_with = "insecure"
+    )]
+    pub tls_cert_file: Option<PathBuf>,
+
+    /// The key of that certificate, as PEM.
+    #[arg(long, env = "METAHUB_TLS_KEY_FILE", requires = "tls_cert_file")]
+    pub tls_key_file: Option<PathBuf>,
+
+    /// Authorities of your own whose certificates workers may show, as PEM.
+    #[arg(long, env = "METAHUB_TLS_CLIENT_CA_FILE", requires = "tls_cert_file")]
+    pub tls_client_ca_file: Option<PathBuf>,
+
+    /// How long a worker's certificate is good. Workers renew theirs when two
+    /// thirds of that are over.
+    #[arg(long, env = "METAHUB_WORKER_CERTIFICATE_LIFETIME", default_value = "24h", value_parser = humantime::parse_duration)]
+    pub worker_certificate_lifetime: Duration,
 
     /// How long to keep recipes of trimmed indexes that no one uses.
     #[arg(long, env = "METAHUB_RECIPE_RETENTION", default_value = "90d", value_parser = humantime::parse_duration)]
@@ -68,6 +106,19 @@ impl Config {
         let chosen = self.store.clone();
         chosen.unwrap_or_else(|| StoreLocation::within(&self.data_dir))
     }
+
+    /// Whether the port serves TLS.
+    pub(crate) fn serves_tls(&self) -> bool {
+        let is_open = !self.grpc_addr.ip().is_loopback();
+        !self.insecure && (is_open || self.tls || self.tls_cert_file.is_some())
+    }
+}
+
+fn parse_name(text: &str) -> Result<String, &'static str> {
+    match tls::is_name(text) {
+        true => Ok(text.to_owned()),
+        false => Err("it is the name of no host, and no address"),
+    }
 }
 
 /// One line for the log at start. There is no secret in it: those are in files.
@@ -76,10 +127,10 @@ impl fmt::Display for Config {
         let token = |brought: bool| if brought { "*** (own)" } else { "***" };
         write!(
             f,
-            "grpc_addr={} store={} insecure={} recipe_retention={:?} audit_retention={:?} drain_timeout={:?} admin_token={} worker_token={}",
+            "grpc_addr={} store={} tls={} recipe_retention={:?} audit_retention={:?} drain_timeout={:?} admin_token={} worker_token={}",
             self.grpc_addr,
             self.store_location(),
-            self.insecure,
+            self.serves_tls(),
             self.recipe_retention,
             self.audit_retention,
             self.drain_timeout,
@@ -105,6 +156,18 @@ mod tests {
         let config = Config::parse_from(["metahub-control"]);
 
         assert!(config.grpc_addr.ip().is_loopback());
+    }
+
+    #[test]
+    fn plain_text_leaves_this_host_only_when_it_is_asked_to() {
+        let tls = |args: &[&str]| {
+            let program = ["metahub-control"].iter();
+            Config::parse_from(program.chain(args)).serves_tls()
+        };
+
+        assert!(!tls(&[]) && tls(&["--tls"]));
+        assert!(tls(&["--grpc-addr=0.0.0.0:7400"]));
+        assert!(!tls(&["--grpc-addr=0.0.0.0:7400", "--insecure"]));
     }
 
     #[test]

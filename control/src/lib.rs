@@ -21,6 +21,7 @@ mod policy;
 mod records;
 mod secrets;
 mod store;
+mod tls;
 mod tokens;
 
 pub use self::app::App;

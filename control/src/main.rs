@@ -46,6 +46,10 @@ async fn run(config: Config) -> anyhow::Result<()> {
     if let Some(token) = app.new_admin_token() {
         writeln!(std::io::stdout(), "admin token, shown once: {token}")?;
     }
+    if let Some(fingerprint) = app.fingerprint() {
+        info!("callers know this control plane by the fingerprint {fingerprint}");
+        writeln!(std::io::stdout(), "fingerprint: {fingerprint}")?;
+    }
     info!(admin_token_file = %app.admin_token_file().display(), "serving gRPC on {}", app.grpc_addr());
     let shutdown = CancellationToken::new();
     tokio::spawn(cancel_on_signal(shutdown.clone()));

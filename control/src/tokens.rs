@@ -61,7 +61,7 @@ impl TokenFile {
 
 /// Writes a file that is whole and private from the moment that it has its
 /// name, also when the program is killed on the way.
-fn write_private(path: &Path, text: &str) -> io::Result<()> {
+pub(crate) fn write_private(path: &Path, text: &str) -> io::Result<()> {
     let mut unfinished = path.as_os_str().to_owned();
     unfinished.push(".unfinished");
     let unfinished = PathBuf::from(unfinished);

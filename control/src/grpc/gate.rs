@@ -10,7 +10,11 @@ use std::{
 };
 
 use http::{Extensions, HeaderMap, Request, Response, header::AUTHORIZATION};
-use tonic::{Status, body::Body, transport::server::TcpConnectInfo};
+use tonic::{
+    Status,
+    body::Body,
+    transport::server::{TcpConnectInfo, TlsConnectInfo},
+};
 use tower::{Layer, Service};
 
 use crate::{
@@ -196,7 +200,11 @@ fn note(extensions: &mut Extensions, caller: Caller) {
 
 /// Where a call comes from.
 fn peer(extensions: &Extensions) -> Option<SocketAddr> {
-    extensions.get::<TcpConnectInfo>()?.remote_addr()
+    let plain = extensions.get::<TcpConnectInfo>();
+    let secured = extensions.get::<TlsConnectInfo<TcpConnectInfo>>();
+    plain
+        .or(secured.map(TlsConnectInfo::get_ref))?
+        .remote_addr()
 }
 
 /// Who makes a change, as the gate noted.

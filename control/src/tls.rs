@@ -1,0 +1,229 @@
+//! TLS on the control plane's port.
+//!
+//! The certificate is one that an authority of the control plane's own has
+//! made, or one that the operator brings. Either way a new one is taken up
+//! while the port is open: connections that are there go on.
+
+mod accept;
+mod authority;
+mod brought;
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::Path,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use anyhow::Context;
+use aws_lc_rs::digest::{SHA256, digest};
+use tokio::{sync::watch, time};
+use tokio_rustls::rustls::{
+    RootCertStore, ServerConfig,
+    pki_types::CertificateDer,
+    server::{NoServerSessionStorage, WebPkiClientVerifier},
+    sign::CertifiedKey,
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use self::brought::Brought;
+pub(crate) use self::{accept::accept, authority::Authority};
+use crate::{Catalog, Config, tokens};
+
+/// How often certificates are looked at: files for a change, others for their
+/// age.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// What the port serves with, kept fresh.
+#[derive(Debug)]
+pub(crate) struct Tls {
+    source: Source,
+    authority: Arc<Authority>,
+    current: watch::Sender<Arc<ServerConfig>>,
+    fingerprint: String,
+}
+
+/// Where the port's certificate comes from.
+#[derive(Debug)]
+enum Source {
+    /// The own authority makes it, for these names.
+    Own {
+        names: Vec<String>,
+        made: SystemTime,
+    },
+    /// The operator brings it.
+    Brought(Brought),
+}
+
+impl Tls {
+    /// Reads or makes what the port is to serve with, at `addr`.
+    pub(crate) async fn open(
+        config: &Config,
+        addr: SocketAddr,
+        catalog: &Catalog,
+    ) -> anyhow::Result<Self> {
+        let authority = catalog.authority().await;
+        let authority = Arc::new(authority.context("cannot read or make the authority")?);
+        let mut source = match Brought::of(config) {
+            Some(files) => Source::Brought(files),
+            None => Source::Own {
+                names: names(config, addr),
+                made: SystemTime::UNIX_EPOCH,
+            },
+        };
+        let first = source
+            .look(&authority)?
+            .context("there is no certificate")?;
+        let anchor = first.key.cert.last().context("there is no certificate")?;
+        Ok(Self {
+            source,
+            fingerprint: fingerprint(anchor),
+            current: watch::Sender::new(server_config(&authority, first)?),
+            authority,
+        })
+    }
+
+    /// What the newest connections are served with.
+    pub(crate) fn current(&self) -> watch::Receiver<Arc<ServerConfig>> {
+        self.current.subscribe()
+    }
+
+    /// Writes the authority to `path`, if the port's certificate is from it.
+    pub(crate) fn publish(&self, path: &Path) -> anyhow::Result<()> {
+        if let Source::Brought(_) = self.source {
+            return Ok(());
+        }
+        tokens::write_private(path, self.authority.certificate_pem().trim_end())
+            .with_context(|| format!("cannot write {}", path.display()))
+    }
+
+    /// The fingerprint of what the port's certificate is rooted in:
+    /// `sha256:` and 64 hex digits. Callers pin it.
+    pub(crate) fn fingerprint(&self) -> &str {
+        &self.fingerprint
+    }
+
+    /// Takes up new certificates until `shutdown` is cancelled.
+    pub(crate) async fn keep_fresh(mut self, shutdown: CancellationToken) {
+        let mut ticks = time::interval(LOOK_INTERVAL);
+        while shutdown.run_until_cancelled(ticks.tick()).await.is_some() {
+            if let Err(error) = self.refresh() {
+                warn!("the certificate stays as it was: {error:#}");
+            }
+        }
+    }
+
+    fn refresh(&mut self) -> anyhow::Result<()> {
+        let Some(next) = self.source.look(&self.authority)? else {
+            return Ok(());
+        };
+        if let Some(anchor) = next.key.cert.last() {
+            self.fingerprint = fingerprint(anchor);
+        }
+        let config = server_config(&self.authority, next)?;
+        self.current.send_replace(config);
+        info!("took up a new certificate, rooted in {}", self.fingerprint);
+        Ok(())
+    }
+}
+
+/// What one configuration is made from.
+#[derive(Debug)]
+struct Material {
+    key: CertifiedKey,
+    /// Authorities of workers' certificates beside the own one.
+    client_authorities: Vec<CertificateDer<'static>>,
+}
+
+impl Source {
+    /// What to serve with from now on. `None`: what is served with is good.
+    fn look(&mut self, authority: &Authority) -> anyhow::Result<Option<Material>> {
+        match self {
+            Self::Brought(files) => files.look(),
+            Self::Own { names, made } => {
+                let now = SystemTime::now();
+                let age = now.duration_since(*made).unwrap_or(Duration::MAX);
+                if age < authority::SERVER_LIFETIME / 2 {
+                    return Ok(None);
+                }
+                let key = authority.server_certificate(names, now)?;
+                *made = now;
+                Ok(Some(Material {
+                    key,
+                    client_authorities: Vec::new(),
+                }))
+            }
+        }
+    }
+}
+
+fn server_config(authority: &Authority, material: Material) -> anyhow::Result<Arc<ServerConfig>> {
+    let mut roots = RootCertStore::empty();
+    roots.add(authority.certificate().clone())?;
+    for certificate in material.client_authorities {
+        let added = roots.add(certificate);
+        added.context("the authority of workers' certificates cannot be used")?;
+    }
+    // Admins have none. The gate asks workers for what they have shown.
+    let verifier = WebPkiClientVerifier::builder(roots.into())
+        .allow_unauthenticated()
+        .build()?;
+    let mut config = ServerConfig::builder()
+        .with_client_cert_verifier(verifier)
+        .with_cert_resolver(Arc::new(
+            tokio_rustls::rustls::sign::SingleCertAndKey::from(material.key),
+        ));
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    // A resumed session would bring back a certificate that is not verified
+    // again.
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    Ok(Arc::new(config))
+}
+
+/// The names that the own certificate is good for.
+fn names(config: &Config, addr: SocketAddr) -> Vec<String> {
+    let mut names = config.tls_names.clone();
+    let loopback = ["localhost", "127.0.0.1", "::1"];
+    names.extend(loopback.map(str::to_owned));
+    if !addr.ip().is_unspecified() {
+        names.push(addr.ip().to_string());
+    }
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    names.extend(Some(host.trim().to_owned()).filter(|host| is_name(host)));
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
+/// Whether a certificate may name `text`: it is an address or a host's name.
+pub(crate) fn is_name(text: &str) -> bool {
+    let label = |label: &str| {
+        let inner = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+        !label.is_empty() && label.len() < 64 && label.bytes().all(inner)
+    };
+    let bare = text.strip_prefix("*.").unwrap_or(text);
+    text.parse::<IpAddr>().is_ok() || (bare.len() < 254 && bare.split('.').all(label))
+}
+
+/// `sha256:` and the SHA-256 of a certificate in 64 hex digits.
+fn fingerprint(certificate: &CertificateDer<'_>) -> String {
+    let hash = digest(&SHA256, certificate);
+    let hex = hash.as_ref().iter().map(|byte| format!("{byte:02x}"));
+    format!("sha256:{}", hex.collect::<String>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_a_host_or_an_address() {
+        let names = ["control", "control.example.com", "*.example.com", "::1"];
+        assert!(names.iter().all(|name| is_name(name)));
+
+        let others = ["", "a b", "https://a", "a..b", "control:7400"];
+        assert!(others.iter().all(|name| !is_name(name)));
+    }
+}

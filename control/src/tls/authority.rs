@@ -1,0 +1,106 @@
+//! The control plane's own authority, and the certificates that it makes.
+
+use std::time::{Duration, SystemTime};
+
+use anyhow::Context;
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
+    Issuer, KeyPair, KeyUsagePurpose, SerialNumber,
+};
+use tokio_rustls::rustls::{
+    crypto::aws_lc_rs,
+    pki_types::{CertificateDer, PrivatePkcs8KeyDer, pem::PemObject},
+    sign::CertifiedKey,
+};
+
+use crate::{records, secrets};
+
+/// For how long the authority's own certificate is good.
+const LIFETIME: Duration = Duration::from_secs(10 * 365 * DAY);
+/// For how long a certificate of the port is good.
+pub(super) const SERVER_LIFETIME: Duration = Duration::from_secs(7 * DAY);
+/// How much earlier certificates are good than they were made: clocks differ.
+const EARLIER: Duration = Duration::from_secs(60 * 60);
+const DAY: u64 = 24 * 60 * 60;
+
+/// Signs certificates.
+#[derive(Debug)]
+pub(crate) struct Authority {
+    certificate: CertificateDer<'static>,
+    certificate_pem: String,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+impl Authority {
+    /// Makes the record of a new one.
+    pub(crate) fn make(now: SystemTime) -> Result<records::Authority, rcgen::Error> {
+        let key = KeyPair::generate()?;
+        // Two authorities never share a name.
+        let name = format!("MetaHub {:016x}", secrets::random_u64());
+        let mut params = params(&name, now, LIFETIME);
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        Ok(records::Authority {
+            certificate_pem: params.self_signed(&key)?.pem(),
+            key_pem: key.serialize_pem().into(),
+        })
+    }
+
+    /// The one that `record` keeps.
+    pub(crate) fn of(record: &records::Authority) -> anyhow::Result<Self> {
+        let certificate_pem = record.certificate_pem.clone();
+        let certificate = CertificateDer::from_pem_slice(certificate_pem.as_bytes());
+        let certificate = certificate.context("its certificate cannot be read")?;
+        let key = KeyPair::from_pem(record.key_pem.expose());
+        let key = key.context("its key cannot be read")?;
+        let issuer = Issuer::from_ca_cert_der(&certificate, key);
+        Ok(Self {
+            issuer: issuer.context("its certificate cannot be read")?,
+            certificate,
+            certificate_pem,
+        })
+    }
+
+    /// Its own certificate.
+    pub(crate) fn certificate(&self) -> &CertificateDer<'static> {
+        &self.certificate
+    }
+
+    /// Its own certificate as PEM, for those who are to trust it.
+    pub(crate) fn certificate_pem(&self) -> &str {
+        &self.certificate_pem
+    }
+
+    /// A certificate for the port, with a new key. The authority's own is at
+    /// the end of its chain, so that callers can pin that.
+    pub(super) fn server_certificate(
+        &self,
+        names: &[String],
+        now: SystemTime,
+    ) -> anyhow::Result<CertifiedKey> {
+        let key = KeyPair::generate()?;
+        let mut params = params("MetaHub control plane", now, SERVER_LIFETIME);
+        params.subject_alt_names = CertificateParams::new(names)?.subject_alt_names;
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        let signed = params.signed_by(&key, &self.issuer)?;
+        let chain = vec![signed.into(), self.certificate.clone()];
+        let key = PrivatePkcs8KeyDer::from(key.serialize_der());
+        Ok(CertifiedKey::from_der(
+            chain,
+            key.into(),
+            &aws_lc_rs::default_provider(),
+        )?)
+    }
+}
+
+fn params(name: &str, now: SystemTime, lifetime: Duration) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.not_before = (now - EARLIER).into();
+    params.not_after = (now + lifetime).into();
+    params.serial_number = Some(SerialNumber::from(secrets::random_u64() >> 1));
+    params.use_authority_key_identifier_extension = true;
+    params
+}
