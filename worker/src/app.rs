@@ -2,12 +2,11 @@
 
 use std::{future::ready, net::SocketAddr, sync::Arc};
 
-use anyhow::{Context as _, ensure};
+use anyhow::Context as _;
 use hyper::body::Incoming;
 use prometheus_client::registry::Registry as Counters;
 use tokio::{net::TcpListener, time::sleep};
 use tokio_util::sync::CancellationToken;
-use tonic::transport::Endpoint;
 use tracing::info;
 
 use crate::{
@@ -15,6 +14,7 @@ use crate::{
     admin::Admin,
     auth::{self, Gate},
     config::ByteSize,
+    identity::Identity,
     metrics::StateMetrics,
     peer::Proxies,
     recipes::Recipes,
@@ -44,11 +44,7 @@ pub struct App {
 impl App {
     /// Binds the ports. An address in use fails here, not later.
     pub async fn bind(config: Config) -> anyhow::Result<Self> {
-        ensure!(
-            config.control.scheme() == "http",
-            "--control must be an http:// address, not {}",
-            config.control
-        );
+        let identity = Identity::new(&config)?;
         let registry = listen(config.registry_addr).await?;
         let admin = listen(config.admin_addr).await?;
         let introduction = Introduction {
@@ -57,9 +53,7 @@ impl App {
                 None => default_id(registry.1).await,
             },
             registry_address: registry.1.to_string(),
-            control: Endpoint::from_shared(config.control.to_string())
-                .context("--control is not an address")?,
-            token_file: config.token_file.clone(),
+            identity,
         };
         Ok(Self {
             keeper: snapshot_file(&config)?,

@@ -8,6 +8,7 @@ use url::Url;
 mod blobs;
 
 pub use self::blobs::BlobConfig;
+use crate::trust::Fingerprint;
 
 /// Runs a MetaHub worker.
 ///
@@ -34,10 +35,21 @@ pub struct Config {
     /// The file that holds the worker token. Read at each connect.
     #[arg(
         long,
+        alias = "worker-token-file",
         env = "METAHUB_WORKER_TOKEN_FILE",
         default_value = "metahub-data/worker-token"
     )]
     pub token_file: PathBuf,
+
+    /// What the certificate of an https:// control plane is rooted in, as its
+    /// log shows it: `sha256:` and 64 hex digits.
+    #[arg(long, env = "METAHUB_FINGERPRINT")]
+    pub fingerprint: Option<Fingerprint>,
+
+    /// Authorities to trust for an https:// control plane instead, as PEM.
+    /// Read at each connect.
+    #[arg(long, env = "METAHUB_CA_FILE")]
+    pub ca_file: Option<PathBuf>,
 
     /// A name for this worker that outlives it. Default: its host's name and
     /// registry address.

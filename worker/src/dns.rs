@@ -23,6 +23,8 @@ pub(crate) fn connector(timeout: Duration) -> Result<HttpConnector<Dns>, NetErro
     let mut connector = HttpConnector::new_with_resolver(Dns(Arc::new(resolver)));
     connector.set_connect_timeout(Some(timeout));
     connector.set_nodelay(true);
+    // Whether TLS follows is not its business.
+    connector.enforce_http(false);
     Ok(connector)
 }
 

@@ -19,6 +19,7 @@ mod dns;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;
+mod identity;
 mod metrics;
 mod peer;
 mod recipes;
@@ -28,6 +29,7 @@ mod server;
 mod snapshot;
 mod sync;
 pub mod telemetry;
+pub mod trust;
 mod upstream;
 
 pub use self::app::App;

@@ -3,7 +3,7 @@
 //! The stream may break at any time. The worker then serves the last good
 //! snapshot, and comes back with a growing delay. It never exits over it.
 
-use std::{convert::Infallible, path::PathBuf, sync::Arc, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use metahub_proto::policy::v1::{
     ControlMessage, WorkerMessage, policy_service_client::PolicyServiceClient,
@@ -14,7 +14,7 @@ use tokio::{
 };
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
-use tonic::{Request, Status, Streaming, metadata::MetadataValue, transport::Endpoint};
+use tonic::{Request, Status, Streaming};
 use tracing::{info, instrument, warn};
 
 use self::{
@@ -24,7 +24,7 @@ use self::{
 use crate::{
     backoff::Backoff,
     convert::{self, Unreadable},
-    dns,
+    identity::{Door, Identity, NoWay},
     snapshot::Current,
 };
 
@@ -65,10 +65,8 @@ pub(crate) struct Introduction {
     pub(crate) worker_id: String,
     /// Where it serves the registry API, for people to read.
     pub(crate) registry_address: String,
-    /// The control plane.
-    pub(crate) control: Endpoint,
-    /// The file that holds the worker token.
-    pub(crate) token_file: PathBuf,
+    /// The way to the control plane.
+    pub(crate) identity: Identity,
 }
 
 /// Follows the control plane, and publishes what it says.
@@ -85,14 +83,8 @@ pub(crate) struct Sync {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 enum Lost {
-    #[error("cannot read the worker token {}: {}", .0.display(), .1)]
-    Token(PathBuf, #[source] std::io::Error),
-    #[error("the worker token is not one line of text")]
-    BadToken,
-    #[error("cannot read the host's DNS settings: {0}")]
-    Dns(#[from] hickory_resolver::net::NetError),
-    #[error("cannot connect{}", causes(.0))]
-    Connect(#[from] tonic::transport::Error),
+    #[error(transparent)]
+    NoWay(#[from] NoWay),
     #[error("{:?}: {}", .0.code(), .0.message())]
     Status(#[from] Status),
     #[error("it closed the stream")]
@@ -177,21 +169,12 @@ impl Sync {
         }
     }
 
-    /// Opens a stream over a new connection, with the token as it is now.
+    /// Opens a stream over a new connection.
     async fn open(
         &self,
         said: mpsc::Receiver<WorkerMessage>,
     ) -> Result<(Streaming<ControlMessage>, Line), Lost> {
-        let file = &self.introduction.token_file;
-        let token = tokio::fs::read_to_string(file).await;
-        let token = token.map_err(|error| Lost::Token(file.clone(), error))?;
-        let bearer = format!("Bearer {}", token.trim());
-        let mut bearer = MetadataValue::try_from(bearer).map_err(|_| Lost::BadToken)?;
-        bearer.set_sensitive(true);
-
-        let connector = dns::connector(CONNECT_TIMEOUT)?;
-        let endpoint = &self.introduction.control;
-        let channel = endpoint.connect_with_connector(connector).await?;
+        let Door { channel, bearer } = self.introduction.identity.connect().await?;
         let mut client = PolicyServiceClient::new(channel).max_decoding_message_size(MAX_MESSAGE);
         let mut request = Request::new(ReceiverStream::new(said));
         request
@@ -232,17 +215,6 @@ impl Sync {
             warn!("the control plane does not listen; left something unsaid");
         }
     }
-}
-
-/// What is behind an error whose own text says little.
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = String::new();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

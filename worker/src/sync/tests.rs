@@ -90,8 +90,7 @@ impl Stage {
         let introduction = Introduction {
             worker_id: "worker-0".into(),
             registry_address: "here:1".into(),
-            control: Endpoint::from_shared(format!("http://{addr}")).expect("a URL"),
-            token_file: token.path().into(),
+            identity: Identity::plain(format!("http://{addr}"), token.path().into()),
         };
         let shutdown = CancellationToken::new();
         let guard = shutdown.clone().drop_guard();
