@@ -8,6 +8,7 @@ mod calls;
 mod convert;
 mod policy;
 mod settle;
+mod trust;
 
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use anyhow::Context;
 use metahub_proto::admin::v1::{
     admin_service_client::AdminServiceClient, audit_service_client::AuditServiceClient,
 };
+use metahub_worker::trust::Trust;
 use secrecy::{ExposeSecret, SecretString};
 use tonic::{
     Request, Response, Status,
@@ -24,7 +26,7 @@ use tonic::{
 };
 use url::{Host, Url};
 
-pub(crate) use self::{audit::AuditStart, calls::Created};
+pub(crate) use self::{audit::AuditStart, calls::Created, trust::TrustSettings};
 use crate::{config::Settings, failure::Failure};
 
 /// How long the control plane may take to accept a connection.
@@ -55,19 +57,34 @@ impl Client {
             let url = settings.control.clone();
             return Err(Failure::PlainText { url }.into());
         }
-        Self::connect_to(&settings.control, settings.token()?).await
+        let (url, token) = (&settings.control, settings.token()?);
+        if url.scheme() != "https" {
+            return Self::connect_to(url, token, None).await;
+        }
+        let trust = settings.trust.of(url).await?;
+        let connected = Self::connect_to(url, token, Some(&trust)).await;
+        match connected {
+            Ok(client) => Ok(client),
+            Err(error) => Err(settings.trust.explain(url, error).await),
+        }
     }
 
-    /// Connects to the control plane at `url`.
-    pub(crate) async fn connect_to(url: &Url, token: &SecretString) -> anyhow::Result<Self> {
+    /// Connects to the control plane at `url`; over TLS if it is known whom to
+    /// trust.
+    pub(crate) async fn connect_to(
+        url: &Url,
+        token: &SecretString,
+        trust: Option<&Trust>,
+    ) -> anyhow::Result<Self> {
         let mut bearer: MetadataValue<Ascii> = format!("Bearer {}", token.expose_secret())
             .parse()
             .context("the admin token holds what no token holds; is it the right file?")?;
         bearer.set_sensitive(true);
-        let channel = Endpoint::from_shared(url.to_string())
-            .with_context(|| format!("{url} is no URL of a control plane"))?
-            .connect_timeout(CONNECT_TIMEOUT)
-            .timeout(CALL_TIMEOUT)
+        let mut endpoint = endpoint(url)?;
+        if let Some(trust) = trust {
+            endpoint = trust.secure(endpoint, None)?;
+        }
+        let channel = endpoint
             .connect()
             .await
             .map_err(|error| Failure::Unreachable {
@@ -98,6 +115,14 @@ impl Interceptor for Bearer {
             .insert("authorization", self.0.clone());
         Ok(request)
     }
+}
+
+fn endpoint(url: &Url) -> anyhow::Result<Endpoint> {
+    let endpoint = Endpoint::from_shared(url.to_string())
+        .with_context(|| format!("{url} is no URL of a control plane"))?;
+    Ok(endpoint
+        .connect_timeout(CONNECT_TIMEOUT)
+        .timeout(CALL_TIMEOUT))
 }
 
 /// Whether a URL is on this host, so that no one else sees plain text.

@@ -9,11 +9,12 @@ use std::{
 };
 
 use anyhow::Context;
+use metahub_worker::trust::Fingerprint;
 use secrecy::SecretString;
 use serde::Deserialize;
 use url::Url;
 
-use crate::{failure::Failure, output::Format, secret};
+use crate::{client::TrustSettings, failure::Failure, output::Format, secret};
 
 const DEFAULT_CONTROL: &str = "http://127.0.0.1:7400";
 /// Where `metahubctl up` leaves its admin token.
@@ -44,6 +45,21 @@ pub(crate) struct Config {
     #[arg(long, global = true, env = "METAHUB_INSECURE")]
     insecure: bool,
 
+    /// What the certificate of an https:// control plane is rooted in, as its
+    /// log shows it. By default what was remembered or, on a terminal, is
+    /// confirmed.
+    #[arg(
+        long,
+        global = true,
+        env = "METAHUB_FINGERPRINT",
+        value_name = "sha256:HEX"
+    )]
+    fingerprint: Option<Fingerprint>,
+
+    /// Authorities to trust for an https:// control plane instead, as PEM.
+    #[arg(long, global = true, env = "METAHUB_CA_FILE", value_name = "FILE")]
+    ca_file: Option<PathBuf>,
+
     /// After a change, wait until every connected worker serves it.
     #[arg(long, global = true)]
     wait: bool,
@@ -71,6 +87,8 @@ struct SettingsFile {
     output: Option<Format>,
     #[serde(default)]
     insecure: bool,
+    fingerprint: Option<String>,
+    ca_file: Option<PathBuf>,
 }
 
 /// The settings, with all sources taken together.
@@ -88,6 +106,8 @@ pub(crate) struct Settings {
     pub(crate) insecure: bool,
     /// Whether to wait for the workers after a change.
     pub(crate) wait: bool,
+    /// Whom to take for the control plane.
+    pub(crate) trust: TrustSettings,
     token_file: Option<PathBuf>,
     /// The token once it was read: stdin can be read only once.
     token: OnceLock<SecretString>,
@@ -97,6 +117,14 @@ impl Config {
     /// Takes flags, environment and settings file together.
     pub(crate) fn resolve(self) -> anyhow::Result<Settings> {
         let file = self.settings_file()?;
+        let pinned = file.fingerprint.as_deref().map(str::parse).transpose();
+        let trust = TrustSettings {
+            fingerprint: self
+                .fingerprint
+                .or(pinned.context("the settings hold a wrong fingerprint")?),
+            ca_file: self.ca_file.clone().or(file.ca_file),
+            known_controls: self.directory().map(|it| it.join("known-controls")),
+        };
         let docker = || home_dir().map(|home| home.join(".docker"));
         let default = || Url::parse(DEFAULT_CONTROL).context("the default URL is wrong");
         Ok(Settings {
@@ -106,6 +134,7 @@ impl Config {
             format: self.output.or(file.output).unwrap_or_default(),
             insecure: self.insecure || file.insecure,
             wait: self.wait,
+            trust,
             token_file: self.token_file.or(file.token_file),
             token: OnceLock::new(),
         })
@@ -115,14 +144,17 @@ impl Config {
         if let Some(path) = &self.settings {
             return SettingsFile::read(path);
         }
-        let base = self
-            .xdg_config_home
-            .clone()
-            .or_else(|| home_dir().map(|home| home.join(".config")));
-        match base.map(|base| base.join("metahub/config.toml")) {
+        match self.directory().map(|it| it.join("config.toml")) {
             Some(path) if path.exists() => SettingsFile::read(&path),
             _ => Ok(SettingsFile::default()),
         }
+    }
+
+    /// Where metahubctl keeps what is for it.
+    fn directory(&self) -> Option<PathBuf> {
+        let base = self.xdg_config_home.clone();
+        let base = base.or_else(|| home_dir().map(|home| home.join(".config")));
+        base.map(|base| base.join("metahub"))
     }
 }
 
@@ -131,8 +163,11 @@ impl SettingsFile {
         let wrong = || format!("cannot read the settings in {}", path.display());
         let text = fs::read_to_string(path).with_context(wrong)?;
         let mut file: Self = toml::from_str(&text).with_context(wrong)?;
-        if let (Some(token_file), Some(dir)) = (&mut file.token_file, path.parent()) {
-            *token_file = dir.join(&*token_file);
+        let paths = [&mut file.token_file, &mut file.ca_file];
+        if let Some(dir) = path.parent() {
+            for path in paths.into_iter().flatten() {
+                *path = dir.join(&*path);
+            }
         }
         Ok(file)
     }

@@ -7,6 +7,7 @@ use std::{
     process::ExitCode,
 };
 
+use metahub_worker::trust::Fingerprint;
 use tonic::{Code, Status};
 use url::Url;
 
@@ -21,6 +22,13 @@ pub(crate) enum Failure {
     },
     #[error("the control plane at {url} is on another host, and plain text would show the token")]
     PlainText { url: Url },
+    #[error("nothing says whether {fingerprint} is the control plane at {url}")]
+    UnknownControl { url: Url, fingerprint: Fingerprint },
+    #[error(
+        "what answers at {url} is not the control plane that was there: its certificate is rooted in \
+         {roots}. Someone may listen in, or the control plane has a new data directory"
+    )]
+    StrangeControl { url: Url, roots: String },
     #[error("there is no admin token")]
     NoToken,
     #[error("the control plane does not take the admin token: {0}")]
@@ -91,6 +99,14 @@ impl Failure {
             Self::PlainText { .. } => {
                 Some("run metahubctl on the control plane's host, or accept it with --insecure")
             }
+            Self::UnknownControl { .. } => Some(
+                "compare it with what the control plane's log shows, and give it with \
+                 --fingerprint, or give the control plane's ca.pem with --ca-file",
+            ),
+            Self::StrangeControl { .. } => Some(
+                "compare the new one with what the control plane's log shows; if they are equal, \
+                 remove its line from that file and connect again",
+            ),
             Self::NoToken => Some(
                 "the control plane writes one to `admin-token` in its data directory at its first \
                  start: run metahubctl where ./metahub-data is, or give --token-file FILE",

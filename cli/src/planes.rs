@@ -9,7 +9,10 @@ use std::{
 use anyhow::{Context, bail};
 use clap::Parser;
 use metahub_control::Catalog;
-use metahub_worker::BlobConfig;
+use metahub_worker::{
+    BlobConfig,
+    trust::{Fingerprint, Trust},
+};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use url::Url;
@@ -55,6 +58,8 @@ pub(crate) struct Planes {
     running: JoinSet<anyhow::Result<()>>,
     shutdown: CancellationToken,
     control: Url,
+    /// What its certificate is rooted in. `None`: plain text.
+    fingerprint: Option<Fingerprint>,
     admin_token_file: PathBuf,
     worker_token_file: PathBuf,
     catalog: Catalog,
@@ -70,7 +75,8 @@ impl Planes {
             .await
             .context("cannot start the control plane")?;
         let mut planes = Self {
-            control: loopback_url(app.grpc_addr())?,
+            control: loopback_url(app.grpc_addr(), app.fingerprint().is_some())?,
+            fingerprint: app.fingerprint().map(str::parse).transpose()?,
             admin_token_file: app.admin_token_file().into(),
             worker_token_file: app.worker_token_file().into(),
             running: JoinSet::new(),
@@ -83,7 +89,7 @@ impl Planes {
 
     /// Starts a worker, and returns where it serves the registry API.
     pub(crate) async fn add_worker(&mut self, place: &WorkerPlace) -> anyhow::Result<SocketAddr> {
-        let config = place.config(&self.control, &self.worker_token_file)?;
+        let config = place.config(&self.control, self.fingerprint, &self.worker_token_file)?;
         let app = metahub_worker::App::bind(config)
             .await
             .context("cannot start a worker")?;
@@ -109,7 +115,9 @@ impl Planes {
 
     /// A connection to the admin API.
     pub(crate) async fn admin(&self) -> anyhow::Result<Client> {
-        Client::connect_to(&self.control, &secret::read(&self.admin_token_file)?).await
+        let token = secret::read(&self.admin_token_file)?;
+        let trust = self.fingerprint.map(Trust::Fingerprint);
+        Client::connect_to(&self.control, &token, trust.as_ref()).await
     }
 
     /// Runs `task` beside the planes. It ends by itself at shutdown.
@@ -165,7 +173,12 @@ impl ControlPlace {
 }
 
 impl WorkerPlace {
-    fn config(&self, control: &Url, token_file: &Path) -> anyhow::Result<metahub_worker::Config> {
+    fn config(
+        &self,
+        control: &Url,
+        fingerprint: Option<Fingerprint>,
+        token_file: &Path,
+    ) -> anyhow::Result<metahub_worker::Config> {
         let mut config = metahub_worker::Config::try_parse_from([
             "metahub-worker".into(),
             format!("--registry-addr={}", self.registry_addr).into(),
@@ -175,6 +188,7 @@ impl WorkerPlace {
             token_file.as_os_str().to_owned(),
         ])
         .context("the worker does not take its settings")?;
+        config.fingerprint = fingerprint.or(config.fingerprint);
         if let Some(blobs) = &self.blobs {
             config.blobs = blobs.clone();
         }
@@ -183,14 +197,15 @@ impl WorkerPlace {
 }
 
 /// The URL at which this host reaches `address`, which may be unspecified.
-fn loopback_url(address: SocketAddr) -> anyhow::Result<Url> {
+fn loopback_url(address: SocketAddr, is_secure: bool) -> anyhow::Result<Url> {
     let host = match address {
         SocketAddr::V4(it) if it.ip().is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         SocketAddr::V6(it) if it.ip().is_unspecified() => Ipv6Addr::LOCALHOST.into(),
         it => it.ip(),
     };
     let address = SocketAddr::new(host, address.port());
-    Url::parse(&format!("http://{address}")).context("an address makes a URL")
+    let scheme = if is_secure { "https" } else { "http" };
+    Url::parse(&format!("{scheme}://{address}")).context("an address makes a URL")
 }
 
 #[cfg(test)]
@@ -199,7 +214,7 @@ mod tests {
 
     #[test]
     fn an_unspecified_address_is_reached_over_loopback() {
-        let url = loopback_url("0.0.0.0:7400".parse().unwrap()).unwrap();
+        let url = loopback_url("0.0.0.0:7400".parse().unwrap(), false).unwrap();
 
         assert_eq!(url.as_str(), "http://127.0.0.1:7400/");
     }
