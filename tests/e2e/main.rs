@@ -16,6 +16,7 @@ mod rules;
 mod selection;
 mod selectors;
 mod single_flight;
+mod tls;
 mod tokens;
 mod upstream_options;
 mod weather;

@@ -1,11 +1,12 @@
 //! The admin API, as a test uses it.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use metahub_proto::{
     admin::v1::{self as pb, admin_service_client::AdminServiceClient},
     policy::v1 as policy,
 };
+use metahub_worker::trust::Trust;
 use tonic::{
     Request, Status,
     metadata::{Ascii, MetadataValue},
@@ -47,10 +48,13 @@ impl Interceptor for Token {
 
 impl Admin {
     /// Connects when it is first used.
-    pub fn connect(url: &str, token: &str) -> Self {
-        let channel = Endpoint::from_shared(url.to_owned())
-            .expect("a URL")
-            .connect_lazy();
+    pub fn connect(url: &str, token: &str, ca_file: &Path) -> Self {
+        let mut endpoint = Endpoint::from_shared(url.to_owned()).expect("a URL");
+        if url.starts_with("https:") {
+            let trust = Trust::read(ca_file).expect("there is an authority");
+            endpoint = trust.secure(endpoint, None).expect("it can be trusted");
+        }
+        let channel = endpoint.connect_lazy();
         let bearer = format!("Bearer {token}").parse().expect("a token is ASCII");
         Self {
             client: AdminServiceClient::with_interceptor(channel, Token(bearer)),

@@ -19,12 +19,15 @@ use crate::{admin::Admin, port::free_addr, process::Process, running::Running, w
 pub struct Place {
     addr: SocketAddr,
     dir: Arc<TempDir>,
+    /// What it gets beside its place.
+    flags: Vec<String>,
 }
 
 /// A control plane that serves inside the test until it is dropped.
 #[derive(Debug)]
 pub struct Control {
     place: Place,
+    fingerprint: Option<String>,
     running: Running,
 }
 
@@ -45,19 +48,53 @@ impl Place {
         Self {
             addr,
             dir: Arc::new(TempDir::new().expect("a temporary directory")),
+            flags: Vec::new(),
         }
     }
 
-    fn args(&self) -> [String; 2] {
-        [
+    /// The same place for one with these flags.
+    pub fn with(self, flags: &[&str]) -> Self {
+        let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
+        Self { flags, ..self }
+    }
+
+    fn args(&self) -> Vec<String> {
+        let mut args = vec![
             format!("--grpc-addr={}", self.addr),
             format!("--data-dir={}", self.dir.path().display()),
-        ]
+        ];
+        args.extend_from_slice(&self.flags);
+        args
+    }
+
+    /// The same place as it is seen through a proxy at `addr`.
+    pub fn seen_at(&self, addr: SocketAddr) -> Self {
+        Self {
+            addr,
+            ..self.clone()
+        }
     }
 
     /// Where it serves gRPC, as a URL.
     pub fn url(&self) -> String {
-        format!("http://{}", self.addr)
+        let is_secure = self.flags.iter().any(|flag| flag.starts_with("--tls"));
+        let scheme = if is_secure { "https" } else { "http" };
+        format!("{scheme}://{}", self.addr)
+    }
+
+    /// Where it serves gRPC.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// The directory of its state.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// The file that holds its authority, when it serves TLS.
+    pub fn ca_file(&self) -> PathBuf {
+        self.dir.path().join("ca.pem")
     }
 
     /// The file that holds the worker token.
@@ -73,7 +110,7 @@ impl Place {
     /// Connects as the admin.
     pub fn admin(&self) -> Admin {
         let token = fs::read_to_string(self.admin_token_file()).expect("there is an admin token");
-        Admin::connect(&self.url(), token.trim())
+        Admin::connect(&self.url(), token.trim(), &self.ca_file())
     }
 }
 
@@ -81,6 +118,11 @@ impl Control {
     /// Starts one with no state.
     pub async fn start() -> Self {
         Self::start_at(Place::fresh()).await
+    }
+
+    /// Starts one with no state and more flags.
+    pub async fn start_with(flags: &[&str]) -> Self {
+        Self::start_at(Place::fresh().with(flags)).await
     }
 
     /// Starts one where another has been.
@@ -94,6 +136,7 @@ impl Control {
         assert_same_file(app.worker_token_file(), &place.worker_token_file());
         Self {
             place,
+            fingerprint: app.fingerprint().map(str::to_owned),
             running: Running::spawn(|shutdown| app.run(shutdown)),
         }
     }
@@ -101,6 +144,11 @@ impl Control {
     /// Where it is.
     pub fn place(&self) -> &Place {
         &self.place
+    }
+
+    /// What its certificate is rooted in.
+    pub fn fingerprint(&self) -> &str {
+        self.fingerprint.as_deref().expect("it serves TLS")
     }
 
     /// Shuts it down, and says where it was.

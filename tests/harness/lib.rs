@@ -22,6 +22,7 @@ pub mod program;
 pub mod raw;
 mod running;
 pub mod site;
+pub mod tap;
 pub mod valve;
 pub mod wait;
 pub mod worker;

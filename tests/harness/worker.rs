@@ -183,6 +183,7 @@ fn spawn(
 pub fn args(control: &Place, registry: SocketAddr, admin: SocketAddr) -> Vec<String> {
     vec![
         format!("--control={}", control.url()),
+        format!("--ca-file={}", control.ca_file().display()),
         format!("--token-file={}", control.worker_token_file().display()),
         format!("--registry-addr={registry}"),
         format!("--admin-addr={admin}"),

@@ -4,7 +4,7 @@
 //! Files are read at each connect, so that what they hold can be replaced
 //! while the worker runs.
 
-use std::{io, path::PathBuf};
+use std::{io, path::PathBuf, time::Duration};
 
 use anyhow::bail;
 use tonic::{
@@ -14,9 +14,12 @@ use tonic::{
 use url::Url;
 
 use crate::{
-    CONNECT_TIMEOUT, Config, dns,
+    Config, dns,
     trust::{Fingerprint, Trust, TrustError},
 };
+
+/// How long one try to connect may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The way to the control plane.
 #[derive(Clone, Debug)]

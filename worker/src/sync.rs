@@ -45,8 +45,6 @@ const MIN_DELAY: Duration = Duration::from_millis(100);
 /// Short, so that a fault is over for all soon after it is over: control planes
 /// bound how many they serve at a time.
 const MAX_DELAY: Duration = Duration::from_secs(2);
-/// How long one try to connect may take.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long it may take until a stream is open, the connect included.
 const OPEN: Duration = Duration::from_secs(10);
 /// How often each side says that it is alive.

@@ -1,7 +1,10 @@
 //! Who may call what.
 
 use metahub_proto::{CALLS, admin::v1::Role};
-use tonic::{Code, Request, Status, client::Grpc, codegen::http::uri::PathAndQuery};
+use tokio_util::sync::CancellationToken;
+use tonic::{
+    Code, Request, Status, client::Grpc, codegen::http::uri::PathAndQuery, transport::Endpoint,
+};
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 use tonic_prost::ProstCodec;
 
@@ -184,10 +187,18 @@ async fn plain_text_beyond_loopback_must_be_asked_for() {
         data_dir,
     ];
 
-    let refused = App::bind(Config::parse_from(arguments)).await.unwrap_err();
-    let asked = arguments.into_iter().chain(["--insecure"]);
-    let accepted = App::bind(Config::parse_from(asked)).await;
+    let secured = App::bind(Config::parse_from(arguments)).await.unwrap();
+    let url = format!("http://127.0.0.1:{}", secured.grpc_addr().port());
+    let serving = tokio::spawn(secured.run(CancellationToken::new()));
+    let mut health = HealthClient::new(Endpoint::from_shared(url).unwrap().connect_lazy());
+    let answer = health.check(HealthCheckRequest::default()).await;
+    serving.abort();
+    let _ = serving.await;
+    let asked = arguments
+        .into_iter()
+        .chain(["--insecure", "--store=memory"]);
+    let plain = App::bind(Config::parse_from(asked)).await.unwrap();
 
-    assert!(refused.to_string().contains("--insecure"), "{refused}");
-    assert!(accepted.is_ok());
+    assert!(answer.is_err());
+    assert_eq!(plain.fingerprint(), None);
 }

@@ -1,0 +1,59 @@
+//! Certificates of one's own.
+
+use tempfile::TempDir;
+
+use super::{pki::Pki, *};
+
+/// A control plane that serves with what is in `dir`.
+async fn serving(dir: &TempDir, pki: &Pki) -> Control {
+    let paths = pki.write("127.0.0.1", dir.path());
+    let [certificate, key] = paths.map(|path| path.display().to_string());
+    let certificate = format!("--tls-cert-file={certificate}");
+    let control = Control::start_with(&[&certificate, &format!("--tls-key-file={key}")]).await;
+    pki.write_authority(&control.place().ca_file());
+    control
+}
+
+#[tokio::test]
+async fn a_certificate_that_is_replaced_is_taken_up_and_open_streams_go_on() {
+    let (dir, first, second) = (TempDir::new().unwrap(), Pki::new(), Pki::new());
+    let control = serving(&dir, &first).await;
+    let mut admin = control.place().admin();
+    let _worker = Worker::start(control.place()).await;
+    let before = root_at(control.place()).await;
+    let since = open_since(&mut admin).await;
+
+    second.write("127.0.0.1", dir.path());
+
+    eventually("the new certificate is served", async || {
+        root_at(control.place()).await != before
+    })
+    .await;
+    admin.create_user("qnib").await;
+    admin.all_current(1).await;
+    assert_eq!(open_since(&mut admin).await, since);
+}
+
+#[tokio::test]
+async fn a_certificate_that_cannot_be_used_changes_nothing() {
+    let (dir, pki) = (TempDir::new().unwrap(), Pki::new());
+    let control = serving(&dir, &pki).await;
+    let before = root_at(control.place()).await;
+
+    std::fs::write(dir.path().join("certificate.pem"), "none").unwrap();
+    let other = Pki::new();
+    other.write_authority(&dir.path().join("ignored.pem"));
+
+    for _ in 0..50 {
+        assert_eq!(root_at(control.place()).await, before);
+    }
+}
+
+/// Since when the one worker's stream is open.
+async fn open_since(admin: &mut Admin) -> u64 {
+    let request = metahub_proto::admin::v1::ListWorkersRequest {};
+    let workers = admin.client().list_workers(request).await.expect("a list");
+    let workers = workers.into_inner().workers;
+    assert!(workers.len() == 1 && workers[0].connected, "{workers:?}");
+    workers[0].since_unix_secs
+}
