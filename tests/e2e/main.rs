@@ -2,6 +2,7 @@
 
 mod alone;
 mod answers;
+mod blob_cache;
 mod blob_sharing;
 mod grants;
 mod hostile;

@@ -14,6 +14,7 @@ use std::{
 
 use bytes::Bytes;
 use metahub_cli::demo::digest::sha256_of;
+use tokio::sync::watch;
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
     net::{TcpListener, TcpStream},
@@ -50,6 +51,8 @@ struct State {
     blob: HugeBlob,
     sent: AtomicU64,
     first_byte: OnceLock<Instant>,
+    /// How far it sends the blob.
+    limit: watch::Sender<u64>,
 }
 
 impl HugeBlob {
@@ -83,6 +86,7 @@ impl BlobHost {
             blob,
             sent: AtomicU64::new(0),
             first_byte: OnceLock::new(),
+            limit: watch::Sender::new(u64::MAX),
         });
         let stop = CancellationToken::new();
         let accepting = accept(listener, state.clone(), stop.clone());
@@ -104,6 +108,11 @@ impl BlobHost {
         self.state.sent.load(Relaxed)
     }
 
+    /// Sends no byte of the blob from `position` on, until told otherwise.
+    pub fn hold_at(&self, position: u64) {
+        self.state.limit.send_replace(position);
+    }
+
     /// When it began to send the blob for the first time.
     pub fn first_byte(&self) -> Option<Instant> {
         self.state.first_byte.get().copied()
@@ -121,15 +130,18 @@ async fn accept(listener: TcpListener, state: Arc<State>, stop: CancellationToke
     }
 }
 
-/// Answers one request: the blob from where its range begins.
+/// Answers one request: the blob from where its range begins, or its head.
 async fn answer(stream: TcpStream, state: &State) -> std::io::Result<()> {
     let (from, mut to) = stream.into_split();
     let mut lines = BufReader::new(from).lines();
     let mut position = None;
+    let mut is_head = false;
     while let Some(line) = lines.next_line().await?.filter(|line| !line.is_empty()) {
         let lower = line.to_ascii_lowercase();
+        is_head |= lower.starts_with("head ");
         if let Some(range) = lower.strip_prefix("range: bytes=") {
-            position = range.trim_end_matches('-').parse().ok();
+            let (first, _) = range.split_once('-').unwrap_or_default();
+            position = first.parse().ok();
         }
     }
     let size = state.blob.size;
@@ -147,8 +159,14 @@ async fn answer(stream: TcpStream, state: &State) -> std::io::Result<()> {
         range.unwrap_or_default()
     );
     to.write_all(head.as_bytes()).await?;
+    if is_head {
+        return to.shutdown().await;
+    }
+    let mut limit = state.limit.subscribe();
     state.first_byte.get_or_init(Instant::now);
     while position < size {
+        let free = limit.wait_for(|limit| position < *limit).await;
+        free.map_err(std::io::Error::other)?;
         let bytes = state.blob.at(position);
         let piece = &bytes[..bytes.len().min(PIECE)];
         to.write_all(piece).await?;

@@ -1,8 +1,10 @@
 //! Blobs that clients fetch from where the upstream redirects to.
 
+use futures_util::future::join_all;
 use http::{Method, Response, header};
+use http_body_util::BodyExt;
 
-use super::*;
+use super::{blobs::large, *};
 use crate::upstream::{BlobBody, BlobRequest, testing::Answer};
 
 /// A bench whose registry redirects each blob to `target`, which clients are
@@ -20,10 +22,19 @@ async fn bench(target: &str) -> Bench {
 
 /// The answer to a client that knows the worker as `host`.
 async fn ask(bench: &Bench, method: Method, host: &str) -> Result<Response<BlobBody>, Error> {
-    let (repository, digest) = (app(), digest_of(&format!("sha256:{}", "0".repeat(64))));
+    let digest = digest_of(&format!("sha256:{}", "0".repeat(64)));
+    ask_for(bench, &digest, method, host).await
+}
+
+async fn ask_for(
+    bench: &Bench,
+    digest: &Digest,
+    method: Method,
+    host: &str,
+) -> Result<Response<BlobBody>, Error> {
     let request = BlobRequest {
-        repository: &repository,
-        digest: &digest,
+        repository: &app(),
+        digest,
         method: &method,
         range: None,
         if_range: None,
@@ -54,6 +65,23 @@ async fn each_client_gets_a_redirect_of_its_own() {
     }
 
     assert_eq!(bench.registry.count("GET /v2/app/blobs/"), 2);
+}
+
+#[tokio::test]
+async fn an_upstream_that_sends_a_blob_itself_sends_it_once() {
+    let bench = bench("http://127.0.0.2:9/blob").await;
+    bench.registry.intercept(|_| None);
+    let digest = bench.registry.put_blob("app", large());
+    let pull = async |host: &'static str| {
+        let answer = ask_for(&bench, &digest, Method::GET, host).await.unwrap();
+        assert_eq!(answer.status(), 200);
+        answer.into_body().collect().await.unwrap().to_bytes()
+    };
+
+    let pulled = join_all((0..10).map(|_| pull("hub.example"))).await;
+
+    assert!(pulled.iter().all(|bytes| *bytes == large()));
+    assert_eq!(bench.registry.seen().len(), 1);
 }
 
 #[tokio::test]
