@@ -5,11 +5,16 @@
 //! cargo build --release --bins && cargo bench -p metahub-tests --bench blob-sharing
 //! ```
 //!
-//! The worker is a process of its own, new for each row.
+//! The worker is a process of its own, new for each row but `again`, which is
+//! from the directory that the row before has filled.
+
+#[path = "blob_sharing/file_server.rs"]
+mod file_server;
 
 use std::{
     fs,
     io::{self, Write as _},
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -25,7 +30,15 @@ use metahub_tests::{
     site::policy,
     worker::{Ports, WorkerProcess},
 };
+use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
+
+use self::file_server::FileServer;
+
+/// How often one client pulls from each server.
+const ROUNDS: usize = 5;
+/// How many CPU times the kernel counts a second, on all of its platforms.
+const TICKS: f64 = 100.0;
 
 /// Measures what it costs to share one reading of a blob.
 #[derive(Debug, clap::Parser)]
@@ -54,38 +67,102 @@ async fn main() -> io::Result<()> {
          | clients | upstream bytes, blob = 1 | last first byte ms | RSS growth MiB | seconds |\n\
          |---|---:|---:|---:|---:|\n"
     );
-    for (name, half_leave) in [("all stay", false), ("half leave in the middle", true)] {
-        text += &row(name, &blob, clients, half_leave).await;
+    for half_leave in [false, true] {
+        let site = Site::start(&blob, &[]).await;
+        text += &site.row("through memory", clients, half_leave).await;
+    }
+    for half_leave in [false, true] {
+        let dir = TempDir::new()?;
+        let flag = format!("--blob-cache={}", dir.path().display());
+        let site = Site::start(&blob, &[&flag]).await;
+        text += &site.row("through a file", clients, half_leave).await;
+        if !half_leave {
+            text += &site.row("again", clients, half_leave).await;
+            text += &from_disk(&site, dir.path()).await;
+        }
     }
     io::stdout().write_all(text.as_bytes())
 }
 
-/// One row: all clients at once, with a worker that has done nothing before.
-async fn row(name: &str, blob: &HugeBlob, clients: usize, half_leave: bool) -> String {
-    let upstream = BlobHost::start(blob.clone()).await;
-    let control = ControlProcess::start().await;
-    let mut admin = control.place().admin();
-    let (login, _) = policy(&mut admin, &upstream.url()).await;
-    let worker = WorkerProcess::start(control.place(), Ports::free(), 0).await;
-    admin.all_current(1).await;
-    let before = rss_mib(worker.pid());
-    let peak = Peak::watch(worker.pid());
-    let pull = BlobPull {
-        worker: worker.addr(),
-        login,
-        repository: "qnib/large".into(),
-        blob: blob.clone(),
+/// A worker that has done nothing before, and its upstream.
+struct Site {
+    upstream: BlobHost,
+    worker: WorkerProcess,
+    pull: BlobPull,
+    _control: ControlProcess,
+}
+
+impl Site {
+    async fn start(blob: &HugeBlob, flags: &[&str]) -> Self {
+        let upstream = BlobHost::start(blob.clone()).await;
+        let control = ControlProcess::start().await;
+        let mut admin = control.place().admin();
+        let (login, _) = policy(&mut admin, &upstream.url()).await;
+        let worker = WorkerProcess::start_with(control.place(), Ports::free(), 0, flags).await;
+        admin.all_current(1).await;
+        let pull = BlobPull {
+            worker: worker.addr(),
+            login,
+            repository: "qnib/large".into(),
+            blob: blob.clone(),
+        };
+        Self {
+            upstream,
+            worker,
+            pull,
+            _control: control,
+        }
+    }
+
+    /// One row: all clients at once.
+    async fn row(&self, name: &str, clients: usize, half_leave: bool) -> String {
+        let before = rss_mib(self.worker.pid());
+        let sent = self.upstream.sent();
+        let peak = Peak::watch(self.worker.pid());
+
+        let began = Instant::now();
+        let stayed = self.pull.by(clients, half_leave).await;
+        let seconds = began.elapsed().as_secs_f64();
+
+        let stayed = stayed.expect("every client that stays gets the blob");
+        let sent = self.upstream.sent() - sent;
+        let blobs = sent as f64 / self.pull.blob.size as f64;
+        let growth = peak.highest() - before;
+        let delay = last_first_byte(&self.upstream, &stayed).as_secs_f64() * 1e3;
+        let leave = if half_leave {
+            "half leave in the middle"
+        } else {
+            "all stay"
+        };
+        format!("| {name}, {leave} | {blobs:.3} | {delay:.1} | {growth} | {seconds:.1} |\n")
+    }
+}
+
+/// What a blob from the disk costs, beside nginx with the same file.
+async fn from_disk(site: &Site, dir: &Path) -> String {
+    let Some(nginx) = FileServer::start(dir).await else {
+        return String::new();
     };
+    let beside = BlobPull {
+        worker: nginx.addr,
+        ..site.pull.clone()
+    };
+    let mut ratios = Vec::new();
+    for _ in 0..ROUNDS {
+        let worker = cpu_of(site.worker.pid(), &site.pull).await;
+        ratios.push(worker / cpu_of(nginx.process.pid(), &beside).await);
+    }
+    ratios.sort_by(f64::total_cmp);
+    let ratio = ratios[ROUNDS / 2];
+    format!("\none client, from the disk: CPU of the worker, nginx = 1: {ratio:.1}\n\n")
+}
 
-    let began = Instant::now();
-    let stayed = pull.by(clients, half_leave).await;
-    let seconds = began.elapsed().as_secs_f64();
-
-    let stayed = stayed.expect("every client that stays gets the blob");
-    let blobs = upstream.sent() as f64 / blob.size as f64;
-    let growth = peak.highest() - before;
-    let delay = last_first_byte(&upstream, &stayed).as_secs_f64() * 1e3;
-    format!("| {name} | {blobs:.3} | {delay:.1} | {growth} | {seconds:.1} |\n")
+/// The CPU seconds that one pull takes a server.
+async fn cpu_of(pid: u32, pull: &BlobPull) -> f64 {
+    let before = cpu_seconds(pid);
+    let pulled = pull.up_to(pull.blob.size).await;
+    pulled.expect("the blob is served");
+    cpu_seconds(pid) - before
 }
 
 /// How much later than the upstream's first byte, and than its own request, a
@@ -135,4 +212,15 @@ fn rss_mib(pid: u32) -> u64 {
         .trim()
         .trim_end_matches(" kB");
     digits.parse::<u64>().expect("it is a number") / 1024
+}
+
+/// The time that a process has spent, in itself and in the kernel.
+fn cpu_seconds(pid: u32) -> f64 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("the server runs");
+    // The second field may hold spaces, but ends with the last parenthesis.
+    let (_, fields) = stat.rsplit_once(')').expect("the kernel names the program");
+    let mut fields = fields.split_whitespace().skip(11);
+    let mut ticks = || fields.next().and_then(|it| it.parse::<f64>().ok());
+    let both = ticks().zip(ticks()).expect("the kernel counts");
+    (both.0 + both.1) / TICKS
 }

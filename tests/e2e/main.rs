@@ -35,4 +35,6 @@ mod faults;
 #[cfg(feature = "real-parts")]
 mod fleet;
 #[cfg(feature = "real-parts")]
+mod full_disk;
+#[cfg(feature = "real-parts")]
 mod parts;

@@ -211,8 +211,9 @@ async fn wrong_bytes_are_never_kept() {
 
 #[tokio::test]
 async fn a_file_that_has_rotted_breaks_off_once_and_is_fetched_again() {
-    let disk = Disk::new().await;
+    let mut disk = Disk::new().await;
     let digest = disk.with(large()).await;
+    disk.bench.puller = disk.worker();
     let mut rotten = large().to_vec();
     rotten[17] ^= 1;
     fs::write(disk.path(&digest), &rotten).unwrap();
@@ -237,8 +238,9 @@ async fn a_file_that_has_rotted_breaks_off_once_and_is_fetched_again() {
 
 #[tokio::test]
 async fn a_file_of_the_wrong_length_is_fetched_again() {
-    let disk = Disk::new().await;
+    let mut disk = Disk::new().await;
     let digest = disk.with(large()).await;
+    disk.bench.puller = disk.worker();
     fs::write(disk.path(&digest), &large()[..1_000_000]).unwrap();
 
     assert!(read(disk.get(&digest).await.unwrap()).await.unwrap() == large());

@@ -36,8 +36,10 @@ use crate::{
 
 /// What is read at a time, in bytes.
 const PIECE: usize = 128 << 10;
-/// How often a file that another worker writes is looked at.
+/// How often a file that another worker writes is looked at, and with how many
+/// looks the writer.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
+const LOOKS_AT_WRITER: u32 = 20;
 
 /// A client's way through a file.
 #[derive(Debug)]
@@ -229,15 +231,16 @@ impl Reading {
 /// Waits for bytes beyond `position` in a file that another worker writes.
 async fn look_elsewhere(held: &Held, position: u64, patience: Duration) -> Look {
     let give_up = Instant::now() + patience;
-    loop {
+    for look in 1_u32.. {
         // In this order: a writer that has left in between has written all.
-        let is_held = is_held(&held.file);
+        let has_left = look.is_multiple_of(LOOKS_AT_WRITER) && !is_held(&held.file);
         match held.written() {
             there if there > position => return Look::UpTo(there),
-            _ if !is_held || Instant::now() >= give_up => return Look::Over,
+            _ if has_left || Instant::now() >= give_up => break,
             _ => sleep(LOOK_AGAIN).await,
         }
     }
+    Look::Over
 }
 
 impl FileBody {
