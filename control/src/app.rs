@@ -25,15 +25,11 @@ use crate::{
     feed::Feed,
     fleet::Fleet,
     grpc::{self, GatedRouter, Parts, Tokens},
+    housekeeping::{self, Retention},
     store::Store,
     tls::{self, Tls},
     tokens::TokenFile,
 };
-
-/// How often unused recipes, old signing keys and old audit records are looked for.
-const HOUSEKEEPING_INTERVAL: Duration = Duration::from_secs(60 * 60);
-/// How long a stop waits for what can be lost.
-const LAST_WRITE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A control plane that has bound its port.
 #[derive(Debug)]
@@ -125,11 +121,12 @@ impl App {
         let tasks = TaskTracker::new();
         // Also ends the tasks when the server fails.
         let stopping = shutdown.child_token();
-        tasks.spawn(keep_house(
-            self.catalog.clone(),
-            self.config.clone(),
-            stopping.clone(),
-        ));
+        let retention = Retention {
+            recipes: self.config.recipe_retention,
+            audit: self.config.audit_retention,
+        };
+        let house = housekeeping::run(self.catalog.clone(), retention, stopping.clone());
+        tasks.spawn(house);
         let parts = Parts {
             feed: Feed::new(&self.catalog),
             catalog: self.catalog,
@@ -189,35 +186,5 @@ where
             warn!("drain timed out after {drain_timeout:?}; closing what is left");
             Ok(())
         }
-    }
-}
-
-async fn keep_house(catalog: Catalog, config: Config, shutdown: CancellationToken) {
-    let mut ticks = time::interval(HOUSEKEEPING_INTERVAL);
-    while shutdown.run_until_cancelled(ticks.tick()).await.is_some() {
-        let retention = config.recipe_retention;
-        match catalog.sweep_recipes(retention).await {
-            Ok(0) => {}
-            Ok(count) => info!("deleted {count} recipes that no one has used for {retention:?}"),
-            Err(error) => warn!("cannot delete unused recipes: {error}"),
-        }
-        let retention = config.audit_retention;
-        match catalog.sweep_audit(retention).await {
-            Ok(0) => {}
-            Ok(count) => info!("deleted {count} changes older than {retention:?} from the audit"),
-            Err(error) => warn!("cannot sweep the audit: {error}"),
-        }
-        if let Err(error) = catalog.rotate_signing_keys(SystemTime::now()).await {
-            warn!("cannot rotate the signing keys: {error}");
-        }
-        keep_token_uses(&catalog).await;
-    }
-    // The store may be what is in trouble.
-    let _ = time::timeout(LAST_WRITE_TIMEOUT, keep_token_uses(&catalog)).await;
-}
-
-async fn keep_token_uses(catalog: &Catalog) {
-    if let Err(error) = catalog.keep_token_uses().await {
-        warn!("cannot note when admin tokens were used: {error}");
     }
 }

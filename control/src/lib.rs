@@ -14,6 +14,7 @@ mod error;
 mod feed;
 mod fleet;
 mod grpc;
+mod housekeeping;
 mod logs;
 mod migrate;
 mod names;

@@ -42,9 +42,12 @@ impl Catalog {
     }
 }
 
-/// When the next key's time begins, if it is to be made now.
+/// When the next key's time begins, if it is to be made now. A key that a clock
+/// has put into the far future does not keep others from being made.
 fn next(keys: &[SigningKey], now: u64) -> Option<u64> {
-    let newest = keys.iter().map(|key| key.signs_from_unix_secs).max();
+    let soon = now + 2 * MARGIN.as_secs();
+    let keys = keys.iter().filter(|key| key.signs_from_unix_secs <= soon);
+    let newest = keys.map(|key| key.signs_from_unix_secs).max();
     match newest {
         None => Some(now),
         Some(newest) if newest + LIFETIME.as_secs() <= now => Some(now + MARGIN.as_secs()),
@@ -119,6 +122,32 @@ mod tests {
         catalog.rotate_signing_keys(now + HOUR).await.unwrap();
 
         assert_eq!(catalog.revision(), revision);
+    }
+
+    #[tokio::test]
+    async fn a_clock_that_was_ahead_for_a_while_stops_no_rotation() {
+        let catalog = Catalog::in_memory().await;
+        let now = UNIX_EPOCH + 100 * HOUR;
+        catalog.rotate_signing_keys(now).await.unwrap();
+        let wrong = now + 10_000 * HOUR;
+        catalog.rotate_signing_keys(wrong).await.unwrap();
+
+        let day = now + 24 * HOUR;
+        catalog.rotate_signing_keys(day).await.unwrap();
+
+        let soon = 360_000 + 86_400 + 900;
+        assert!(starts(&catalog).contains(&soon), "{:?}", starts(&catalog));
+    }
+
+    #[tokio::test]
+    async fn a_clock_that_was_behind_for_a_while_makes_no_key_that_is_used() {
+        let catalog = Catalog::in_memory().await;
+        let now = UNIX_EPOCH + 100 * HOUR;
+        catalog.rotate_signing_keys(now).await.unwrap();
+
+        catalog.rotate_signing_keys(UNIX_EPOCH).await.unwrap();
+
+        assert!(starts(&catalog).contains(&360_000));
     }
 
     #[tokio::test]

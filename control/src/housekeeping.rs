@@ -1,0 +1,121 @@
+//! What the control plane does now and then by itself: forget what no one uses,
+//! rotate signing keys, note when admin tokens were used.
+//!
+//! What it deletes is told by the clock. So it deletes nothing when the clock
+//! has jumped, and gives people until the next round to set it right.
+
+use std::time::{Duration, SystemTime};
+
+use tokio::time::{Instant, interval_at, timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::Catalog;
+
+/// How often.
+const INTERVAL: Duration = Duration::from_secs(15 * 60);
+/// How far a clock may go wrong, or be set right, within an interval.
+const TOLERANCE: Duration = Duration::from_secs(2 * 60);
+/// How long a stop waits for what can be lost.
+const LAST_WRITE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long what no one needs is kept.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Retention {
+    /// Recipes, since their last use.
+    pub(crate) recipes: Duration,
+    /// Records of the audit.
+    pub(crate) audit: Duration,
+}
+
+/// The time of day beside a clock that only goes on.
+#[derive(Debug)]
+struct Watch {
+    steady: Instant,
+    day: SystemTime,
+}
+
+/// Keeps house until `shutdown` is cancelled.
+pub(crate) async fn run(catalog: Catalog, retention: Retention, shutdown: CancellationToken) {
+    let mut watch = Watch::start();
+    let mut ticks = interval_at(Instant::now() + INTERVAL, INTERVAL);
+    while shutdown.run_until_cancelled(ticks.tick()).await.is_some() {
+        let jump = watch.jump(Instant::now(), SystemTime::now());
+        if jump < TOLERANCE {
+            sweep(&catalog, retention).await;
+        } else {
+            let jump = humantime::format_duration(Duration::from_secs(jump.as_secs()));
+            warn!("the clock has jumped by {jump}: nothing is deleted this time");
+        }
+        if let Err(error) = catalog.rotate_signing_keys(SystemTime::now()).await {
+            warn!("cannot rotate the signing keys: {error}");
+        }
+        keep_token_uses(&catalog).await;
+    }
+    // The store may be what is in trouble.
+    let _ = timeout(LAST_WRITE_TIMEOUT, keep_token_uses(&catalog)).await;
+}
+
+async fn sweep(catalog: &Catalog, retention: Retention) {
+    let Retention { recipes, audit } = retention;
+    match catalog.sweep_recipes(recipes).await {
+        Ok(0) => {}
+        Ok(count) => info!("deleted {count} recipes that no one has used for {recipes:?}"),
+        Err(error) => warn!("cannot delete unused recipes: {error}"),
+    }
+    match catalog.sweep_audit(audit).await {
+        Ok(0) => {}
+        Ok(count) => info!("deleted {count} changes older than {audit:?} from the audit"),
+        Err(error) => warn!("cannot sweep the audit: {error}"),
+    }
+}
+
+async fn keep_token_uses(catalog: &Catalog) {
+    if let Err(error) = catalog.keep_token_uses().await {
+        warn!("cannot note when admin tokens were used: {error}");
+    }
+}
+
+impl Watch {
+    fn start() -> Self {
+        Self {
+            steady: Instant::now(),
+            day: SystemTime::now(),
+        }
+    }
+
+    /// By how much the time of day has jumped since it was looked at last.
+    fn jump(&mut self, steady: Instant, day: SystemTime) -> Duration {
+        let before = std::mem::replace(self, Self { steady, day });
+        let passed = steady.saturating_duration_since(before.steady);
+        let expected = before.day + passed;
+        let ahead = day.duration_since(expected);
+        ahead.unwrap_or_else(|behind| behind.duration())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: Duration = Duration::from_secs(60 * 60);
+
+    #[test]
+    fn a_clock_that_goes_on_has_not_jumped() {
+        let mut watch = Watch::start();
+        let (steady, day) = (watch.steady, watch.day);
+
+        assert_eq!(watch.jump(steady + HOUR, day + HOUR), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_clock_that_is_set_has_jumped_once() {
+        let mut watch = Watch::start();
+        let (steady, day) = (watch.steady, watch.day);
+
+        assert_eq!(watch.jump(steady + HOUR, day + 1_000 * HOUR), 999 * HOUR);
+        let later = watch.jump(steady + 2 * HOUR, day + 1_001 * HOUR);
+        assert_eq!(later, Duration::ZERO);
+        assert_eq!(watch.jump(steady + 3 * HOUR, day + 3 * HOUR), 999 * HOUR);
+    }
+}
