@@ -4,6 +4,7 @@
 mod blobs;
 mod credentials;
 mod manifests;
+mod tls;
 
 use metahub_cli::demo::image::{Form, REPOSITORY};
 use metahub_proto::policy::v1::Upstream;
@@ -34,18 +35,21 @@ impl Siege {
     async fn with(upstream: HostileHost, url: &str) -> Self {
         let flags = ["--upstream-timeout=200ms"];
         let mut site = Site::start_with(1, Form::Docker, &flags).await;
-        site.admin
-            .put_upstream(Upstream {
-                name: "hostile.test".into(),
-                url: url.into(),
-                username: ACCOUNT.0.into(),
-                password: ACCOUNT.1.into(),
-                ..Default::default()
-            })
-            .await;
+        site.admin.put_upstream(Self::account(url)).await;
         site.admin.create_grant(None, "hostile.test/**").await;
         site.admin.all_current(1).await;
         Self { site, upstream }
+    }
+
+    /// The upstream with its account, at `url`.
+    fn account(url: &str) -> Upstream {
+        Upstream {
+            name: "hostile.test".into(),
+            url: url.into(),
+            username: ACCOUNT.0.into(),
+            password: ACCOUNT.1.into(),
+            ..Default::default()
+        }
     }
 
     /// The answer to a pull of the hostile upstream's `app:latest`.

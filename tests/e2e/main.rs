@@ -4,6 +4,7 @@ mod alone;
 mod answers;
 mod blob_cache;
 mod blob_sharing;
+mod certificates;
 mod grants;
 mod hostile;
 mod limits;

@@ -5,6 +5,7 @@
 //! those with real engines start from a [`Cluster`](parts::Cluster).
 
 pub mod admin;
+pub mod authority;
 pub mod blob_host;
 pub mod blob_pull;
 pub mod client;
@@ -23,6 +24,7 @@ pub mod raw;
 mod running;
 pub mod site;
 pub mod tap;
+pub mod tls_front;
 pub mod valve;
 pub mod wait;
 pub mod worker;

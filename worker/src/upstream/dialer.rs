@@ -6,6 +6,9 @@
 //! used: a proxy would resolve names itself.
 
 use std::{
+    error::Error as StdError,
+    io,
+    iter::successors,
     net::SocketAddr,
     sync::{Arc, OnceLock},
     time::Duration,
@@ -20,6 +23,7 @@ use reqwest::{
     Certificate, Client, ClientBuilder,
     dns::{Addrs, Name, Resolve, Resolving},
 };
+use tokio_rustls::rustls;
 use url::{Host, Url};
 
 use super::{BuildError, Settings, reach::Reach};
@@ -165,14 +169,26 @@ impl Dialer {
 
 /// Whether `error` is a refusal to dial.
 pub(crate) fn is_too_close(error: &reqwest::Error) -> bool {
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        if error.is::<TooClose>() {
-            return true;
+    causes(error).any(|cause| cause.is::<TooClose>())
+}
+
+/// Whether `error` is a certificate that nobody vouches for.
+pub(crate) fn is_untrusted_certificate(error: &reqwest::Error) -> bool {
+    causes(error).any(|cause| {
+        let tls = cause.downcast_ref();
+        matches!(tls, Some(rustls::Error::InvalidCertificate(_)))
+    })
+}
+
+/// What led to `error`, also what an I/O error holds but does not name.
+fn causes(error: &reqwest::Error) -> impl Iterator<Item = &(dyn StdError + 'static)> {
+    successors(error.source(), |&cause| {
+        let held = cause.downcast_ref().and_then(io::Error::get_ref);
+        match held {
+            Some(held) => Some(held),
+            None => cause.source(),
         }
-        cause = error.source();
-    }
-    false
+    })
 }
 
 /// Whether `url` spells an address out that is closer than `reach`.

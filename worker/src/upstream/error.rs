@@ -108,6 +108,9 @@ pub(crate) enum Why {
     /// No connection: refused, no such host, TLS failed.
     #[error("it cannot be reached")]
     Unreachable,
+    /// No connection: nobody who is trusted vouches for its certificate.
+    #[error("its certificate is not trusted")]
+    Certificate,
     /// The connection broke before the answer was whole.
     #[error("its connection broke")]
     Broken,

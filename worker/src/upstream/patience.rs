@@ -32,13 +32,25 @@ impl Patience {
     /// is worth it.
     pub(crate) async fn outlasts(&mut self, error: &Error) -> bool {
         let wait = wait_before_retry(error, self.pause);
-        if !error.is_weather() || Instant::now() + wait > self.ends {
+        if !may_pass(error) || Instant::now() + wait > self.ends {
             return false;
         }
         sleep(wait).await;
         self.pause *= 2;
         true
     }
+}
+
+/// A certificate does not become trusted by waiting.
+fn may_pass(error: &Error) -> bool {
+    let is_certificate = matches!(
+        error,
+        Error::Unavailable {
+            why: Why::Certificate,
+            ..
+        }
+    );
+    error.is_weather() && !is_certificate
 }
 
 /// What the upstream says, or a pause that differs from client to client.

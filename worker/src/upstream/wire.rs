@@ -14,7 +14,7 @@ use url::Url;
 use super::{
     Error, Metrics, Settings, Upstream, Why,
     clock::Clock,
-    dialer::{CannotDial, Dialer, Lane, is_spelled_closer, is_too_close},
+    dialer::{CannotDial, Dialer, Lane, is_spelled_closer, is_too_close, is_untrusted_certificate},
     metrics::Kind,
     reach::Reach,
     trust::{is_same_origin, is_trusted_realm, is_trusted_redirect},
@@ -275,6 +275,8 @@ fn unsent(upstream: &Upstream, url: &Url, error: reqwest::Error) -> Error {
     debug!(upstream = %upstream.name, ?error, "got no answer");
     if is_too_close(&error) {
         untrusted(upstream, url)
+    } else if is_untrusted_certificate(&error) {
+        unavailable(upstream, Why::Certificate, None)
     } else if error.is_timeout() {
         timed_out(upstream)
     } else if error.is_connect() {

@@ -84,7 +84,7 @@ async fn a_certificate_that_nobody_vouches_for_is_refused() {
 
     let refused = bench.pull("latest").await;
 
-    let why = Why::Unreachable;
+    let why = Why::Certificate;
     assert!(
         matches!(&refused, Err(Error::Unavailable { why: found, .. }) if *found == why),
         "{refused:?}"
