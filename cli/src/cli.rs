@@ -7,8 +7,8 @@ use clap::{Parser, Subcommand};
 use crate::{
     client::Client,
     commands::{
-        audit, completions, cpu, demo, grant, image, login, machine_type, pin, recipe, rule,
-        status, up, upstream, user, worker,
+        audit, completions, cpu, demo, grant, image, login, machine_type, pin, policy, recipe,
+        rule, status, up, upstream, user, worker,
     },
     config::{Config, Settings},
     output::Output,
@@ -60,6 +60,15 @@ enum Command {
     /// Images, and who gets what of them.
     #[command(subcommand)]
     Image(image::Command),
+    /// Makes the policy what files say, in one revision.
+    Apply(policy::Apply),
+    /// Says what applying files would change.
+    Diff(policy::Diff),
+    /// Prints the policy as a file that `apply` takes back.
+    Export(policy::Export),
+    /// The policy as a whole: from files, to a file, and back in time.
+    #[command(subcommand)]
+    Policy(policy::Command),
     /// The audit: who changed what, from where and when.
     #[command(subcommand)]
     Audit(audit::Command),
@@ -89,6 +98,8 @@ impl Command {
                 | Self::Pin(_)
                 | Self::Grant(_)
                 | Self::Cpu(_)
+                | Self::Apply(_)
+                | Self::Policy(_)
         )
     }
 }
@@ -129,6 +140,10 @@ async fn run_with(
         Command::Cpu(command) => cpu::run(command, settings, output).await,
         Command::Recipe(command) => recipe::run(command, settings, output).await,
         Command::Image(command) => image::run(command, settings, output).await,
+        Command::Apply(wanted) => policy::apply(wanted, settings, output).await,
+        Command::Diff(wanted) => policy::diff(wanted, settings, output).await,
+        Command::Export(wanted) => policy::export(wanted, settings, output).await,
+        Command::Policy(command) => policy::run(command, settings, output).await,
         Command::Audit(command) => audit::run(command, settings, output).await,
         Command::Worker(command) => worker::run(command, settings, output).await,
         Command::Status => status::run(settings, output).await,

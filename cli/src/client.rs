@@ -6,6 +6,7 @@
 mod audit;
 mod calls;
 mod convert;
+mod declaration;
 mod policy;
 mod settle;
 mod trust;
@@ -15,6 +16,7 @@ use std::time::Duration;
 use anyhow::Context;
 use metahub_proto::admin::v1::{
     admin_service_client::AdminServiceClient, audit_service_client::AuditServiceClient,
+    declaration_service_client::DeclarationServiceClient,
 };
 use metahub_worker::trust::Trust;
 use secrecy::{ExposeSecret, SecretString};
@@ -42,6 +44,7 @@ const LARGEST_ANSWER: usize = 64 << 20;
 pub(crate) struct Client {
     rpc: AdminServiceClient<InterceptedService<Channel, Bearer>>,
     audit: AuditServiceClient<InterceptedService<Channel, Bearer>>,
+    declaration: DeclarationServiceClient<InterceptedService<Channel, Bearer>>,
     url: Url,
 }
 
@@ -94,6 +97,8 @@ impl Client {
         let channel = InterceptedService::new(channel, Bearer(bearer));
         Ok(Self {
             audit: AuditServiceClient::new(channel.clone())
+                .max_decoding_message_size(LARGEST_ANSWER),
+            declaration: DeclarationServiceClient::new(channel.clone())
                 .max_decoding_message_size(LARGEST_ANSWER),
             rpc: AdminServiceClient::new(channel).max_decoding_message_size(LARGEST_ANSWER),
             url: url.clone(),

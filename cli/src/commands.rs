@@ -9,6 +9,7 @@ pub(crate) mod image;
 pub(crate) mod login;
 pub(crate) mod machine_type;
 pub(crate) mod pin;
+pub(crate) mod policy;
 pub(crate) mod recipe;
 pub(crate) mod rule;
 pub(crate) mod status;

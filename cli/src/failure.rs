@@ -11,6 +11,11 @@ use metahub_worker::trust::Fingerprint;
 use tonic::{Code, Status};
 use url::Url;
 
+/// The metadatum that names the field of an invalid argument.
+const FIELD: &str = "metahub-field";
+/// What the process exits with when what it compared differs.
+const DIFFERS: u8 = 3;
+
 /// A request that was not fulfilled.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
@@ -41,6 +46,12 @@ pub(crate) enum Failure {
     AlreadyExists(String),
     #[error("{0}")]
     Invalid(String),
+    /// The reason starts with the field's name, too.
+    #[error("{reason}")]
+    InvalidField { field: String, reason: String },
+    /// What was compared differs, and the caller asked to be told.
+    #[error("the policy differs from the files")]
+    Differs,
     #[error("the control plane does not know this command")]
     Unknown,
     #[error("the control plane failed: {0}")]
@@ -64,6 +75,10 @@ impl Failure {
             Code::PermissionDenied => Self::Forbidden(message),
             Code::NotFound => Self::NotFound(message),
             Code::AlreadyExists => Self::AlreadyExists(message),
+            Code::InvalidArgument if status.metadata().contains_key(FIELD) => Self::InvalidField {
+                field: text(&status, FIELD),
+                reason: message,
+            },
             Code::InvalidArgument | Code::FailedPrecondition | Code::OutOfRange => {
                 Self::Invalid(message)
             }
@@ -135,11 +150,21 @@ impl Failure {
     }
 }
 
+/// A metadatum of the status, or nothing.
+fn text(status: &Status, key: &str) -> String {
+    let value = status.metadata().get(key);
+    let text = value.and_then(|value| value.to_str().ok());
+    text.unwrap_or_default().to_owned()
+}
+
 /// Reports a result to `notes` and says what the process exits with.
 pub fn exit_code(result: anyhow::Result<()>, notes: &mut dyn Write) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) if matches!(error.downcast_ref(), Some(Failure::Differs)) => {
+            ExitCode::from(DIFFERS)
+        }
         Err(error) => {
             // A closed stderr leaves no one to tell.
             let _ = notes.write_all(report(&error).as_bytes());

@@ -1,6 +1,7 @@
 //! The records that metahubctl prints, as programs read them.
 
 mod audited;
+mod outcome;
 mod rows;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -8,7 +9,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use humantime::format_rfc3339_seconds;
 use serde::{Serialize, Serializer};
 
-pub(crate) use self::audited::Audited;
+pub(crate) use self::audited::{Audited, HistoryEntry};
+pub(crate) use self::outcome::{Changed, Outcome};
 
 /// An account: owns machine types and logins.
 #[derive(Clone, Debug, Serialize)]

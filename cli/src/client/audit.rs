@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use metahub_proto::admin::v1::{TailRequest, TailResponse, tail_request::Start};
 
-use super::Client;
+use super::{Client, convert};
 use crate::{failure::Failure, record::Audited};
 
 /// From where on to read the audit.
@@ -34,6 +34,20 @@ impl Client {
             follow,
             without_values: false,
         };
+        self.tail(request).await
+    }
+
+    /// Reads what was changed by the last so many revisions, without values.
+    pub(crate) async fn history(&self, last: u32) -> Result<Tail<'_>, Failure> {
+        let request = TailRequest {
+            start: AuditStart::Last(last).to_wire(),
+            follow: false,
+            without_values: true,
+        };
+        self.tail(request).await
+    }
+
+    async fn tail(&self, request: TailRequest) -> Result<Tail<'_>, Failure> {
         let stream = self.answer(self.audit.clone().tail(request).await)?;
         Ok(Tail {
             client: self,
@@ -68,10 +82,6 @@ fn unix_ms(time: SystemTime) -> u64 {
 }
 
 fn audited(wire: TailResponse) -> serde_json::Result<Audited> {
-    let value = |json: String| match json.as_str() {
-        "" => Ok(None),
-        json => serde_json::from_str(json).map(Some),
-    };
     Ok(Audited {
         revision: wire.revision,
         time: UNIX_EPOCH + Duration::from_millis(wire.at_unix_ms.min(253_402_300_799_999)),
@@ -79,7 +89,7 @@ fn audited(wire: TailResponse) -> serde_json::Result<Audited> {
         from: Some(wire.from).filter(|from| !from.is_empty()),
         action: wire.action,
         key: wire.key,
-        before: value(wire.before)?,
-        after: value(wire.after)?,
+        before: convert::json(&wire.before)?,
+        after: convert::json(&wire.after)?,
     })
 }

@@ -108,6 +108,14 @@ fn to_present(present: Present) -> policy::Present {
     }
 }
 
+/// A value as JSON; an empty text is none.
+pub(super) fn json(text: &str) -> serde_json::Result<Option<serde_json::Value>> {
+    match text {
+        "" => Ok(None),
+        text => serde_json::from_str(text).map(Some),
+    }
+}
+
 pub(super) fn new_login(wire: admin::NewLogin) -> NewLogin {
     NewLogin {
         name: wire.name,

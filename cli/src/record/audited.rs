@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::as_time;
-use crate::change::Difference;
+use crate::{change::Difference, output::Row};
 
 /// One changed record. The changes of one revision were made together.
 #[derive(Clone, Debug, Serialize)]
@@ -25,6 +25,56 @@ pub(crate) struct Audited {
     pub(crate) before: Option<Value>,
     /// With `***` for secrets. `None`: it is gone.
     pub(crate) after: Option<Value>,
+}
+
+/// A revision, and what it was made for.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct HistoryEntry {
+    pub(crate) revision: u64,
+    #[serde(serialize_with = "as_time")]
+    pub(crate) time: SystemTime,
+    pub(crate) actor: String,
+    pub(crate) from: Option<String>,
+    pub(crate) action: String,
+    /// What was changed.
+    pub(crate) keys: Vec<String>,
+}
+
+impl HistoryEntry {
+    /// Takes the changes of each revision together.
+    pub(crate) fn add(entries: &mut Vec<Self>, change: Audited) {
+        match entries.last_mut() {
+            Some(entry) if entry.revision == change.revision => entry.keys.push(change.key),
+            _ => entries.push(Self {
+                revision: change.revision,
+                time: change.time,
+                actor: change.actor,
+                from: change.from,
+                action: change.action,
+                keys: vec![change.key],
+            }),
+        }
+    }
+}
+
+impl Row for HistoryEntry {
+    const COLUMNS: &'static [&'static str] = &["REVISION", "TIME", "WHO", "FROM", "ACTION", "WHAT"];
+
+    fn cells(&self) -> Vec<String> {
+        let first = self.keys.first().map_or("", String::as_str);
+        let what = match self.keys.len() {
+            0 | 1 => first.to_owned(),
+            count => format!("{first} and {} more", count - 1),
+        };
+        vec![
+            self.revision.to_string(),
+            format_rfc3339_seconds(self.time).to_string(),
+            self.actor.clone(),
+            self.from.clone().unwrap_or_else(|| "-".into()),
+            self.action.clone(),
+            what,
+        ]
+    }
 }
 
 impl Audited {

@@ -5,11 +5,13 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use anyhow::Context;
-use metahub_control::{Catalog, Declaration, Revision};
-use tokio::{fs, time};
+use anyhow::{Context, anyhow};
+use metahub_control::{Catalog, Declaration, Error, Revision};
+use tokio::{fs, task::spawn_blocking, time};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
+
+use crate::policy_file::PolicyFiles;
 
 /// How often the file is read. Reading beats watching: a file that is replaced
 /// through links, as orchestrators do, is seen too.
@@ -21,6 +23,8 @@ pub(super) struct PolicyFile {
     path: PathBuf,
     catalog: Catalog,
     seen: Option<String>,
+    /// What it declared, when it names further files, which may change alone.
+    declared: Option<Declaration>,
 }
 
 impl PolicyFile {
@@ -29,25 +33,33 @@ impl PolicyFile {
             path,
             catalog,
             seen: None,
+            declared: None,
         }
     }
 
     /// Makes the policy what the file says, if the file changed since the last
-    /// call. Says the revision then.
+    /// call, or one that it names. Says the revision then.
     pub(super) async fn refresh(&mut self) -> anyhow::Result<Option<Revision>> {
         let text = fs::read_to_string(&self.path).await;
         let text = text.with_context(|| format!("cannot read {}", self.path.display()))?;
-        if self.seen.as_ref() == Some(&text) {
+        if self.seen.as_ref() == Some(&text) && self.declared.is_none() {
             return Ok(None);
         }
-        let declaration = serde_saphyr::from_str::<Declaration>(&text);
         self.seen = Some(text);
-        let declaration = declaration
-            .with_context(|| format!("{} does not declare a policy", self.path.display()))?;
-        let applied = self.catalog.apply(declaration).await;
-        let revision =
-            applied.with_context(|| format!("{} cannot be used", self.path.display()))?;
-        Ok(Some(revision))
+        let path = self.path.clone();
+        let files = spawn_blocking(move || PolicyFiles::read(&[path])).await??;
+        let declaration = files.declaration().clone();
+        if self.declared.as_ref() == Some(&declaration) {
+            return Ok(None);
+        }
+        self.declared = files.names_files().then(|| declaration.clone());
+        match self.catalog.apply(declaration).await {
+            Ok(revision) => Ok(Some(revision)),
+            Err(Error::InvalidField { field, reason }) => Err(files.fault(&field, &reason)),
+            Err(error) => {
+                Err(anyhow!(error).context(format!("cannot apply {}", self.path.display())))
+            }
+        }
     }
 
     /// Follows the file until `shutdown` is cancelled.

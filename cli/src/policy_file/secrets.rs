@@ -1,0 +1,82 @@
+//! Reads what a policy file leaves to further files: secrets, passwords and
+//! certificates.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, bail};
+use metahub_control::{Declaration, Secret};
+use secrecy::ExposeSecret;
+
+use crate::secret;
+
+/// What could not be read.
+#[derive(Debug)]
+pub(super) struct Fault {
+    pub(super) field: String,
+    pub(super) reason: anyhow::Error,
+}
+
+/// Puts in place of each file what it holds. Returns whether there were any.
+pub(super) fn read(declared: &mut Declaration, directory: &Path) -> Result<bool, Fault> {
+    let mut found = false;
+    for (i, user) in declared.users.iter_mut().enumerate() {
+        let field = format!("users[{i}].password_file");
+        let (file, secret) = (&mut user.password_file, &mut user.password);
+        found |= take(file, secret, directory).map_err(fault(&field))?;
+        for (j, machine_type) in user.types.iter_mut().enumerate() {
+            let field = format!("users[{i}].types[{j}].secret_file");
+            let (file, secret) = (&mut machine_type.secret_file, &mut machine_type.secret);
+            found |= take(file, secret, directory).map_err(fault(&field))?;
+        }
+    }
+    for (i, upstream) in declared.upstreams.iter_mut().flatten().enumerate() {
+        let field = format!("upstreams[{i}].password_file");
+        let (file, secret) = (&mut upstream.password_file, &mut upstream.password);
+        found |= take(file, secret, directory).map_err(fault(&field))?;
+        let field = format!("upstreams[{i}].ca_file");
+        let (file, pem) = (&mut upstream.ca_file, &mut upstream.ca_pem);
+        found |= take_text(file, pem, directory).map_err(fault(&field))?;
+    }
+    Ok(found)
+}
+
+fn fault(field: &str) -> impl FnOnce(anyhow::Error) -> Fault {
+    let field = field.to_owned();
+    |reason| Fault { field, reason }
+}
+
+fn take(
+    file: &mut Option<PathBuf>,
+    secret: &mut Option<Secret>,
+    directory: &Path,
+) -> anyhow::Result<bool> {
+    let Some(path) = file.take() else {
+        return Ok(false);
+    };
+    if secret.is_some() {
+        bail!("is given, and so is the secret itself: leave one");
+    }
+    let read = secret::read(&directory.join(path))?;
+    *secret = Some(Secret::from(read.expose_secret().to_owned()));
+    Ok(true)
+}
+
+fn take_text(
+    file: &mut Option<PathBuf>,
+    text: &mut Option<String>,
+    directory: &Path,
+) -> anyhow::Result<bool> {
+    let Some(path) = file.take() else {
+        return Ok(false);
+    };
+    if text.is_some() {
+        bail!("is given, and so is what it holds: leave one");
+    }
+    let path = directory.join(path);
+    let read = fs::read_to_string(&path);
+    *text = Some(read.with_context(|| format!("cannot read {}", path.display()))?);
+    Ok(true)
+}
