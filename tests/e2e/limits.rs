@@ -7,6 +7,9 @@ use metahub_tests::{
     site::Site,
 };
 
+mod connections;
+mod stalled;
+
 const PROXY: &str = "--trusted-proxy=127.0.0.0/8";
 
 /// The status that the holder of `login` at `address` hears.
@@ -54,4 +57,27 @@ async fn a_login_with_too_many_open_requests_is_told_to_come_back() {
     assert_eq!(answer.status(), 429);
     assert_eq!(header(&answer, "retry-after"), "2");
     assert_eq!(error(answer).await.0, "TOOMANYREQUESTS");
+}
+
+#[tokio::test]
+async fn guesses_at_the_token_endpoint_are_slowed_down_as_well() {
+    let site = Site::start_with(1, Form::Docker, &["--challenge=bearer"]).await;
+    let client = site.client(0, &site.type1);
+    let guess = async || {
+        let form = [
+            ("grant_type", "password"),
+            ("username", &*site.type1.name),
+            ("password", "guess"),
+        ];
+        let request = client.request(http::Method::POST, "/token").form(&form);
+        request.send().await.expect("an answer").status().as_u16()
+    };
+
+    let mut heard = Vec::new();
+    while heard.last() != Some(&429) && heard.len() < 100 {
+        heard.push(guess().await);
+    }
+
+    assert_eq!(heard.last(), Some(&429), "{heard:?}");
+    assert!(heard.len() > 20 && heard[..20].iter().all(|it| *it == 401));
 }

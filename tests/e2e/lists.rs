@@ -149,3 +149,127 @@ async fn a_signature_under_a_tag_of_cosigns_is_served() {
     assert_eq!(found, image.digest);
     assert!(tags["tags"].as_array().unwrap().contains(&json!(tag)));
 }
+
+/// What a list of referrers, page by page, is asked for with `path`.
+async fn pages(site: &Site, path: &str) -> Vec<Value> {
+    let mut pages = Vec::new();
+    let mut next = Some(path.to_owned());
+    while let Some(path) = next {
+        let answer = site.host().get(&path).await;
+        assert_eq!(answer.status(), 200, "{path}");
+        let link = answer.headers().get("link");
+        next = link.map(|link| {
+            let link = link.to_str().expect("a link is text");
+            let path = link.strip_prefix('<');
+            let path = path.and_then(|it| it.strip_suffix(">; rel=\"next\""));
+            path.expect("a link leads to the next page").to_owned()
+        });
+        pages.push(answer.json().await.expect("a list is JSON"));
+    }
+    pages
+}
+
+#[tokio::test]
+async fn a_page_of_referrers_leads_to_the_next_one_with_its_filter() {
+    let (site, upstream) = site().await;
+    upstream.says(|request| {
+        let is_second = request.contains("page=2");
+        let body = referrers(&[if is_second { "sbom2" } else { "sbom1" }]);
+        let length = body.len().to_string();
+        let mut headers = vec![("Content-Type", INDEX), ("Content-Length", &*length)];
+        if !is_second {
+            // Of another host and under another path, as it may be.
+            let link = "<https://upstream.test/x?artifactType=a%2Fb&page=2>; rel=next";
+            headers.push(("Link", link));
+        }
+        Said::headed("200 OK", &headers).and(body)
+    });
+    let path = format!("/v2/lists.test/app/referrers/{}", sha256(b"image"));
+
+    let pages = pages(&site, &format!("{path}?artifactType=a/b")).await;
+
+    let types = pages
+        .iter()
+        .map(|page| &page["manifests"][0]["artifactType"]);
+    let types: Vec<_> = types.collect();
+    assert_eq!(types, ["application/sbom1", "application/sbom2"]);
+    let asked = upstream.received();
+    assert!(asked.contains("?artifactType=a%2Fb HTTP"), "{asked}");
+    assert!(asked.contains("?artifactType=a%2Fb&page=2 HTTP"), "{asked}");
+}
+
+#[tokio::test]
+async fn a_fallback_tag_is_not_said_to_be_filtered() {
+    let (site, upstream) = site().await;
+    upstream.says(|request| match request.contains("/manifests/sha256-") {
+        true => Said::ok(INDEX, referrers(&["signature", "sbom"])),
+        false => Said::status("404 Not Found"),
+    });
+    let path = format!("/v2/lists.test/app/referrers/{}", sha256(b"image"));
+
+    let answer = site.host().get(&format!("{path}?artifactType=a/b")).await;
+
+    assert_eq!(answer.headers().get("oci-filters-applied"), None);
+    assert_eq!(
+        answer.text().await.unwrap(),
+        referrers(&["signature", "sbom"])
+    );
+}
+
+#[tokio::test]
+async fn a_fallback_tag_itself_is_served_whole() {
+    let site = Site::start(1).await;
+    let index = referrers(&["signature"]);
+    let digest = site.upstream.put_manifest(REPOSITORY, INDEX, index.clone());
+    let tag = site.bench.index.digest.replace(':', "-");
+    site.upstream.tag(REPOSITORY, &tag, Some(&digest));
+
+    let answer = site.host().manifest(REPOSITORY, &tag).await;
+
+    assert_eq!(answer.status(), 200);
+    assert_eq!(answer.text().await.unwrap(), index);
+}
+
+#[tokio::test]
+async fn to_a_trimmed_index_belongs_what_belongs_to_its_source() {
+    let mut site = Site::start_with(2, Form::Oci, &[]).await;
+    let lister = site
+        .admin
+        .create_lister("qnib", "lister", &["cpu:broadwell"])
+        .await;
+    site.admin.all_current(2).await;
+    let trimmed = site.client(0, &lister).digest(REPOSITORY, "latest").await;
+    let signature = &site.bench.images[0].manifest.digest;
+    let about = |digest: &str| digest.replace(':', "-");
+    let source = &site.bench.index.digest;
+    assert_ne!(trimmed, *source);
+    for suffix in [".sig", ".att", ".sbom", ""] {
+        let tag = about(source) + suffix;
+        site.upstream.tag(REPOSITORY, &tag, Some(signature));
+    }
+
+    for worker in [1, 0] {
+        let client = site.client(worker, &lister);
+        for suffix in [".sig", ".att", ".sbom", ""] {
+            let tag = about(&trimmed) + suffix;
+            assert_eq!(client.digest(REPOSITORY, &tag).await, *signature);
+        }
+        let unknown = about(&sha256(b"unknown")) + ".sig";
+        let answer = client.manifest(REPOSITORY, &unknown).await;
+        assert_eq!(answer.status(), 404);
+    }
+}
+
+#[tokio::test]
+async fn to_a_chosen_image_belongs_what_is_signed_at_the_upstream() {
+    let site = Site::start(1).await;
+    let image = site.host().digest(REPOSITORY, "latest").await;
+    let signature = &site.bench.images[0].manifest.digest;
+    let tag = image.replace(':', "-") + ".sig";
+    site.upstream.tag(REPOSITORY, &tag, Some(signature));
+
+    let found = site.host().digest(REPOSITORY, &tag).await;
+
+    assert_eq!(image, site.bench.images[2].manifest.digest);
+    assert_eq!(found, *signature);
+}

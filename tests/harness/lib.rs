@@ -23,6 +23,7 @@ pub mod program;
 pub mod raw;
 mod running;
 pub mod site;
+pub mod stalled;
 pub mod tap;
 pub mod tls_front;
 pub mod valve;

@@ -81,6 +81,15 @@ impl Process {
         self.child.id()
     }
 
+    /// How much memory the program has, in MiB, as proc(5) tells.
+    pub fn rss_mib(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid()));
+        let status = status.expect("the program runs");
+        let line = status.lines().find_map(|it| it.strip_prefix("VmRSS:"));
+        let kib = line.and_then(|it| it.split_whitespace().next()?.parse::<u64>().ok());
+        kib.expect("a program has memory") / 1024
+    }
+
     /// Whether the program has not ended.
     pub fn is_running(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))

@@ -138,6 +138,11 @@ impl WorkerProcess {
         self.process.pid()
     }
 
+    /// How much memory it has, in MiB.
+    pub fn rss_mib(&self) -> u64 {
+        self.process.rss_mib()
+    }
+
     /// Kills it.
     pub fn kill(&mut self) {
         self.process.kill();

@@ -35,6 +35,7 @@ use crate::{
 
 mod accept;
 mod answers;
+mod attached;
 mod blobs;
 mod body;
 mod choice;

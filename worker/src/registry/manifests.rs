@@ -8,6 +8,7 @@ use metahub_policy::Index;
 use super::{
     Asked, Notes, Registry,
     answers::{Answer, Form},
+    attached::Attached,
     body::Body,
     choice::{Choice, Cut, Decision},
     error::{Error, Wanted},
@@ -39,6 +40,10 @@ impl Registry {
             }
             Reference::Tag(tag) => tag,
         };
+        if let Some(attached) = Attached::read(tag) {
+            let source = self.attached(target, &attached, notes).await?;
+            return Ok(served::manifest(asked, &source, source.stale.as_ref()));
+        }
         let source = self.source(target, reference, notes).await?;
         let Some(index) = source.index()? else {
             return Ok(served::manifest(asked, &source, source.stale.as_ref()));
