@@ -24,7 +24,7 @@ use crate::{
     Catalog, Config,
     feed::Feed,
     fleet::Fleet,
-    grpc::{self, GatedRouter, Parts, Tokens},
+    grpc::{self, GatedRouter, Pace, Parts, Tokens},
     housekeeping::{self, Retention},
     store::Store,
     tls::{self, Tls},
@@ -133,6 +133,11 @@ impl App {
             fleet: Fleet::default(),
             shutdown: stopping.clone(),
             streams: tasks.clone(),
+            pace: Pace::new(
+                self.config.max_snapshots,
+                self.config.max_stream_age,
+                self.config.drain_timeout,
+            ),
         };
         let tokens = Tokens {
             admin: self.admin_token.token,

@@ -87,6 +87,16 @@ pub struct Config {
     #[arg(long, env = "METAHUB_AUDIT_RETENTION", default_value = "365d", value_parser = humantime::parse_duration)]
     pub audit_retention: Duration,
 
+    /// To how many workers a whole policy is sent at a time. More wait, and
+    /// those that hold the newest policy never do.
+    #[arg(long, env = "METAHUB_MAX_SNAPSHOTS", default_value_t = 32)]
+    pub max_snapshots: usize,
+
+    /// How long a worker's stream lasts, give or take a fifth, so that workers
+    /// spread over control planes that come later. `0s`: for ever.
+    #[arg(long, env = "METAHUB_MAX_STREAM_AGE", default_value = "1h", value_parser = humantime::parse_duration)]
+    pub max_stream_age: Duration,
+
     /// How long open calls get at shutdown.
     #[arg(long, env = "METAHUB_DRAIN_TIMEOUT", default_value = "10s", value_parser = humantime::parse_duration)]
     pub drain_timeout: Duration,

@@ -20,6 +20,7 @@ use prost::Message;
 
 use crate::{
     Error, Result, Revision, Secret,
+    feed::Change,
     fleet::Identity,
     records::{Account, Blobs, Key, Login, MachineType, Pin, Recipe, Record, SigningKey, Upstream},
     secrets,
@@ -57,6 +58,15 @@ pub(crate) fn encode_delta<'a>(
     let mut buffer = BytesMut::new();
     append(&delta, &mut buffer);
     buffer.freeze()
+}
+
+pub(crate) fn change(it: Change) -> proto::Change {
+    proto::Change {
+        base: Some(revision(it.base)),
+        revision: Some(revision(it.revision)),
+        delta: it.delta,
+        digest: digest(it.digest),
+    }
 }
 
 /// What a record adds to the digest of the state that workers hold: nothing

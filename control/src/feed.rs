@@ -5,7 +5,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use bytes::Bytes;
@@ -25,19 +25,27 @@ pub(crate) enum Step {
     /// The worker holds the newest.
     Nothing,
     /// What changed.
-    Change {
-        base: Revision,
-        revision: Revision,
-        delta: Bytes,
-        /// Of all records after it.
-        digest: StateDigest,
-    },
-    /// Everything.
-    Snapshot {
-        revision: Revision,
-        state: Bytes,
-        digest: StateDigest,
-    },
+    Change(Change),
+}
+
+/// What changed between two revisions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Change {
+    pub(crate) base: Revision,
+    pub(crate) revision: Revision,
+    /// Encoded.
+    pub(crate) delta: Bytes,
+    /// Of all records after it.
+    pub(crate) digest: StateDigest,
+}
+
+/// Everything at one revision.
+#[derive(Clone, Debug)]
+pub(crate) struct Whole {
+    pub(crate) revision: Revision,
+    /// Encoded.
+    pub(crate) state: Bytes,
+    pub(crate) digest: StateDigest,
 }
 
 /// The newest state, ready for the wire. Clones share what is encoded and
@@ -83,28 +91,36 @@ impl Feed {
         known.filter(|known| *known != digest)
     }
 
-    /// The way from `held` to the newest revision.
-    pub(crate) fn step(&mut self, held: Option<Revision>) -> Step {
+    /// The way from `held` to the newest revision. `None`: only the whole
+    /// state leads there.
+    pub(crate) fn step(&mut self, held: Option<Revision>) -> Option<Step> {
         let policy = self.current.borrow_and_update().clone();
-        let revision = policy.revision;
-        if held == Some(revision) {
-            return Step::Nothing;
+        let base = held?;
+        if base == policy.revision {
+            return Some(Step::Nothing);
         }
+        Some(Step::Change(Change {
+            base,
+            revision: policy.revision,
+            delta: self.encoded(policy.revision).delta(&policy, base)?,
+            digest: policy.digest,
+        }))
+    }
+
+    /// The newest state.
+    pub(crate) fn whole(&mut self) -> Whole {
+        let policy = self.current.borrow_and_update().clone();
+        Whole {
+            revision: policy.revision,
+            state: self.encoded(policy.revision).state(&policy),
+            digest: policy.digest,
+        }
+    }
+
+    fn encoded(&self, revision: Revision) -> MutexGuard<'_, Encoded> {
         let mut encoded = self.encoded.lock().unwrap_or_else(PoisonError::into_inner);
         encoded.move_to(revision);
-        match held.and_then(|held| Some((held, encoded.delta(&policy, held)?))) {
-            Some((base, delta)) => Step::Change {
-                base,
-                revision,
-                delta,
-                digest: policy.digest,
-            },
-            None => Step::Snapshot {
-                revision,
-                state: encoded.state(&policy),
-                digest: policy.digest,
-            },
-        }
+        encoded
     }
 }
 
@@ -167,7 +183,7 @@ mod tests {
 
         let step = feed.step(Some(catalog.revision()));
 
-        assert_eq!(step, Step::Nothing);
+        assert_eq!(step, Some(Step::Nothing));
     }
 
     #[tokio::test]
@@ -178,13 +194,13 @@ mod tests {
 
         create_user(&catalog, "qnib").await;
 
-        let expected = Step::Change {
+        let expected = Change {
             base: held,
             revision: catalog.revision(),
             delta: Bytes::new(),
             digest: catalog.policy().digest,
         };
-        assert_eq!(feed.step(Some(held)), expected);
+        assert_eq!(feed.step(Some(held)), Some(Step::Change(expected)));
     }
 
     #[tokio::test]
@@ -197,7 +213,7 @@ mod tests {
             create_user(&catalog, name).await;
         }
 
-        let Step::Change { base, revision, .. } = feed.step(Some(held)) else {
+        let Some(Step::Change(Change { base, revision, .. })) = feed.step(Some(held)) else {
             panic!("a change was expected");
         };
         assert_eq!((base, revision), (held, catalog.revision()));
@@ -213,7 +229,7 @@ mod tests {
 
         let step = feed.step(Some(held));
 
-        assert!(matches!(step, Step::Snapshot { .. }));
+        assert_eq!(step, None);
     }
 
     #[tokio::test]
@@ -238,11 +254,7 @@ mod tests {
         let mut feed = Feed::new(&catalog);
         let mut other = feed.clone();
 
-        let (Step::Snapshot { state: one, .. }, Step::Snapshot { state: two, .. }) =
-            (feed.step(None), other.step(None))
-        else {
-            panic!("snapshots were expected");
-        };
+        let (one, two) = (feed.whole().state, other.whole().state);
 
         assert_eq!(one.as_ptr(), two.as_ptr());
     }

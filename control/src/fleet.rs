@@ -120,6 +120,12 @@ impl Fleet {
         members.by_id.values().cloned().collect()
     }
 
+    /// How many have a stream.
+    pub(crate) fn connected(&self) -> usize {
+        let members = self.lock();
+        members.by_id.len() - members.gone.len()
+    }
+
     fn lock(&self) -> MutexGuard<'_, Members> {
         self.members.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -8,6 +8,7 @@ mod admin;
 mod audit;
 mod declaration;
 mod gate;
+mod pace;
 mod policy;
 mod session;
 
@@ -35,10 +36,13 @@ use tonic_health::{
 
 use tower::layer::util::{Identity, Stack};
 
-pub(crate) use self::gate::{Gate, Tokens};
 use self::{
     access::AccessApi, admin::AdminApi, audit::AuditApi, declaration::DeclarationApi, gate::actor,
     policy::PolicyApi,
+};
+pub(crate) use self::{
+    gate::{Gate, Tokens},
+    pace::Pace,
 };
 use crate::{Catalog, feed::Feed, fleet::Fleet};
 
@@ -64,6 +68,8 @@ pub(crate) struct Parts {
     pub(crate) shutdown: CancellationToken,
     /// The tasks of open streams.
     pub(crate) streams: TaskTracker,
+    /// How streams begin and end.
+    pub(crate) pace: Pace,
 }
 
 /// All services behind their gate.

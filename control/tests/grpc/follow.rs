@@ -137,6 +137,7 @@ async fn a_slow_worker_gets_the_newest_state_and_not_each_one_between() {
     for i in 1..=commits {
         let applied = plane.catalog.apply(declaration(20, 100 + i)).await;
         applied.unwrap();
+        follower.say(Said::Heartbeat(Heartbeat::default())).await;
     }
 
     let newest = plane.catalog.revision().number;
@@ -280,6 +281,42 @@ async fn a_worker_whose_heartbeat_tells_another_digest_gets_everything() {
     let again = follower.snapshot().await;
     assert_eq!(again.revision, snapshot.revision);
     plane.until_worker(|it| it.mismatches == 1).await;
+}
+
+#[tokio::test]
+async fn a_worker_waits_for_a_snapshot_while_as_many_as_allowed_are_sent() {
+    let plane = Plane::start_with(&["--max-snapshots=1"]).await;
+    // More than a connection buffers for one that does not read.
+    let applied = plane.catalog.apply(declaration(4_000, 20)).await;
+    applied.unwrap();
+    let mut slow = plane.follow("slow", None).await;
+    let Told::SnapshotBegin(begin) = slow.next().await.unwrap().unwrap() else {
+        panic!("a snapshot was expected");
+    };
+
+    let mut waiting = plane.follow("waiting", None).await;
+    for _ in 0..2 {
+        let heard = waiting.next_even_heartbeat().await.unwrap();
+        assert_eq!(heard, Some(Told::Heartbeat(Heartbeat::default())));
+    }
+    let held = begin.revision.unwrap();
+    let mut current = plane.follow("current", Some(held)).await;
+    plane.create_user("moby").await;
+
+    let (change, _) = current.change().await;
+    assert_eq!(change.base, Some(held));
+    drop(slow);
+    let snapshot = waiting.snapshot().await;
+    assert_eq!(Some(snapshot.revision), change.revision);
+}
+
+#[tokio::test]
+async fn a_stream_ends_when_it_has_become_too_old() {
+    let plane = Plane::start_with(&["--max-stream-age=100ms"]).await;
+    let mut follower = plane.follow("w1", None).await;
+    follower.snapshot().await;
+
+    assert_eq!(follower.next().await.unwrap(), None);
 }
 
 #[tokio::test]

@@ -84,10 +84,19 @@ impl Plane {
         Self::start_at("127.0.0.1:0", TempDir::new().unwrap()).await
     }
 
+    pub(crate) async fn start_with(flags: &[&str]) -> Self {
+        Self::start_in("127.0.0.1:0", TempDir::new().unwrap(), flags).await
+    }
+
     pub(crate) async fn start_at(addr: &str, dir: TempDir) -> Self {
+        Self::start_in(addr, dir, &[]).await
+    }
+
+    async fn start_in(addr: &str, dir: TempDir, flags: &[&str]) -> Self {
         let data_dir = dir.path().to_str().unwrap();
         let arguments = ["control", "--grpc-addr", addr, "--data-dir", data_dir];
-        let app = App::bind(Config::parse_from(arguments)).await.unwrap();
+        let config = Config::parse_from(arguments.iter().chain(flags));
+        let app = App::bind(config).await.unwrap();
         let shutdown = CancellationToken::new();
         Self {
             dir,
@@ -255,6 +264,12 @@ impl Follower {
             reason: reason.into(),
         }))
         .await;
+    }
+
+    /// The next message. `None`: the stream ended.
+    pub(crate) async fn next_even_heartbeat(&mut self) -> Result<Option<Told>, Status> {
+        let heard = in_time(self.hear.message()).await?;
+        Ok(heard.and_then(|heard| heard.message))
     }
 
     /// The next message that is no heartbeat. `None`: the stream ended.
