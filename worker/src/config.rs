@@ -28,9 +28,15 @@ pub struct Config {
     )]
     pub admin_addr: SocketAddr,
 
-    /// The control plane.
-    #[arg(long, env = "METAHUB_CONTROL", default_value = "http://127.0.0.1:7400")]
-    pub control: Url,
+    /// The control plane, or several replicas of it with commas between: one
+    /// is followed, and when it is lost the next.
+    #[arg(
+        long,
+        env = "METAHUB_CONTROL",
+        value_delimiter = ',',
+        default_value = "http://127.0.0.1:7400"
+    )]
+    pub control: Vec<Url>,
 
     /// The file that holds the worker token. Read at each connect.
     #[arg(
@@ -184,7 +190,8 @@ impl fmt::Display for Config {
             log_json,
             ..
         } = self;
-        let control = origin(&self.control);
+        let control: Vec<_> = self.control.iter().map(origin).collect();
+        let control = control.join(",");
         let otlp_endpoint = self.otlp_endpoint.as_ref().map_or("none".into(), origin);
         let duration = humantime::format_duration;
         let tag_ttl = duration(self.tag_ttl);

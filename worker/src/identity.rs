@@ -4,9 +4,14 @@
 //! Files are read at each connect, so that what they hold can be replaced
 //! while the worker runs.
 
-use std::{io, path::PathBuf, time::Duration};
+use std::{
+    io,
+    path::PathBuf,
+    sync::atomic::{AtomicUsize, Ordering::Relaxed},
+    time::Duration,
+};
 
-use anyhow::bail;
+use anyhow::{bail, ensure};
 use tonic::{
     metadata::{Ascii, MetadataValue},
     transport::{Channel, Endpoint},
@@ -22,12 +27,22 @@ use crate::{
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The way to the control plane.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Identity {
-    control: Endpoint,
-    trust: Option<TrustFrom>,
+    /// One for each replica, one at least.
+    ways: Vec<Way>,
+    /// The replica that is tried next. Where workers begin differs, so that
+    /// they spread over the replicas.
+    next: AtomicUsize,
     /// The file that holds the worker token.
     token_file: PathBuf,
+}
+
+/// The way to one replica.
+#[derive(Clone, Debug)]
+struct Way {
+    control: Endpoint,
+    trust: Option<TrustFrom>,
 }
 
 /// Where it stands whom to trust. Plain text needs none.
@@ -56,6 +71,8 @@ pub(crate) enum NoWay {
     Dns(#[from] hickory_resolver::net::NetError),
     #[error("{}{}", .0, causes(.0))]
     Trust(#[from] TrustError),
+    #[error("there is no control plane to connect to")]
+    Nowhere,
     #[error("cannot connect{}", causes(.0))]
     Connect(#[from] tonic::transport::Error),
 }
@@ -63,9 +80,17 @@ pub(crate) enum NoWay {
 impl Identity {
     /// What the settings say. What cannot work fails here.
     pub(crate) fn new(config: &Config) -> anyhow::Result<Self> {
+        let way = |control: &Url| {
+            anyhow::Ok(Way {
+                control: Endpoint::from_shared(control.to_string())?,
+                trust: trust_from(control, config)?,
+            })
+        };
+        let ways: Vec<Way> = config.control.iter().map(way).collect::<Result<_, _>>()?;
+        ensure!(!ways.is_empty(), "--control names no control plane");
         Ok(Self {
-            control: Endpoint::from_shared(config.control.to_string())?,
-            trust: trust_from(config)?,
+            next: AtomicUsize::new(fastrand::usize(..ways.len())),
+            ways,
             token_file: config.token_file.clone(),
         })
     }
@@ -74,21 +99,29 @@ impl Identity {
     #[cfg(test)]
     pub(crate) fn plain(url: String, token_file: PathBuf) -> Self {
         Self {
-            control: Endpoint::from_shared(url).expect("a URL"),
-            trust: None,
+            ways: vec![Way {
+                control: Endpoint::from_shared(url).expect("a URL"),
+                trust: None,
+            }],
+            next: AtomicUsize::new(0),
             token_file,
         }
     }
 
-    /// Opens a new connection, with what the files hold now.
+    /// Opens a new connection, with what the files hold now, to the first
+    /// replica that takes it. Begins with another one each time.
     pub(crate) async fn connect(&self) -> Result<Door, NoWay> {
         let bearer = self.bearer().await?;
-        let endpoint = match &self.trust {
-            None => self.control.clone(),
-            Some(from) => from.trust()?.secure(self.control.clone(), None)?,
-        };
-        let connector = dns::connector(CONNECT_TIMEOUT)?;
-        let channel = endpoint.connect_with_connector(connector).await?;
+        let start = self.next.fetch_add(1, Relaxed) % self.ways.len();
+        let (before, from) = self.ways.split_at(start);
+        let mut outcome = Err(NoWay::Nowhere);
+        for way in from.iter().chain(before) {
+            outcome = way.connect().await;
+            if outcome.is_ok() {
+                break;
+            }
+        }
+        let channel = outcome?;
         Ok(Door { channel, bearer })
     }
 
@@ -102,6 +135,17 @@ impl Identity {
     }
 }
 
+impl Way {
+    async fn connect(&self) -> Result<Channel, NoWay> {
+        let endpoint = match &self.trust {
+            None => self.control.clone(),
+            Some(from) => from.trust()?.secure(self.control.clone(), None)?,
+        };
+        let connector = dns::connector(CONNECT_TIMEOUT)?;
+        Ok(endpoint.connect_with_connector(connector).await?)
+    }
+}
+
 impl TrustFrom {
     fn trust(&self) -> Result<Trust, TrustError> {
         match self {
@@ -111,9 +155,8 @@ impl TrustFrom {
     }
 }
 
-fn trust_from(config: &Config) -> anyhow::Result<Option<TrustFrom>> {
+fn trust_from(control: &Url, config: &Config) -> anyhow::Result<Option<TrustFrom>> {
     let Config {
-        control,
         fingerprint,
         ca_file,
         ..
@@ -168,5 +211,23 @@ mod tests {
         assert!(way(&["--control=https://control:7400"]).is_err());
         assert!(way(&["--control=https://control:7400", &fingerprint]).is_ok());
         assert!(way(&["--control=ftp://control:7400"]).is_err());
+        assert!(way(&["--control=http://one:7400,https://two:7400"]).is_err());
+    }
+
+    #[tokio::test]
+    async fn a_replica_that_does_not_answer_is_passed_over() {
+        let token = tempfile::NamedTempFile::new().unwrap();
+        let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let gone = closed.local_addr().unwrap();
+        drop(closed);
+        let open = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let here = open.local_addr().unwrap();
+        let both = format!("--control=http://{gone},http://{here}");
+        let token = format!("--token-file={}", token.path().display());
+        let identity = way(&[&both, &token]).unwrap();
+
+        for _ in 0..2 {
+            assert!(identity.connect().await.is_ok());
+        }
     }
 }
