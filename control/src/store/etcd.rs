@@ -56,9 +56,15 @@ mod pb {
     include!("etcd/generated/etcdserverpb.rs");
 }
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::{
+    sync::{Notify, mpsc, watch},
+    time::timeout,
+};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub use self::{access::EtcdAccess, error::EtcdError};
@@ -69,10 +75,19 @@ use super::{
     Batch, Contents, News, Revision, StoreError, WATCH_BACKLOG, location::EtcdCluster, whole::Whole,
 };
 
+/// For how long a call is tried. An election takes a second or two.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// The same for the one who follows, and says when etcd does not answer.
+const PATIENCE_OF_WATCH: Duration = Duration::from_secs(12);
+/// How long a commit may take. Shorter than a call of an admin may.
+const PATIENCE_OF_COMMIT: Duration = Duration::from_secs(25);
+
 /// The store. Clones share it.
 #[derive(Clone, Debug)]
 pub(super) struct Etcd {
     cluster: Arc<Cluster>,
+    /// The same, for the one who follows.
+    watched: Arc<Cluster>,
     hint: Arc<Notify>,
     silent_since: watch::Sender<Option<Instant>>,
     /// The follower ends with the last handle.
@@ -97,14 +112,17 @@ impl Etcd {
 
     /// Connects when it is first used.
     pub(super) fn connect(at: &EtcdCluster, access: &EtcdAccess) -> Result<Self, StoreError> {
-        let client = Client::new(nodes::nodes(at, access)?, nodes::user(access)?);
-        let cluster = Cluster {
-            client,
-            layout: Layout::new(&at.prefix),
+        let (nodes, user) = (nodes::nodes(at, access)?, nodes::user(access)?);
+        let cluster = |patience| {
+            Arc::new(Cluster {
+                client: Client::new(nodes.clone(), user.clone(), patience),
+                layout: Layout::new(&at.prefix),
+            })
         };
         let stop = CancellationToken::new();
         Ok(Self {
-            cluster: Arc::new(cluster),
+            cluster: cluster(PATIENCE),
+            watched: cluster(PATIENCE_OF_WATCH),
             hint: Arc::default(),
             silent_since: watch::Sender::new(None),
             _alive: Arc::new(stop.clone().drop_guard()),
@@ -125,7 +143,7 @@ impl Etcd {
         let (contents, read_at) = self.cluster.load().await?;
         let (sender, receiver) = mpsc::channel(WATCH_BACKLOG);
         let follower = Follower {
-            cluster: self.cluster.clone(),
+            cluster: self.watched.clone(),
             known: contents.revision,
             read_at,
             sender,
@@ -138,11 +156,16 @@ impl Etcd {
 
     /// Runs to its end also when the caller no longer waits.
     pub(super) async fn commit(&self, expected: u64, batch: Batch) -> Result<Revision, StoreError> {
+        if let Some(since) = *self.silent_since.borrow() {
+            let silence = since.elapsed();
+            return Err(EtcdError::Silent { silence }.into());
+        }
         let (cluster, hint) = (self.cluster.clone(), self.hint.clone());
         let committing = tokio::spawn(async move {
-            let committed = cluster.commit(expected, &batch).await;
+            let committed = timeout(PATIENCE_OF_COMMIT, cluster.commit(expected, &batch)).await;
             hint.notify_one();
-            committed
+            let silence = PATIENCE_OF_COMMIT;
+            committed.unwrap_or(Err(EtcdError::Silent { silence }.into()))
         });
         committing.await.map_err(|_| StoreError::Closed)?
     }

@@ -37,8 +37,6 @@ use super::{
 };
 use crate::records::Secret;
 
-/// For how long a call is tried. Shorter than a call of an admin may take.
-const PATIENCE: Duration = Duration::from_secs(20);
 /// How long one node may take to answer. An election takes a second or two.
 const ATTEMPT: Duration = Duration::from_secs(4);
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
@@ -50,6 +48,8 @@ const LARGEST_ANSWER: usize = 512 << 20;
 /// A client of one cluster.
 pub(super) struct Client {
     nodes: Vec<Node>,
+    /// For how long a call is tried.
+    patience: Duration,
     /// The place in `nodes` of the one that is asked.
     current: AtomicUsize,
     user: Option<(String, Secret)>,
@@ -65,9 +65,14 @@ pub(super) struct Watch {
 
 impl Client {
     /// `nodes` has at least one.
-    pub(super) fn new(nodes: Vec<Node>, user: Option<(String, String)>) -> Self {
+    pub(super) fn new(
+        nodes: Vec<Node>,
+        user: Option<(String, String)>,
+        patience: Duration,
+    ) -> Self {
         Self {
             nodes,
+            patience,
             current: AtomicUsize::new(0),
             user: user.map(|(name, password)| (name, Secret::from(password))),
             token: Mutex::default(),
@@ -131,7 +136,7 @@ impl Client {
     where
         A: Future<Output = Result<Response<T>, Status>>,
     {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + self.patience;
         let mut pause = FIRST_PAUSE;
         let mut logins = 0;
         loop {

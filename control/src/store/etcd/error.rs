@@ -1,5 +1,7 @@
 //! Why etcd did not do what it was asked.
 
+use std::time::Duration;
+
 use tonic::{Code, Status};
 
 /// Why etcd did not do what it was asked.
@@ -13,6 +15,13 @@ pub enum EtcdError {
         node: String,
         /// What it said, or what became of the connection.
         reason: String,
+    },
+
+    /// etcd does not answer.
+    #[error("etcd has not answered for {silence:?}")]
+    Silent {
+        /// For how long.
+        silence: Duration,
     },
 
     /// A node says that it will not. Asking again does not help.

@@ -53,7 +53,7 @@ impl Follower {
             }) {
                 warn!(
                     policy.revision = %self.known,
-                    "lost touch with etcd, and serves {} until it is back: {error}", self.known
+                    "lost touch with etcd; serving the last state until it is back: {error}"
                 );
             }
             stop.run_until_cancelled(sleep(PAUSE)).await;

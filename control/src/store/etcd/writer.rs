@@ -10,7 +10,7 @@ use prost::Message as _;
 use tracing::debug;
 
 use super::{
-    Cluster,
+    Cluster, EtcdError,
     layout::{
         Head, LogEntry, Pending, SCHEMA, damaged, delete, delete_range, end_of, one, put, read,
         staged, to_stage, unchanged,
@@ -53,16 +53,13 @@ impl Cluster {
         batch: &Batch,
     ) -> Result<Revision, StoreError> {
         let plan = self.plan(expected + 1, batch)?;
-        let committed = self.commit_plan(expected, &plan).await;
-        match committed {
+        match self.commit_plan(expected, &plan).await {
             // Whatever a later try met: an earlier one may have come through.
-            Err(error) if !matches!(error, StoreError::Conflict { .. }) => {
-                let seen = self.settled_head().await;
-                match seen {
-                    Ok(seen) if self.is_committed(&seen, expected + 1, &plan).await? => {
-                        Ok(revision(&seen.head, expected + 1))
-                    }
-                    _ => Err(error),
+            Err(StoreError::Etcd(EtcdError::Refused { node, reason })) => {
+                let seen = self.settled_head().await?;
+                match self.is_committed(&seen, expected + 1, &plan).await? {
+                    true => Ok(revision(&seen.head, expected + 1)),
+                    false => Err(EtcdError::Refused { node, reason }.into()),
                 }
             }
             committed => committed,
