@@ -28,7 +28,11 @@ mod bearer;
 #[cfg(feature = "real-parts")]
 mod deploy;
 #[cfg(feature = "real-parts")]
+mod disk_full;
+#[cfg(feature = "real-parts")]
 mod engines;
+#[cfg(feature = "real-parts")]
+mod etcd;
 #[cfg(feature = "real-parts")]
 mod failures;
 #[cfg(feature = "real-parts")]

@@ -39,7 +39,8 @@ pub struct ControlProcess {
 }
 
 impl Place {
-    fn fresh() -> Self {
+    /// A new place at a free port.
+    pub fn fresh() -> Self {
         Self::at(free_addr())
     }
 
@@ -105,6 +106,15 @@ impl Place {
     /// The file that holds the admin token.
     pub fn admin_token_file(&self) -> PathBuf {
         self.dir.path().join("admin-token")
+    }
+
+    /// Another place, with the same tokens: for a replica.
+    pub fn twin(&self) -> Self {
+        let twin = Self::fresh();
+        for file in [Self::admin_token_file, Self::worker_token_file] {
+            fs::copy(file(self), file(&twin)).expect("the token is copied");
+        }
+        twin
     }
 
     /// Connects as the admin.
@@ -189,6 +199,7 @@ impl ControlProcess {
             assert!(process.is_running(), "it ended\n{}", process.tail());
             tokio::net::TcpStream::connect(place.addr).await.is_ok()
                 && place.admin_token_file().exists()
+                && place.worker_token_file().exists()
         })
         .await;
     }
@@ -196,6 +207,11 @@ impl ControlProcess {
     /// Where it is.
     pub fn place(&self) -> &Place {
         &self.place
+    }
+
+    /// All that it has written.
+    pub fn log(&self) -> String {
+        self.process.log()
     }
 
     /// Stops it where it is, until it goes on.

@@ -9,6 +9,7 @@ mod containerd;
 mod containers;
 mod docker_registry;
 mod dockerd;
+mod etcd;
 mod network;
 mod traefik;
 
@@ -19,6 +20,7 @@ pub use self::containerd::Containerd;
 pub use self::containers::Containers;
 pub use self::docker_registry::DockerRegistry;
 pub use self::dockerd::Dockerd;
+pub use self::etcd::Etcd;
 pub use self::network::Network;
 pub use self::traefik::{HealthCheck, Traefik};
 use crate::{process::Process, wait::eventually};
