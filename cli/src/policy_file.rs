@@ -223,10 +223,14 @@ fn parse<T: DeserializeOwned>(text: &str) -> Result<T, serde_saphyr::Error> {
 }
 
 fn in_file(name: &str, error: &serde_saphyr::Error) -> anyhow::Error {
-    match error.location() {
-        Some(at) => anyhow!("{name}:{}:{}: {error}", at.line(), at.column()),
-        None => anyhow!("{name}: {error}"),
-    }
+    let Some(at) = error.location() else {
+        return anyhow!("{name}: {error}");
+    };
+    let (line, column) = (at.line(), at.column());
+    let said_again = format!(" at line {line}, column {column}");
+    let error = error.to_string();
+    let error = error.strip_suffix(&said_again).unwrap_or(&error);
+    anyhow!("{name}:{line}:{column}: {error}")
 }
 
 #[cfg(test)]

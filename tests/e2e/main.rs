@@ -2,9 +2,11 @@
 
 mod alone;
 mod answers;
+mod audit;
 mod blob_cache;
 mod blob_sharing;
 mod certificates;
+mod declarative;
 mod grants;
 mod hostile;
 mod limits;

@@ -3,7 +3,10 @@
 use std::{path::Path, time::Duration};
 
 use metahub_proto::{
-    admin::v1::{self as pb, admin_service_client::AdminServiceClient},
+    admin::v1::{
+        self as pb, access_service_client::AccessServiceClient,
+        admin_service_client::AdminServiceClient,
+    },
     policy::v1 as policy,
 };
 use metahub_worker::trust::Trust;
@@ -20,10 +23,14 @@ use crate::wait::{PATIENCE, within};
 #[derive(Clone, Debug)]
 pub struct Admin {
     client: Client,
+    access: Access,
 }
 
 /// The generated client, for calls that [`Admin`] has no word for.
 pub type Client = AdminServiceClient<InterceptedService<Channel, Token>>;
+
+/// The generated client for admin tokens.
+pub type Access = AccessServiceClient<InterceptedService<Channel, Token>>;
 
 /// Adds the admin token to each call.
 #[derive(Clone, Debug)]
@@ -56,14 +63,21 @@ impl Admin {
         }
         let channel = endpoint.connect_lazy();
         let bearer = format!("Bearer {token}").parse().expect("a token is ASCII");
+        let service = InterceptedService::new(channel, Token(bearer));
         Self {
-            client: AdminServiceClient::with_interceptor(channel, Token(bearer)),
+            client: AdminServiceClient::new(service.clone()),
+            access: AccessServiceClient::new(service),
         }
     }
 
     /// The generated client.
     pub fn client(&mut self) -> &mut Client {
         &mut self.client
+    }
+
+    /// The generated client for admin tokens.
+    pub fn access(&mut self) -> &mut Access {
+        &mut self.access
     }
 
     /// Creates a user without a password.

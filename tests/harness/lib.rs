@@ -10,6 +10,7 @@ pub mod blob_host;
 pub mod blob_pull;
 pub mod client;
 pub mod control;
+pub mod ctl;
 pub mod hostile;
 pub mod index;
 pub mod invocation;

@@ -1,0 +1,222 @@
+//! The policy from files, to a file, and back in time.
+
+use std::{fmt::Write as _, fs, path::PathBuf};
+
+use metahub_cli::demo::image::REPOSITORY;
+use metahub_tests::{
+    admin::Login, client::RegistryClient, control::Control, ctl::Ctl, site::Site, worker::Worker,
+};
+use serde_json::Value;
+use tempfile::TempDir;
+
+const FILE: &str = "
+users:
+  - name: moby
+    password: hunter2
+    types:
+      - {name: one, features: [cpu:skylake]}
+      - {name: two, secret: chosen-by-the-admin}
+grants: [{user: moby, repository: 'ghcr.io/acme/*'}]
+";
+
+/// A directory with the file.
+fn file(text: &str) -> (TempDir, PathBuf) {
+    let dir = tempfile::tempdir().expect("there is room");
+    let path = dir.path().join("policy.yaml");
+    fs::write(&path, text).expect("it is written");
+    (dir, path)
+}
+
+async fn apply(ctl: &Ctl, text: &str, flags: &[&str]) -> Value {
+    let (_dir, path) = file(text);
+    let path = path.to_str().expect("UTF-8");
+    ctl.json(&[&["apply", "-f", path], flags].concat()).await
+}
+
+fn new_login(applied: &Value) -> Login {
+    let text = |key: &str| {
+        applied["new_logins"][0][key]
+            .as_str()
+            .expect("a text")
+            .to_owned()
+    };
+    Login {
+        name: text("name"),
+        secret: text("secret"),
+    }
+}
+
+#[tokio::test]
+async fn what_was_applied_is_served_by_all_workers_once_that_is_waited_for() {
+    let site = Site::start(2).await;
+    let ctl = Ctl::at(site.control.place());
+
+    let applied = apply(&ctl, FILE, &["--wait"]).await;
+
+    let login = new_login(&applied);
+    assert_eq!(login.name, "moby-one");
+    for worker in &site.workers {
+        let client = RegistryClient::new(worker.addr(), &login);
+        assert_eq!(client.manifest(REPOSITORY, "latest").await.status(), 200);
+    }
+}
+
+#[tokio::test]
+async fn an_export_is_a_file_without_a_difference() {
+    let control = Control::start().await;
+    let ctl = Ctl::at(control.place());
+    apply(&ctl, FILE, &[]).await;
+
+    let export = ctl.run(&["policy", "export"]).await.text();
+    let diff = ctl.run_with_input(&["diff", "-f-", "--prune", "--exit-code"], &export);
+
+    assert_eq!(diff.await.text(), "Nothing to change.\n");
+}
+
+#[tokio::test]
+async fn a_difference_is_an_exit_code_of_its_own_where_that_is_asked_for() {
+    let control = Control::start().await;
+    let ctl = Ctl::at(control.place());
+
+    let plain = ctl.run_with_input(&["diff", "-f-"], FILE).await;
+    let asked = ctl
+        .run_with_input(&["diff", "-f-", "--exit-code"], FILE)
+        .await;
+
+    assert!(plain.text().contains("+ user/moby"), "{plain:?}");
+    assert_eq!(asked.status.code(), Some(3));
+    assert_eq!(asked.stderr, "");
+}
+
+#[tokio::test]
+async fn what_only_the_control_plane_finds_is_told_with_file_line_and_column() {
+    let control = Control::start().await;
+    let ctl = Ctl::at(control.place());
+    let (_dir, path) =
+        file("users:\n  - name: moby\n    types:\n      - {name: a, features: [avx, 'nvcap:x']}\n");
+    let path = path.to_str().expect("UTF-8");
+
+    let complaint = ctl.run(&["apply", "-f", path]).await.complaint();
+
+    let start =
+        format!("metahubctl: {path}:4:35: users[0].types[0].features[1]: feature `nvcap:x`");
+    assert!(complaint.starts_with(&start), "{complaint}");
+    let users = ctl.json(&["user", "list"]).await;
+    assert_eq!(users, Value::Array(Vec::new()));
+}
+
+#[tokio::test]
+async fn pruning_deletes_only_once_someone_agrees() {
+    let control = Control::start().await;
+    let ctl = Ctl::at(control.place());
+    apply(&ctl, FILE, &[]).await;
+    let (_dir, path) = file("users: [{name: other}]");
+    let prune = ["apply", "--prune", "-f", path.to_str().expect("UTF-8")];
+
+    let refused = ctl.run(&prune).await.complaint();
+    let left = ctl.json(&["user", "list"]).await;
+    ctl.run(&[&prune[..], &["--yes"]].concat()).await.text();
+
+    assert!(
+        refused.contains("- user/moby") && refused.contains("--yes"),
+        "{refused}"
+    );
+    assert_eq!(left[0]["name"], "moby");
+    let left = ctl.json(&["user", "list"]).await;
+    assert_eq!(left[0]["name"], "other");
+}
+
+#[tokio::test]
+async fn a_backup_fills_another_control_plane_and_hosts_notice_nothing() {
+    let site = Site::start(0).await;
+    let backup = Ctl::at(site.control.place());
+    let backup = backup.run(&["export", "--with-secrets"]).await.text();
+    let other = Control::start().await;
+    let ctl = Ctl::at(other.place());
+
+    let restored = ctl.run_with_input(&["apply", "-f-", "--prune", "--yes"], &backup);
+
+    restored.await.text();
+    let worker = Worker::start(other.place()).await;
+    let client = RegistryClient::new(worker.addr(), &site.type1);
+    assert_eq!(client.manifest(REPOSITORY, "latest").await.status(), 200);
+}
+
+#[tokio::test]
+async fn a_rollback_restores_what_was_but_no_secret_that_was_revoked() {
+    let site = Site::start(1).await;
+    let ctl = Ctl::at(site.control.place());
+    let history = ctl.json(&["policy", "history"]).await;
+    let then = history
+        .as_array()
+        .and_then(|it| it.last())
+        .expect("history")["revision"]
+        .to_string();
+    let before = ctl.run(&["export"]).await.text();
+    ctl.run(&["type", "delete", "type2", "--user=qnib"])
+        .await
+        .text();
+    ctl.run(&[
+        "type",
+        "update",
+        "type1",
+        "--user=qnib",
+        "--feature=cpu:zen4",
+    ])
+    .await
+    .text();
+
+    let rolled_back = ctl.run(&["policy", "rollback", &then, "--wait"]).await;
+
+    let after = ctl.run(&["export"]).await.text();
+    let expected = before.replace(
+        "- name: type2\n",
+        "- name: type2\n    without_login: true\n",
+    );
+    assert_eq!(after, expected);
+    assert!(
+        rolled_back
+            .stderr
+            .contains("`qnib-type2` does not come back"),
+        "{rolled_back:?}"
+    );
+    let status = async |login| {
+        let client = site.client(0, login);
+        client
+            .manifest(REPOSITORY, "latest")
+            .await
+            .status()
+            .as_u16()
+    };
+    assert_eq!(status(&site.type1).await, 200);
+    assert_eq!(status(&site.type2).await, 401);
+    let latest = ctl.json(&["policy", "history", "-n1"]).await;
+    assert_eq!(latest[0]["action"], "policy.rollback");
+}
+
+#[tokio::test]
+async fn ten_thousand_types_with_logins_are_applied_from_one_file() {
+    let control = Control::start().await;
+    let ctl = Ctl::at(control.place());
+    let mut text = "users:\n".to_owned();
+    for user in 0..100 {
+        writeln!(text, "- name: u{user}\n  types:").expect("memory");
+        for number in 0..100 {
+            writeln!(
+                text,
+                "  - {{name: t{number}, features: [cpu:broadwell, 'nvcap:5.2']}}"
+            )
+            .expect("memory");
+        }
+    }
+
+    let applied = apply(&ctl, &text, &[]).await;
+    let (_dir, path) = file(&text);
+    let diff = ctl
+        .run(&["diff", "-f", path.to_str().expect("UTF-8")])
+        .await;
+
+    assert_eq!(applied["new_logins"].as_array().map(Vec::len), Some(10_000));
+    assert_eq!(applied["changes"].as_array().map(Vec::len), Some(20_100));
+    assert_eq!(diff.text(), "Nothing to change.\n");
+}
