@@ -46,6 +46,8 @@ use crate::reference::Digest;
 const REST: Duration = Duration::from_secs(30);
 /// How many blobs are read to their end with no client left to read for.
 const MOST_DESERTED: usize = 16;
+/// How many files are read at the same moment. Most reads are from memory.
+const MOST_READS: usize = 16;
 
 /// Where blobs are kept, and how much of them.
 #[derive(Clone, Debug)]
@@ -66,6 +68,7 @@ pub(super) struct BlobCache {
     rests_until: Mutex<Option<Instant>>,
     has_warned: AtomicBool,
     deserted: Arc<Semaphore>,
+    reads: Arc<Semaphore>,
 }
 
 impl BlobCache {
@@ -79,6 +82,7 @@ impl BlobCache {
             rests_until: Mutex::new(None),
             has_warned: AtomicBool::new(false),
             deserted: Arc::new(Semaphore::new(MOST_DESERTED)),
+            reads: Arc::new(Semaphore::new(MOST_READS)),
         }
     }
 
@@ -126,7 +130,11 @@ impl BlobCache {
             .await;
         match claimed {
             Some(Claimed::Claim(claim)) => Ok(self.fill(digest, length, claim, transfer)),
-            Some(Claimed::Taken) => self.find(digest).await.ok_or(Box::new(transfer)),
+            Some(Claimed::Taken) => {
+                let begun = self.find(digest).await;
+                let begun = begun.filter(|held| held.length == length);
+                begun.ok_or(Box::new(transfer))
+            }
             Some(Claimed::NoRoom) => {
                 self.metrics.failed(Cause::NoRoom);
                 Err(Box::new(transfer))

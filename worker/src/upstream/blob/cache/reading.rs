@@ -166,15 +166,22 @@ impl Reading {
         let left = self.end.min(there) - self.position;
         let length = usize::try_from(left).map_or(PIECE, |left| left.min(PIECE));
         let (file, position) = (Arc::clone(&self.held.file), self.position);
-        blocking(move || {
+        let turns = Arc::clone(&self.cache.reads);
+        async move {
+            // Few threads at a time, and none of their own memory: what many
+            // threads have each asked for, the allocator keeps for each.
+            let _turn = turns.acquire_owned().await;
             let mut bytes = BytesMut::zeroed(length);
-            let read = read_at(&file, &mut bytes, position)?;
-            bytes.truncate(read);
-            match read {
-                0 => Err(io::ErrorKind::UnexpectedEof.into()),
-                _ => Ok(bytes.freeze()),
-            }
-        })
+            blocking(move || {
+                let read = read_at(&file, &mut bytes, position)?;
+                bytes.truncate(read);
+                match read {
+                    0 => Err(io::ErrorKind::UnexpectedEof.into()),
+                    _ => Ok(bytes.freeze()),
+                }
+            })
+            .await
+        }
     }
 
     /// The last bytes go out only if all of them are right.
