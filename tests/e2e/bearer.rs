@@ -1,10 +1,11 @@
 //! Real engines behind traefik, where workers ask for tokens.
 
-use metahub_cli::demo::image::Image;
+use metahub_cli::demo::image::{Image, REPOSITORY};
 use metahub_tests::{
     admin::Login,
-    parts::{Cluster, Containerd, Containers, Dockerd},
+    parts::{Cluster, Containerd, Containers, Dockerd, OrasLogin, oras},
 };
+use serde_json::{Value, json};
 
 async fn cluster() -> Cluster {
     let flags = ["--challenge=bearer", "--trusted-proxy=127.0.0.0/8"];
@@ -80,5 +81,46 @@ async fn podman_buildah_and_skopeo_pull_by_token() {
     assert!(listed.contains(&wanted.manifest.digest), "{listed}");
     let copied = std::fs::read(skopeo.path_of("copy") + "/manifest.json");
     assert_eq!(copied.expect("a manifest"), wanted.manifest.bytes);
+    assert_token_was_given(&cluster);
+}
+
+#[tokio::test]
+async fn skopeo_and_docker_look_at_lists_and_manifests_by_token() {
+    let cluster = cluster().await;
+    let (skopeo, docker) = (Containers::skopeo(), Dockerd::start().await);
+    let Login { name, secret } = &cluster.type1;
+    let (wanted, image) = expected(&cluster);
+    let host = cluster.host();
+    skopeo.login(&host, name, secret).await.text();
+    docker.login(&host, name, secret).await.text();
+
+    let tags = skopeo.list_tags(&format!("{host}/{REPOSITORY}")).await;
+    let raw = skopeo.inspect_raw(&image).await;
+    let args = ["manifest", "inspect", "--insecure", &image];
+    let inspected = docker.docker(&args).await.text();
+
+    assert!(tags.text().contains("\"docker\""));
+    raw.text();
+    assert_eq!(raw.stdout, wanted.manifest.bytes);
+    assert!(
+        inspected.contains(wanted.layer.digest.as_str()),
+        "{inspected}"
+    );
+    assert_token_was_given(&cluster);
+}
+
+#[tokio::test]
+async fn oras_follows_the_pages_of_a_list_by_token() {
+    let cluster = cluster().await;
+    let (wanted, _) = expected(&cluster);
+
+    let host = cluster.traefik.addr();
+    let image = (REPOSITORY, "docker");
+    let said = oras(host, OrasLogin::Token, &cluster.type1, image).await;
+
+    let said: Value = serde_json::from_str(&said.text()).expect("it prints JSON");
+    let manifest: Value = serde_json::from_slice(&wanted.manifest.bytes).expect("JSON");
+    assert_eq!(said["pages"], json!([["docker"], ["oci"]]));
+    assert_eq!(said["manifest"], manifest);
     assert_token_was_given(&cluster);
 }

@@ -3,8 +3,9 @@
 use metahub_cli::demo::image::{Form, Image, ImageSet, REPOSITORY};
 use metahub_tests::{
     admin::Login,
-    parts::{Cluster, Containerd, Containers, Dockerd},
+    parts::{Cluster, Containerd, Containers, Dockerd, OrasLogin, oras},
 };
+use serde_json::{Value, json};
 
 /// What the host of `login` is to get of `set`.
 fn expected<'a>(cluster: &Cluster, login: &Login, set: &'a ImageSet) -> &'a Image {
@@ -153,6 +154,24 @@ async fn skopeo_lists_the_tags_of_the_upstream() {
     let said = said.text();
     for (tag, _) in cluster.forms() {
         assert!(said.contains(&format!("\"{tag}\"")), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn oras_follows_the_pages_of_a_list_and_reads_what_its_host_is_given() {
+    let cluster = Cluster::start().await;
+
+    for (tag, set) in cluster.forms() {
+        for login in [&cluster.type1, &cluster.type2] {
+            let host = cluster.traefik.addr();
+            let said = oras(host, OrasLogin::Basic, login, (REPOSITORY, tag)).await;
+
+            let said: Value = serde_json::from_str(&said.text()).expect("it prints JSON");
+            let wanted = &expected(&cluster, login, set).manifest.bytes;
+            let wanted: Value = serde_json::from_slice(wanted).expect("a manifest is JSON");
+            assert_eq!(said["pages"], json!([["docker"], ["oci"]]));
+            assert_eq!(said["manifest"], wanted);
+        }
     }
 }
 

@@ -11,6 +11,7 @@ mod docker_registry;
 mod dockerd;
 mod etcd;
 mod network;
+mod oras;
 mod traefik;
 
 use std::path::{Path, PathBuf};
@@ -22,6 +23,7 @@ pub use self::docker_registry::DockerRegistry;
 pub use self::dockerd::Dockerd;
 pub use self::etcd::Etcd;
 pub use self::network::Network;
+pub use self::oras::{OrasLogin, oras};
 pub use self::traefik::{HealthCheck, Traefik};
 use crate::{process::Process, wait::eventually};
 

