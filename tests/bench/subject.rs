@@ -10,6 +10,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use metahub_cli::demo::image::{Form, Image, ImageSet, REPOSITORY};
 use metahub_tests::{
     admin::Login,
+    client::RegistryClient,
     control::ControlProcess,
     invocation::run,
     parts::DockerRegistry,
@@ -70,8 +71,12 @@ impl Subjects {
         let worker = WorkerProcess::start(control.place(), Ports::free(), 0).await;
         admin.all_current(1).await;
         let nginx = NGINX.is_installed().then(|| Nginx::start(chosen));
+        let worker_subject = |name| subject(name, worker.pid(), worker.addr(), INDEX);
         let mut list = vec![
-            subject("metahub-worker", worker.pid(), worker.addr(), INDEX).with_login(&type1),
+            worker_subject("metahub-worker").with_login(&type1),
+            worker_subject("metahub-worker, by token")
+                .with_token(worker.addr(), &type1)
+                .await,
             subject("docker-registry", registry.pid(), registry.addr(), CHOSEN),
             subject(
                 "docker-registry, pull-through",
@@ -119,6 +124,17 @@ impl Subject {
     fn with_login(mut self, login: &Login) -> Self {
         let basic = STANDARD.encode(format!("{}:{}", login.name, login.secret));
         self.headers.push(format!("Authorization: Basic {basic}"));
+        self
+    }
+
+    /// The same, with a token that the worker at `addr` gives. It is good for
+    /// longer than all turns take.
+    async fn with_token(mut self, addr: SocketAddr, login: &Login) -> Self {
+        let path = format!("/token?service=metahub&scope=repository:{REPOSITORY}:pull");
+        let answer = RegistryClient::new(addr, login).get(&path).await;
+        let answer: serde_json::Value = answer.json().await.expect("a token is JSON");
+        let token = answer["token"].as_str().expect("a token is text");
+        self.headers.push(format!("Authorization: Bearer {token}"));
         self
     }
 
