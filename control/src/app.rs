@@ -23,7 +23,7 @@ use tracing::{info, warn};
 use crate::{
     Catalog, Config,
     feed::Feed,
-    fleet::Fleet,
+    fleet::{self, Fleet},
     grpc::{self, GatedRouter, Pace, Parts, Tokens},
     housekeeping::{self, Retention},
     store::Store,
@@ -127,10 +127,13 @@ impl App {
         };
         let house = housekeeping::run(self.catalog.clone(), retention, stopping.clone());
         tasks.spawn(house);
+        let fleet = Fleet::default();
+        let announcing = fleet::announce(fleet.clone(), self.catalog.clone(), stopping.clone());
+        tasks.spawn(announcing);
         let parts = Parts {
             feed: Feed::new(&self.catalog),
             catalog: self.catalog,
-            fleet: Fleet::default(),
+            fleet,
             shutdown: stopping.clone(),
             streams: tasks.clone(),
             pace: Pace::new(

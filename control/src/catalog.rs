@@ -127,6 +127,21 @@ impl Catalog {
         self.current.borrow().clone()
     }
 
+    /// Whether other control planes have the same policy.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.store.is_shared()
+    }
+
+    /// Tells the other control planes. See [`Store::announce`].
+    pub(crate) async fn announce(&self, pieces: Vec<Vec<u8>>) -> Result<()> {
+        Ok(self.store.announce(pieces).await?)
+    }
+
+    /// What the other control planes tell; nothing while the store is silent.
+    pub(crate) async fn announced(&self) -> Vec<Vec<u8>> {
+        self.store.announced().await.unwrap_or_default()
+    }
+
     /// Since when the store does not answer. `None`: it does.
     pub(crate) fn store_silence(&self) -> watch::Receiver<Option<Instant>> {
         self.store.silence()

@@ -1,5 +1,7 @@
 //! The workers that the control plane has seen, and what they serve.
 
+mod announced;
+
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
@@ -9,6 +11,7 @@ use std::{
 
 use metahub_policy::StateDigest;
 
+pub(crate) use self::announced::{announce, everyone};
 use crate::{Revision, policy::Policy};
 
 /// How long a worker without a stream is remembered.

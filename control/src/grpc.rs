@@ -44,7 +44,11 @@ pub(crate) use self::{
     gate::{Gate, Tokens},
     pace::Pace,
 };
-use crate::{Catalog, feed::Feed, fleet::Fleet};
+use crate::{
+    Catalog,
+    feed::Feed,
+    fleet::{self, Fleet, Member},
+};
 
 /// What a request may weigh. The largest are recipes and machine types.
 const LARGEST_REQUEST: usize = 1 << 20;
@@ -70,6 +74,13 @@ pub(crate) struct Parts {
     pub(crate) streams: TaskTracker,
     /// How streams begin and end.
     pub(crate) pace: Pace,
+}
+
+impl Parts {
+    /// The workers of all control planes over the store.
+    async fn members(&self) -> Vec<Member> {
+        fleet::everyone(self.fleet.list(), &self.catalog.announced().await)
+    }
 }
 
 /// All services behind their gate.

@@ -38,7 +38,9 @@ struct Watch {
 /// Keeps house until `shutdown` is cancelled.
 pub(crate) async fn run(catalog: Catalog, retention: Retention, shutdown: CancellationToken) {
     let mut watch = Watch::start();
-    let mut ticks = interval_at(Instant::now() + INTERVAL, INTERVAL);
+    // Control planes over one store are not to do it all at once.
+    let first = INTERVAL.mul_f64(0.5 + fastrand::f64() / 2.0);
+    let mut ticks = interval_at(Instant::now() + first, INTERVAL);
     while shutdown.run_until_cancelled(ticks.tick()).await.is_some() {
         let jump = watch.jump(Instant::now(), SystemTime::now());
         if jump < TOLERANCE {

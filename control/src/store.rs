@@ -162,6 +162,28 @@ impl Store {
         }
     }
 
+    /// Whether other control planes may use the store at the same time.
+    pub(crate) fn is_shared(&self) -> bool {
+        matches!(self.engine, Engine::Etcd(_))
+    }
+
+    /// Tells the other control planes, in place of what was told before. Gone
+    /// soon after this one.
+    pub(crate) async fn announce(&self, pieces: Vec<Vec<u8>>) -> Result<(), StoreError> {
+        match &self.engine {
+            Engine::Local(_) => Ok(()),
+            Engine::Etcd(etcd) => etcd.announce(pieces).await,
+        }
+    }
+
+    /// What the other control planes tell.
+    pub(crate) async fn announced(&self) -> Result<Vec<Vec<u8>>, StoreError> {
+        match &self.engine {
+            Engine::Local(_) => Ok(Vec::new()),
+            Engine::Etcd(etcd) => etcd.announced().await,
+        }
+    }
+
     /// Since when the store does not answer, and what was read before is all
     /// there is. `None`: it does.
     pub(crate) fn silence(&self) -> watch::Receiver<Option<Instant>> {

@@ -336,6 +336,18 @@ async fn after_a_restart_of_everything_all_that_was_acknowledged_is_there() {
 }
 
 #[tokio::test]
+async fn every_replica_lists_the_workers_of_all() {
+    let site = Site::start().await;
+
+    let _here = Worker::start(&site.places[0]).await;
+    let _there = Worker::start(&site.places[1]).await;
+
+    for n in 0..REPLICAS {
+        site.admin(n).all_current(WORKERS + 2).await;
+    }
+}
+
+#[tokio::test]
 async fn a_compaction_disturbs_no_one() {
     let site = Site::start().await;
     let writer = site.writer();

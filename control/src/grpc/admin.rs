@@ -357,7 +357,7 @@ impl AdminServiceTrait for AdminApi {
         _: Request<proto::ListWorkersRequest>,
     ) -> Answer<proto::ListWorkersResponse> {
         let policy = self.parts.catalog.policy();
-        let members = self.parts.fleet.list();
+        let members = self.parts.members().await;
         Ok(Response::new(proto::ListWorkersResponse {
             workers: members
                 .iter()
@@ -372,7 +372,7 @@ impl AdminServiceTrait for AdminApi {
         _: Request<proto::GetStatusRequest>,
     ) -> Answer<proto::GetStatusResponse> {
         let policy = self.parts.catalog.policy();
-        let members = self.parts.fleet.list();
+        let members = self.parts.members().await;
         let connected = members.iter().filter(|it| it.connected);
         Ok(Response::new(proto::GetStatusResponse {
             version: env!("CARGO_PKG_VERSION").into(),

@@ -10,6 +10,7 @@
 //! | `log/<number>/<piece>` | the keys that a revision changed, and its batch; the last thousand revisions |
 //! | `audit/<number>/<piece>` | who changed what |
 //! | `audit-reach` | the revision after which the audit is complete, once it was swept |
+//! | `replica/<name>/<piece>` | what a replica tells the others of its workers, under a lease |
 //! | `stage/<number>/<batch>/<piece>` | pieces of a batch that is too large for one transaction |
 //!
 //! A commit is one transaction that compares the head's `mod_revision` and
@@ -39,6 +40,7 @@ mod fill;
 mod follower;
 mod layout;
 mod nodes;
+mod presence;
 mod reader;
 mod writer;
 
@@ -68,7 +70,7 @@ use tokio::{
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub use self::{access::EtcdAccess, error::EtcdError};
-use self::{client::Client, follower::Follower, layout::Layout};
+use self::{client::Client, follower::Follower, layout::Layout, presence::Presence};
 use crate::audit::AuditRecord;
 
 use super::{
@@ -79,6 +81,8 @@ use super::{
 const PATIENCE: Duration = Duration::from_secs(20);
 /// The same for the one who follows, and says when etcd does not answer.
 const PATIENCE_OF_WATCH: Duration = Duration::from_secs(12);
+/// How long what replicas tell each other is waited for.
+const PATIENCE_OF_LISTS: Duration = Duration::from_secs(3);
 /// How long a commit may take. Shorter than a call of an admin may.
 const PATIENCE_OF_COMMIT: Duration = Duration::from_secs(25);
 
@@ -88,6 +92,7 @@ pub(super) struct Etcd {
     cluster: Arc<Cluster>,
     /// The same, for the one who follows.
     watched: Arc<Cluster>,
+    presence: Arc<Presence>,
     hint: Arc<Notify>,
     silent_since: watch::Sender<Option<Instant>>,
     /// The follower ends with the last handle.
@@ -123,6 +128,7 @@ impl Etcd {
         Ok(Self {
             cluster: cluster(PATIENCE),
             watched: cluster(PATIENCE_OF_WATCH),
+            presence: Arc::new(Presence::new()),
             hint: Arc::default(),
             silent_since: watch::Sender::new(None),
             _alive: Arc::new(stop.clone().drop_guard()),
@@ -168,6 +174,29 @@ impl Etcd {
             committed.unwrap_or(Err(EtcdError::Silent { silence }.into()))
         });
         committing.await.map_err(|_| StoreError::Closed)?
+    }
+
+    /// Tells the other replicas, in place of what was told before. Gone soon
+    /// after this replica.
+    pub(super) async fn announce(&self, pieces: Vec<Vec<u8>>) -> Result<(), StoreError> {
+        let announcing = self.presence.announce(&self.watched, pieces);
+        Ok(self.soon(announcing).await?)
+    }
+
+    /// What the other replicas tell.
+    pub(super) async fn announced(&self) -> Result<Vec<Vec<u8>>, StoreError> {
+        let announced = self.presence.announced(&self.watched);
+        Ok(self.soon(announced).await?)
+    }
+
+    /// What is not worth waiting for.
+    async fn soon<T>(
+        &self,
+        answer: impl Future<Output = Result<T, EtcdError>>,
+    ) -> Result<T, EtcdError> {
+        let silence = PATIENCE_OF_LISTS;
+        let answer = timeout(silence, answer).await;
+        answer.unwrap_or(Err(EtcdError::Silent { silence }))
     }
 
     pub(super) async fn audit(

@@ -30,9 +30,10 @@ use super::{
     error::{EtcdError, Verdict},
     nodes::Node,
     pb::{
-        AuthenticateRequest, RangeRequest, RangeResponse, TxnRequest, TxnResponse,
-        WatchCreateRequest, WatchRequest, WatchResponse, auth_client::AuthClient,
-        kv_client::KvClient, watch_client::WatchClient, watch_request::RequestUnion,
+        AuthenticateRequest, LeaseGrantRequest, LeaseKeepAliveRequest, RangeRequest, RangeResponse,
+        TxnRequest, TxnResponse, WatchCreateRequest, WatchRequest, WatchResponse,
+        auth_client::AuthClient, kv_client::KvClient, lease_client::LeaseClient,
+        watch_client::WatchClient, watch_request::RequestUnion,
     },
 };
 use crate::records::Secret;
@@ -122,6 +123,37 @@ impl Client {
         })
     }
 
+    /// A lease that ends by itself `ttl` after it was last kept alive.
+    pub(super) async fn grant_lease(&self, ttl: Duration) -> Result<i64, EtcdError> {
+        let request = LeaseGrantRequest {
+            ttl: i64::try_from(ttl.as_secs()).unwrap_or(i64::MAX),
+            id: 0,
+        };
+        let granted = self
+            .call(|channel| {
+                let request = self.request(request);
+                async move { LeaseClient::new(channel).lease_grant(request).await }
+            })
+            .await?;
+        Ok(granted.id)
+    }
+
+    /// Whether the lease was still there to be kept alive.
+    pub(super) async fn keep_alive(&self, id: i64) -> Result<bool, EtcdError> {
+        let mut answers = self
+            .call(|channel| {
+                let request = self.request(once(ready(LeaseKeepAliveRequest { id })));
+                async move { LeaseClient::new(channel).lease_keep_alive(request).await }
+            })
+            .await?;
+        let answer = timeout(ATTEMPT, answers.message()).await;
+        match answer {
+            Ok(Ok(Some(answer))) => Ok(answer.ttl > 0),
+            Ok(Ok(None)) | Err(_) => Err(self.gone("the stream ended")),
+            Ok(Err(status)) => Err(self.gone(status.message())),
+        }
+    }
+
     /// Whether calls still go to the node that `watch` goes to.
     pub(super) fn is_where(&self, watch: &Watch) -> bool {
         self.current.load(Relaxed) == watch.node
@@ -204,6 +236,10 @@ impl Client {
     fn leave(&self, at: usize) {
         let next = (at + 1) % self.nodes.len();
         let _ = self.current.compare_exchange(at, next, Relaxed, Relaxed);
+    }
+
+    fn gone(&self, reason: &str) -> EtcdError {
+        unreachable(&self.nodes[self.current.load(Relaxed)], reason)
     }
 
     fn token(&self) -> Option<MetadataValue<Ascii>> {

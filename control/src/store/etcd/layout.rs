@@ -109,6 +109,20 @@ impl Layout {
         format!("{}{batch}/{piece:08x}", self.stage(number))
     }
 
+    /// What all that replicas tell each other starts with.
+    pub(super) fn all_presence(&self) -> String {
+        format!("{}/replica/", self.prefix)
+    }
+
+    /// What all that one replica tells starts with.
+    pub(super) fn presence(&self, replica: &str) -> String {
+        format!("{}{replica}/", self.all_presence())
+    }
+
+    pub(super) fn presence_piece(&self, replica: &str, piece: usize) -> String {
+        format!("{}{piece:08x}", self.presence(replica))
+    }
+
     /// The number in a key of the log or of the audit.
     pub(super) fn number_of(&self, key: &[u8]) -> Option<u64> {
         let key = std::str::from_utf8(key).ok()?;
@@ -151,10 +165,15 @@ pub(super) fn to_stage(ops: Vec<RequestOp>) -> Vec<u8> {
 }
 
 pub(super) fn put(key: String, value: Vec<u8>) -> RequestOp {
+    put_leased(key, value, 0)
+}
+
+/// Puts what goes when the lease ends.
+pub(super) fn put_leased(key: String, value: Vec<u8>, lease: i64) -> RequestOp {
     let put = PutRequest {
         key: key.into(),
         value: value.into(),
-        lease: 0,
+        lease,
     };
     RequestOp {
         request: Some(Request::RequestPut(put)),

@@ -2,6 +2,9 @@
 
 #![cfg(feature = "real-parts")]
 
+mod access;
+mod replicas;
+
 use std::{
     net::TcpListener,
     process::{Child, Command, Stdio},
@@ -30,8 +33,12 @@ struct Server {
 
 impl Server {
     fn start() -> Self {
+        Self::start_with("http", &[])
+    }
+
+    fn start_with(scheme: &str, flags: &[String]) -> Self {
         let data = tempfile::tempdir().unwrap();
-        let (client, peer) = (free_url(), free_url());
+        let [client, peer] = [scheme, "http"].map(free_url);
         let process = Command::new("etcd")
             .arg("--data-dir")
             .arg(data.path())
@@ -40,6 +47,7 @@ impl Server {
             .args(["--listen-peer-urls", &peer])
             .args(["--initial-advertise-peer-urls", &peer])
             .arg(format!("--initial-cluster=default={peer}"))
+            .args(flags)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
@@ -51,10 +59,25 @@ impl Server {
         }
     }
 
+    fn cluster(&self) -> EtcdCluster {
+        format!("{}/test", self.url).parse().unwrap()
+    }
+
+    async fn ctl(&self, args: &[&str]) {
+        let done = tokio::process::Command::new("etcdctl")
+            .env("ETCDCTL_API", "3")
+            .args(["--endpoints", &self.url])
+            .args(args)
+            .output();
+        let output = done.await.unwrap();
+        assert!(output.status.success(), "{args:?}: {output:?}");
+    }
+
     /// One more replica's store.
     async fn store(&self) -> Etcd {
-        let at = format!("{}/test", self.url).parse().unwrap();
-        Etcd::open(&at, &EtcdAccess::default()).await.unwrap()
+        Etcd::open(&self.cluster(), &EtcdAccess::default())
+            .await
+            .unwrap()
     }
 }
 
@@ -65,9 +88,9 @@ impl Drop for Server {
     }
 }
 
-fn free_url() -> String {
+fn free_url(scheme: &str) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    format!("http://{}", listener.local_addr().unwrap())
+    format!("{scheme}://{}", listener.local_addr().unwrap())
 }
 
 fn user(name: &str) -> Record {
