@@ -17,6 +17,7 @@ mod paths;
 mod policy_flow;
 mod recipes;
 mod rules;
+mod scale;
 mod selection;
 mod selectors;
 mod single_flight;

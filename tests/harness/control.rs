@@ -59,6 +59,12 @@ impl Place {
         Self { flags, ..self }
     }
 
+    /// The settings of a control plane here.
+    pub(crate) fn config(&self) -> Config {
+        let program = ["metahub-control".to_owned()];
+        Config::parse_from(program.into_iter().chain(self.args()))
+    }
+
     fn args(&self) -> Vec<String> {
         let mut args = vec![
             format!("--grpc-addr={}", self.addr),
@@ -137,9 +143,7 @@ impl Control {
 
     /// Starts one where another has been.
     pub async fn start_at(place: Place) -> Self {
-        let program = ["metahub-control".to_owned()];
-        let args = program.into_iter().chain(place.args());
-        let app = App::bind(Config::parse_from(args))
+        let app = App::bind(place.config())
             .await
             .expect("the control plane binds");
         assert_same_file(app.admin_token_file(), &place.admin_token_file());
@@ -212,6 +216,11 @@ impl ControlProcess {
     /// All that it has written.
     pub fn log(&self) -> String {
         self.process.log()
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
     }
 
     /// Stops it where it is, until it goes on.

@@ -25,6 +25,7 @@ pub mod raw;
 mod running;
 pub mod site;
 pub mod stalled;
+pub mod swarm;
 pub mod tap;
 pub mod tls_front;
 pub mod valve;

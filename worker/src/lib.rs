@@ -16,6 +16,7 @@ mod cache;
 mod config;
 mod convert;
 mod dns;
+pub mod follower;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;

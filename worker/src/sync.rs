@@ -34,7 +34,9 @@ pub(crate) mod ledger;
 mod link;
 mod replica;
 mod sealed;
+mod shelf;
 
+pub use self::shelf::Shelf;
 pub(crate) use self::{
     keeper::Keeper,
     link::{Link, Unanswered},
@@ -112,6 +114,12 @@ impl Sync {
             backoff: Backoff::new(MIN_DELAY, MAX_DELAY),
             keeper,
         }
+    }
+
+    /// Shares whole policies with all others of `shelf`.
+    pub(crate) fn sharing(mut self, shelf: Shelf) -> Self {
+        self.replica.share(shelf);
+        self
     }
 
     /// Follows the control plane until `shutdown` is cancelled.

@@ -87,6 +87,18 @@ impl Current {
         self.load_full()
     }
 
+    /// Waits until revision `number` is served, or a later one.
+    pub(crate) async fn reached(&self, number: u64) {
+        loop {
+            let published = self.published.notified();
+            let held = self.load_full();
+            if held.is_some_and(|held| held.revision.number >= number) {
+                return;
+            }
+            published.await;
+        }
+    }
+
     /// Serves `snapshot` from now on.
     pub(crate) fn publish(&self, snapshot: Arc<Snapshot>) {
         self.snapshot.store(Some(snapshot));

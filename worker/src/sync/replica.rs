@@ -7,7 +7,7 @@ use bytes::Bytes;
 use metahub_policy::StateDigest;
 use tracing::{info, warn};
 
-use super::{keeper::Keeper, sealed::Kept};
+use super::{keeper::Keeper, sealed::Kept, shelf::Shelf};
 use crate::{
     convert::{self, Claim, Event},
     snapshot::{self, Current, InvalidPolicy, Records, Revision, Snapshot},
@@ -30,6 +30,7 @@ pub(crate) struct Replica {
     transfer: Option<Transfer>,
     behind: u8,
     keeper: Option<Arc<Keeper>>,
+    shelf: Option<Shelf>,
     /// Why the records are not what they should be.
     distrust: Option<String>,
 }
@@ -100,12 +101,18 @@ impl Replica {
             transfer: None,
             behind: 0,
             keeper,
+            shelf: None,
             distrust: None,
         };
         if let Some(kept) = kept {
             replica.restore(kept);
         }
         replica
+    }
+
+    /// Shares whole policies with the copies of `shelf`.
+    pub(super) fn share(&mut self, shelf: Shelf) {
+        self.shelf = Some(shelf);
     }
 
     /// Serves what an earlier run has kept, as old as it is.
@@ -217,13 +224,30 @@ impl Replica {
 
     /// Serves `records`, which `state` was read to be.
     fn serve(&mut self, revision: Revision, records: Records, state: Bytes) -> Outcome {
-        let previous = self.current.load_full();
-        let built = snapshot::build(revision, &records, previous.as_deref());
+        let shared = self.shelf.as_ref();
+        let shared = shared.and_then(|it| it.find(revision, records.digest()));
+        let (records, built) = match shared {
+            Some((records, snapshot)) => (records, Ok(snapshot)),
+            None => {
+                let previous = self.current.load_full();
+                let built = snapshot::build(revision, &records, previous.as_deref());
+                (records, built.map(Arc::new))
+            }
+        };
         let outcome = self.publish(revision, records, built);
+        self.offer(revision);
         if let (Outcome::Applied(_), Some(keeper)) = (&outcome, &self.keeper) {
             keeper.whole(revision, state);
         }
         outcome
+    }
+
+    fn offer(&self, revision: Revision) {
+        if let (Some(shelf), Some(snapshot)) = (&self.shelf, self.current.load_full())
+            && self.held == Some(revision)
+        {
+            shelf.put(revision, &self.records, &snapshot);
+        }
     }
 
     fn change(
@@ -243,7 +267,7 @@ impl Replica {
             Some(previous) => snapshot::update(revision, &records, &edits, &previous),
             None => snapshot::build(revision, &records, None),
         };
-        let outcome = self.publish(revision, records, built);
+        let outcome = self.publish(revision, records, built.map(Arc::new));
         if let (Outcome::Applied(_), Some(keeper)) = (&outcome, &self.keeper) {
             keeper.change(revision, delta);
         }
@@ -255,14 +279,14 @@ impl Replica {
         &mut self,
         revision: Revision,
         records: Records,
-        built: Result<Snapshot, InvalidPolicy>,
+        built: Result<Arc<Snapshot>, InvalidPolicy>,
     ) -> Outcome {
         let snapshot = match built {
             Ok(snapshot) => snapshot,
             Err(error) => return self.refuse(revision, error.to_string()),
         };
         self.records = records;
-        self.current.publish(Arc::new(snapshot));
+        self.current.publish(snapshot);
         self.current.named(revision);
         self.held = Some(revision);
         info!(policy.revision = %revision, "took policy {revision}");
