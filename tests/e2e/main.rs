@@ -13,9 +13,11 @@ mod limits;
 mod lists;
 mod logins;
 mod names;
+mod outages;
 mod paths;
 mod policy_flow;
 mod recipes;
+mod rotation;
 mod rules;
 mod scale;
 mod selection;
@@ -35,6 +37,8 @@ mod disk_full;
 #[cfg(feature = "real-parts")]
 mod engines;
 #[cfg(feature = "real-parts")]
+mod engines_weather;
+#[cfg(feature = "real-parts")]
 mod etcd;
 #[cfg(feature = "real-parts")]
 mod failures;
@@ -46,3 +50,5 @@ mod fleet;
 mod full_disk;
 #[cfg(feature = "real-parts")]
 mod parts;
+#[cfg(feature = "real-parts")]
+mod private_registry;

@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 pub use self::cluster::Cluster;
 pub use self::containerd::Containerd;
 pub use self::containers::Containers;
-pub use self::docker_registry::DockerRegistry;
+pub use self::docker_registry::{ACCOUNT, DockerRegistry};
 pub use self::dockerd::Dockerd;
 pub use self::etcd::Etcd;
 pub use self::network::Network;

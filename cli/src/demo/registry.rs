@@ -71,7 +71,7 @@ struct State {
 #[derive(Debug)]
 struct Account {
     username: String,
-    password: String,
+    passwords: Vec<String>,
     /// Where tokens are given out. `None`: the account itself is shown.
     realm: Option<String>,
 }
@@ -168,7 +168,7 @@ impl Registry {
     pub fn require_account(&self, username: &str, password: &str) {
         self.shared.state().account = Some(Account {
             username: username.into(),
-            password: password.into(),
+            passwords: vec![password.into()],
             realm: None,
         });
     }
@@ -178,9 +178,16 @@ impl Registry {
     pub fn require_token(&self, username: &str, password: &str) {
         self.shared.state().account = Some(Account {
             username: username.into(),
-            password: password.into(),
+            passwords: vec![password.into()],
             realm: Some(format!("{}/token", self.url())),
         });
+    }
+
+    /// Takes this password of the account too, until another one is asked for.
+    pub fn take_also(&self, password: &str) {
+        if let Some(account) = &mut self.shared.state().account {
+            account.passwords.push(password.into());
+        }
     }
 
     /// Answers everything with this status from now on. `None` ends that.

@@ -3,23 +3,37 @@
 use std::{
     fs,
     net::{Ipv4Addr, SocketAddr},
+    path::Path,
 };
+
+use http::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 
 use metahub_cli::demo::image::{Content, Image, ImageSet};
 use tempfile::TempDir;
 
-use crate::{parts::http_answers, port::free_addr_at, process::Process, program::Program};
+use crate::{
+    authority::Authority, parts::answers, port::free_addr_at, process::Process, program::Program,
+};
 
 const PROGRAM: Program = Program {
     name: "docker-registry",
     install: "install the Debian package docker-registry",
 };
 
+/// The account of a private registry.
+pub const ACCOUNT: (&str, &str) = ("robot", "hunter2-hunter2");
+/// [`ACCOUNT`] as Basic sends it, and as `htpasswd` keeps it.
+const BASIC: HeaderValue = HeaderValue::from_static("Basic cm9ib3Q6aHVudGVyMi1odW50ZXIy");
+const HTPASSWD: &str = "robot:$2y$05$metahubmetahubmetahubOEkAMMHtKDrqZ7OT0uQK0HQ0nkH8OsNq\n";
+
 /// A registry on a free port, empty at first.
 #[derive(Debug)]
 pub struct DockerRegistry {
     process: Process,
     addr: SocketAddr,
+    scheme: &'static str,
+    /// One that is let in.
+    client: reqwest::Client,
     _dir: TempDir,
 }
 
@@ -40,22 +54,58 @@ impl DockerRegistry {
         Self::start_with(Ipv4Addr::LOCALHOST, &remote).await
     }
 
+    /// Starts one that speaks TLS, with a certificate of `authority`, and lets
+    /// in nobody but [`ACCOUNT`].
+    pub async fn start_private(authority: &Authority) -> Self {
+        let dir = TempDir::new().expect("a temporary directory");
+        let identity = authority.identity("127.0.0.1");
+        let kept = |name: &str, text: &str| {
+            let path = dir.path().join(name);
+            fs::write(&path, text).expect("it can be written");
+            path.display().to_string()
+        };
+        let certificate = kept("certificate.pem", &identity.certificate_pem());
+        let key = kept("key.pem", &identity.key_pem());
+        let passwords = kept("htpasswd", HTPASSWD);
+        let http = format!(", tls: {{certificate: '{certificate}', key: '{key}'}}");
+        let more = format!("auth: {{htpasswd: {{realm: private, path: '{passwords}'}}}}\n");
+        let root = reqwest::Certificate::from_pem(authority.pem().as_bytes());
+        let client = reqwest::Client::builder()
+            .add_root_certificate(root.expect("an authority has a certificate"))
+            .default_headers(HeaderMap::from_iter([(AUTHORIZATION, BASIC)]))
+            .build();
+        let client = client.expect("a client can be made");
+        let config = config(free_addr_at(Ipv4Addr::LOCALHOST), dir.path(), &http, &more);
+        Self::serve(dir, config, "https", client).await
+    }
+
     async fn start_with(ip: Ipv4Addr, more: &str) -> Self {
         let dir = TempDir::new().expect("a temporary directory");
-        let addr = free_addr_at(ip);
+        let config = config(free_addr_at(ip), dir.path(), "", more);
+        Self::serve(dir, config, "http", reqwest::Client::new()).await
+    }
+
+    async fn serve(
+        dir: TempDir,
+        (addr, config): (SocketAddr, String),
+        scheme: &'static str,
+        client: reqwest::Client,
+    ) -> Self {
         let file = dir.path().join("config.yml");
-        let root = dir.path().join("data");
-        let config = format!(
-            "version: 0.1\nlog: {{level: warn}}\nstorage: {{filesystem: {{rootdirectory: '{}'}}}}\nhttp: {{addr: '{addr}'}}\n{more}",
-            root.display()
-        );
         fs::write(&file, config).expect("the configuration can be written");
         let args = ["serve".as_ref(), file.as_os_str()];
         let mut process = Process::start("docker-registry", &PROGRAM.path(), args, dir.path());
-        http_answers(&mut process, &format!("http://{addr}/v2/")).await;
+        let url = format!("{scheme}://{addr}/v2/");
+        answers(&mut process, async || {
+            let answer = client.get(&url).send().await;
+            answer.is_ok_and(|answer| answer.status().is_success())
+        })
+        .await;
         Self {
             process,
             addr,
+            scheme,
+            client,
             _dir: dir,
         }
     }
@@ -72,7 +122,7 @@ impl DockerRegistry {
 
     /// Where it serves, as a URL.
     pub fn url(&self) -> String {
-        format!("http://{}", self.addr)
+        format!("{}://{}", self.scheme, self.addr)
     }
 
     /// How many lines of its access log hold all of `words`.
@@ -102,7 +152,8 @@ impl DockerRegistry {
 
     async fn push_manifest(&self, repository: &str, reference: &str, manifest: &Content) {
         let url = format!("{}/v2/{repository}/manifests/{reference}", self.url());
-        let request = reqwest::Client::new()
+        let request = self
+            .client
             .put(url)
             .header("content-type", manifest.media_type)
             .body(manifest.bytes.clone());
@@ -110,20 +161,30 @@ impl DockerRegistry {
     }
 
     async fn push_blob(&self, repository: &str, blob: &Content) {
-        let client = reqwest::Client::new();
         let start = format!("{}/v2/{repository}/blobs/uploads/", self.url());
-        let upload = pushed(client.post(start)).await;
+        let upload = pushed(self.client.post(start)).await;
         let location = upload.headers()["location"]
             .to_str()
             .expect("a location is text")
             .to_owned();
-        let put = client
+        let put = self
+            .client
             .put(location)
             .query(&[("digest", &blob.digest)])
             .header("content-type", "application/octet-stream")
             .body(blob.bytes.clone());
         pushed(put).await;
     }
+}
+
+/// The settings of one at `addr` that keeps all in `dir`.
+fn config(addr: SocketAddr, dir: &Path, http: &str, more: &str) -> (SocketAddr, String) {
+    let root = dir.join("data");
+    let config = format!(
+        "version: 0.1\nlog: {{level: warn}}\nstorage: {{filesystem: {{rootdirectory: '{}'}}}}\nhttp: {{addr: '{addr}'{http}}}\n{more}",
+        root.display()
+    );
+    (addr, config)
 }
 
 async fn pushed(request: reqwest::RequestBuilder) -> reqwest::Response {

@@ -38,8 +38,13 @@ pub(crate) struct Weather {
 
 #[derive(Debug, Default)]
 struct Sky {
+    /// Failures in a row, before it rests.
     failures: u32,
+    /// Rests in a row.
+    rests: u32,
     rests_until: Option<Instant>,
+    /// Whether a request is under way that ends the rests if it goes well.
+    is_probed: bool,
     limited_until: Option<Instant>,
     low_quota_until: Option<Instant>,
 }
@@ -75,9 +80,10 @@ impl Weather {
                 retry_after: left,
             });
         }
-        if sky.failures >= FAILURES {
+        if sky.rests > 0 {
             // This one is the probe; the others rest until it is back.
-            sky.rests_until = Some(now + rest_after(sky.failures));
+            sky.is_probed = true;
+            sky.rests_until = Some(now + rest(sky.rests));
         }
         Ok(())
     }
@@ -93,11 +99,8 @@ impl Weather {
                 self.skies.entry(site).or_default().limited_until = Some(until);
             }
             Some(_) => {
-                let mut sky = self.skies.entry(site).or_default();
-                sky.failures = sky.failures.saturating_add(1);
-                if sky.failures >= FAILURES {
-                    sky.rests_until = Some(self.clock.now() + rest_after(sky.failures));
-                }
+                let now = self.clock.now();
+                self.skies.entry(site).or_default().darken(now);
             }
         }
     }
@@ -125,14 +128,36 @@ impl Weather {
     fn clear_up(&self, site: Site) {
         let now = self.clock.now();
         if let Some(mut sky) = self.skies.get_mut(&site) {
-            sky.failures = 0;
-            sky.rests_until = None;
+            *sky = Sky {
+                limited_until: sky.limited_until,
+                low_quota_until: sky.low_quota_until,
+                ..Sky::default()
+            };
         }
         self.skies.remove_if(&site, |_, sky| {
             sky.failures == 0
                 && left(sky.limited_until, now).is_none()
                 && left(sky.low_quota_until, now).is_none()
         });
+    }
+}
+
+impl Sky {
+    /// Notes a failure. Those of requests that were under way when the rest
+    /// began say nothing new, however many they are.
+    fn darken(&mut self, now: Instant) {
+        if self.is_probed {
+            self.is_probed = false;
+        } else if left(self.rests_until, now).is_some() {
+            return;
+        } else {
+            self.failures += 1;
+            if self.failures < FAILURES {
+                return;
+            }
+        }
+        self.rests = self.rests.saturating_add(1);
+        self.rests_until = Some(now + rest(self.rests));
     }
 }
 
@@ -176,8 +201,9 @@ fn date(headers: &HeaderMap) -> Option<SystemTime> {
     httpdate::parse_http_date(date).ok()
 }
 
-fn rest_after(failures: u32) -> Duration {
-    let doublings = failures.saturating_sub(FAILURES).min(16);
+/// How long the nth rest in a row is.
+fn rest(n: u32) -> Duration {
+    let doublings = n.saturating_sub(1).min(16);
     (SHORTEST_REST * (1 << doublings)).min(LONGEST_REST)
 }
 
@@ -224,13 +250,31 @@ mod tests {
     fn a_probe_that_fails_makes_the_rest_longer() {
         let (clock, hub) = (Clock::default(), upstream());
         let weather = Weather::new(clock.clone());
-        for _ in 0..=FAILURES {
+        for _ in 0..FAILURES {
+            weather.report(&hub, Some(&down()));
+        }
+        clock.advance(SHORTEST_REST + Duration::from_millis(1));
+        weather.admit(&hub, Kind::Blob).unwrap();
+        weather.report(&hub, Some(&down()));
+
+        clock.advance(SHORTEST_REST + Duration::from_millis(1));
+
+        assert!(weather.admit(&hub, Kind::Blob).is_err());
+        clock.advance(SHORTEST_REST);
+        assert!(weather.admit(&hub, Kind::Blob).is_ok());
+    }
+
+    #[test]
+    fn a_hundred_failures_at_a_time_do_not_make_the_rest_longer() {
+        let (clock, hub) = (Clock::default(), upstream());
+        let weather = Weather::new(clock.clone());
+        for _ in 0..100 {
             weather.report(&hub, Some(&down()));
         }
 
         clock.advance(SHORTEST_REST + Duration::from_millis(1));
 
-        assert!(weather.admit(&hub, Kind::Blob).is_err());
+        assert!(weather.admit(&hub, Kind::Blob).is_ok());
     }
 
     #[test]

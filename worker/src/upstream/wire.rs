@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderValue, Method, header};
 use reqwest::Response;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::time::timeout;
-use tracing::{Instrument, debug};
+use tracing::{Instrument, debug, warn};
 use url::Url;
 
 use super::{
@@ -276,6 +276,7 @@ fn unsent(upstream: &Upstream, url: &Url, error: reqwest::Error) -> Error {
     if is_too_close(&error) {
         untrusted(upstream, url)
     } else if is_untrusted_certificate(&error) {
+        warn!(upstream = %upstream.name, "its certificate is not trusted: see `--ca` of `metahubctl upstream create`");
         unavailable(upstream, Why::Certificate, None)
     } else if error.is_timeout() {
         timed_out(upstream)

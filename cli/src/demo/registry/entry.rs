@@ -17,17 +17,14 @@ use super::{
 /// The answer to one who is not let in, or who asks for a token.
 pub(super) fn answer(account: Option<&Account>, request: &Request<Bytes>) -> Option<Answer> {
     let account = account?;
-    let basic = format!(
-        "Basic {}",
-        STANDARD.encode(format!("{}:{}", account.username, account.password))
-    );
-    let shown = |wanted: &str| {
-        let given = request.headers().get(AUTHORIZATION);
-        given.is_some_and(|given| given.as_bytes() == wanted.as_bytes())
-    };
+    let given = request.headers().get(AUTHORIZATION);
+    let is_account = account.passwords.iter().any(|password| {
+        let pair = STANDARD.encode(format!("{}:{password}", account.username));
+        given.is_some_and(|given| given.as_bytes() == format!("Basic {pair}").as_bytes())
+    });
     let (is_let_in, challenge) = match &account.realm {
-        None => (shown(&basic), "Basic realm=\"upstream\"".to_owned()),
-        Some(realm) if request.uri().path() == "/token" && shown(&basic) => {
+        None => (is_account, "Basic realm=\"upstream\"".to_owned()),
+        Some(realm) if request.uri().path() == "/token" && is_account => {
             let scopes = scopes(request);
             return Some(token(realm, &scopes));
         }
