@@ -108,6 +108,30 @@ fn a_secret_file_that_is_not_there_is_told_with_the_place_that_names_it() {
     assert!(refused.starts_with(start), "{refused}");
 }
 
+/// The YAML in a page of the docs.
+fn samples(page: &str) -> Vec<String> {
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs");
+    let text = fs::read_to_string(docs.join(page)).unwrap();
+    let blocks = text.split("```yaml\n").skip(1);
+    blocks
+        .map(|block| block.split("```").next().unwrap_or_default().to_owned())
+        .filter(|block| block.contains("users:"))
+        .collect()
+}
+
+#[test]
+fn the_samples_in_the_docs_are_policies() {
+    for page in ["policy-as-code.md", "operations.md"] {
+        let samples = samples(page);
+
+        assert!(!samples.is_empty(), "{page}");
+        for sample in samples {
+            let declared: Declaration = parse(&sample).unwrap();
+            assert!(!declared.users.is_empty());
+        }
+    }
+}
+
 #[test]
 fn a_file_of_comments_declares_nothing() {
     let dir = directory(&[("a.yaml", "# nothing yet\n")]);

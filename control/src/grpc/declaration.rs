@@ -16,7 +16,7 @@ use crate::{
     convert,
 };
 
-/// What a document may weigh. 10,000 machine types and logins are some 3 MiB.
+/// What a document may weigh. 10,000 machine types with logins are some 0.6 MiB.
 const LARGEST_DOCUMENT: usize = 64 << 20;
 /// How many documents are in memory at once. Others wait.
 const MOST_DOCUMENTS: usize = 2;
