@@ -174,7 +174,11 @@ async fn export_changes_nothing(policy: Declaration) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig {
+        cases: 64,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn an_export_changes_nothing_here_and_all_of_it_elsewhere(policy in a_policy()) {
