@@ -13,6 +13,8 @@ use std::{fmt, time::SystemTime};
 
 use serde::{Deserialize, Serialize};
 
+#[cfg(test)]
+pub(crate) use self::rules::RULES;
 pub(crate) use self::{
     rules::rule_of,
     scope::{Ownership, Scope},

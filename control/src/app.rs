@@ -26,6 +26,7 @@ use crate::{
     fleet::{self, Fleet},
     grpc::{self, GatedRouter, Pace, Parts, Tokens},
     housekeeping::{self, Retention},
+    oidc::SignIn,
     store::Store,
     tls::{self, Tls},
     tokens::TokenFile,
@@ -41,6 +42,7 @@ pub struct App {
     grpc_addr: SocketAddr,
     admin_token: TokenFile,
     worker_token: TokenFile,
+    sign_in: Option<SignIn>,
 }
 
 impl App {
@@ -72,6 +74,7 @@ impl App {
         if let Some(tls) = &tls {
             tls.publish(&config.data_dir.join("ca.pem"))?;
         }
+        let sign_in = SignIn::new(config.oidc.clone())?;
         Ok(Self {
             config,
             catalog,
@@ -80,6 +83,7 @@ impl App {
             grpc_addr,
             admin_token,
             worker_token,
+            sign_in,
         })
     }
 
@@ -146,7 +150,7 @@ impl App {
             admin: self.admin_token.token,
             worker: self.worker_token.token,
         };
-        let router = grpc::router(parts, tokens).await;
+        let router = grpc::router(parts, tokens, self.sign_in).await;
         let drain_timeout = self.config.drain_timeout;
         let served = match self.tls {
             None => {

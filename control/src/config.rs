@@ -2,7 +2,7 @@
 
 use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
-use crate::{EtcdAccess, StoreLocation, tls};
+use crate::{EtcdAccess, OidcSettings, StoreLocation, tls};
 
 /// Runs the MetaHub control plane.
 ///
@@ -36,6 +36,10 @@ pub struct Config {
     /// unless it is there. By default `worker-token` in the data directory.
     #[arg(long, env = "METAHUB_WORKER_TOKEN_FILE")]
     pub worker_token_file: Option<PathBuf>,
+
+    /// How people sign in.
+    #[command(flatten)]
+    pub oidc: OidcSettings,
 
     /// Serve plain text on other addresses than loopback.
     #[arg(long, env = "METAHUB_INSECURE", conflicts_with = "tls")]

@@ -26,7 +26,7 @@ use crate::{
     secrets,
 };
 
-pub(crate) use self::access::{admin_token, token_wish_from, who};
+pub(crate) use self::access::{admin_token, auth_settings, token_wish_from, who};
 pub(crate) use self::admin::{listed_upstream, login_summary, new_login, user, worker};
 pub(crate) use self::audit::{audit_start_from, audited};
 pub(crate) use self::declaration::{declaration_from, declaration_pieces, outcome_parts};

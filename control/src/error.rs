@@ -4,7 +4,7 @@ use std::fmt::Display;
 
 use tonic::Status;
 
-use crate::{records::Kind, store::StoreError};
+use crate::{oidc::IssuerError, records::Kind, store::StoreError};
 
 /// The metadata that names the field of an invalid argument.
 const FIELD: &str = "metahub-field";
@@ -82,6 +82,10 @@ pub enum Error {
     #[error("the store failed; the change may not be kept")]
     Store(#[from] StoreError),
 
+    /// The issuer that people sign in at gives no keys. Trying again may help.
+    #[error("the control plane cannot check who signed in")]
+    Issuer(#[from] IssuerError),
+
     /// The control plane stops. Another one, or the same a little later, can
     /// help.
     #[error("the control plane stops")]
@@ -145,7 +149,7 @@ impl From<Error> for Status {
             Error::Forbidden { .. } => Self::permission_denied(message),
             Error::Silent { .. } => Self::deadline_exceeded(message),
             // The cause is the operator's to read in the log, not the caller's.
-            Error::Store(_) | Error::Stopping => Self::unavailable(message),
+            Error::Store(_) | Error::Issuer(_) | Error::Stopping => Self::unavailable(message),
         }
     }
 }

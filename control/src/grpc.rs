@@ -12,7 +12,10 @@ mod pace;
 mod policy;
 mod session;
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use metahub_proto::{
     admin::v1::{
@@ -48,6 +51,7 @@ use crate::{
     Catalog,
     feed::Feed,
     fleet::{self, Fleet, Member},
+    oidc::SignIn,
 };
 
 /// What a request may weigh. The largest are recipes and machine types.
@@ -87,7 +91,8 @@ impl Parts {
 pub(crate) type GatedRouter = Router<Stack<Gate, Identity>>;
 
 /// All services, ready to serve.
-pub(crate) async fn router(parts: Parts, tokens: Tokens) -> GatedRouter {
+pub(crate) async fn router(parts: Parts, tokens: Tokens, sign_in: Option<SignIn>) -> GatedRouter {
+    let sign_in = sign_in.map(Arc::new);
     let health = health(&parts).await;
     let policy = PolicyServiceServer::new(PolicyApi::new(parts.clone()))
         .max_decoding_message_size(LARGEST_REQUEST)
@@ -95,11 +100,11 @@ pub(crate) async fn router(parts: Parts, tokens: Tokens) -> GatedRouter {
     let audit = AuditServiceServer::new(AuditApi::new(parts.clone()))
         .max_decoding_message_size(LARGEST_REQUEST)
         .max_encoding_message_size(LARGEST_ANSWER);
-    let access = AccessServiceServer::new(AccessApi::new(parts.catalog.clone()));
-    let gate = Gate::new(tokens, parts.catalog.clone());
     let declaration = DeclarationServiceServer::new(DeclarationApi::new(parts.clone()))
         .max_decoding_message_size(LARGEST_REQUEST)
         .max_encoding_message_size(LARGEST_ANSWER);
+    let access = AccessServiceServer::new(AccessApi::new(parts.catalog.clone(), sign_in.clone()));
+    let gate = Gate::new(tokens, parts.catalog.clone(), sign_in);
     let admin = AdminServiceServer::new(AdminApi::new(parts))
         .max_decoding_message_size(LARGEST_REQUEST)
         .max_encoding_message_size(LARGEST_ANSWER);

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use metahub_proto::admin::v1 as proto;
 
 use crate::{
-    Error, Result,
+    Error, OidcSettings, Result,
     access::{Caller, Ownership, Role, Standing},
     catalog::TokenWish,
     records::AdminToken,
@@ -56,6 +56,14 @@ pub(crate) fn who(it: Caller) -> proto::WhoAmIResponse {
         user: own.user,
         grantable: own.grantable,
         expires_unix_secs: it.expires.map(unix_secs).unwrap_or_default(),
+    }
+}
+
+pub(crate) fn auth_settings(it: &OidcSettings) -> proto::GetAuthSettingsResponse {
+    proto::GetAuthSettingsResponse {
+        issuer: it.issuer().to_owned(),
+        client_id: it.client_id().to_owned(),
+        scopes: it.scopes().map(str::to_owned).collect(),
     }
 }
 

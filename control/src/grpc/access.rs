@@ -1,24 +1,27 @@
 //! Serves admin tokens to admins, and tells callers who they are.
 
+use std::sync::Arc;
+
 use metahub_proto::admin::v1::{
     self as proto, access_service_server::AccessService as AccessServiceTrait,
 };
 use tonic::{Request, Response, Status};
 
 use super::gate::{actor, caller};
-use crate::{Catalog, access::View, convert, records::AdminToken};
+use crate::{Catalog, access::View, convert, oidc::SignIn, records::AdminToken};
 
 /// The access service of the contract.
 #[derive(Debug)]
 pub(super) struct AccessApi {
     catalog: Catalog,
+    sign_in: Option<Arc<SignIn>>,
 }
 
 type Answer<T> = Result<Response<T>, Status>;
 
 impl AccessApi {
-    pub(super) fn new(catalog: Catalog) -> Self {
-        Self { catalog }
+    pub(super) fn new(catalog: Catalog, sign_in: Option<Arc<SignIn>>) -> Self {
+        Self { catalog, sign_in }
     }
 
     fn shown(&self, token: &AdminToken) -> proto::AdminToken {
@@ -73,6 +76,8 @@ impl AccessServiceTrait for AccessApi {
         &self,
         _: Request<proto::GetAuthSettingsRequest>,
     ) -> Answer<proto::GetAuthSettingsResponse> {
-        Ok(Response::new(proto::GetAuthSettingsResponse::default()))
+        let settings = self.sign_in.as_deref().map(SignIn::settings);
+        let told = settings.map(convert::auth_settings);
+        Ok(Response::new(told.unwrap_or_default()))
     }
 }

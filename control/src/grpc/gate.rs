@@ -24,6 +24,7 @@ use crate::{
         Actor,
         admin_tokens::{BOOTSTRAP, PREFIX, WORKER},
     },
+    oidc::SignIn,
     secrets,
 };
 
@@ -39,6 +40,7 @@ pub(crate) struct Tokens {
 pub(crate) struct Gate {
     tokens: Arc<Tokens>,
     catalog: Catalog,
+    sign_in: Option<Arc<SignIn>>,
 }
 
 /// Services behind a [`Gate`].
@@ -49,29 +51,30 @@ pub(crate) struct Gated<S> {
 }
 
 impl Gate {
-    pub(super) fn new(tokens: Tokens, catalog: Catalog) -> Self {
+    pub(super) fn new(tokens: Tokens, catalog: Catalog, sign_in: Option<Arc<SignIn>>) -> Self {
         Self {
             tokens: Arc::new(tokens),
             catalog,
+            sign_in,
         }
     }
 
     /// Who makes the call, if it may be made. `None`: anyone may make it.
-    fn admit(&self, call: &str, headers: &HeaderMap) -> Result<Option<Caller>> {
+    async fn admit(&self, call: &str, headers: &HeaderMap) -> Result<Option<Caller>> {
         let rule = rule_of(call).ok_or_else(|| Error::Forbidden {
             reason: format!("no rule says who may call {call}"),
         })?;
         if rule == Rule::Public {
             return Ok(None);
         }
-        let caller = self.identify(headers, rule)?;
+        let caller = self.identify(headers, rule).await?;
         rule.check(call, &caller)?;
         Ok(Some(caller))
     }
 
     /// Finds out who calls. What else than a token can show that, such as the
     /// verified client certificate of a worker, is looked at here.
-    fn identify(&self, headers: &HeaderMap, wanted: Rule) -> Result<Caller> {
+    async fn identify(&self, headers: &HeaderMap, wanted: Rule) -> Result<Caller> {
         let unknown = || Error::Unauthenticated {
             reason: match wanted {
                 Rule::Worker => WORKER_TOKEN_WANTED.into(),
@@ -82,9 +85,12 @@ impl Gate {
         if let Some(caller) = self.holder_of_file(token) {
             return Ok(caller);
         }
-        match token.starts_with(PREFIX) {
-            true => self.holder_of_record(token),
-            false => Err(unknown()),
+        if token.starts_with(PREFIX) {
+            return self.holder_of_record(token);
+        }
+        match &self.sign_in {
+            Some(sign_in) if SignIn::may_be_for(token) => sign_in.caller(token).await,
+            _ => Err(unknown()),
         }
     }
 
@@ -170,7 +176,8 @@ where
         let mut inner = std::mem::replace(&mut self.inner, clone);
         let gate = self.gate.clone();
         Box::pin(async move {
-            match gate.admit(request.uri().path(), request.headers()) {
+            let admitted = gate.admit(request.uri().path(), request.headers());
+            match admitted.await {
                 Ok(caller) => {
                     if let Some(caller) = caller {
                         note(request.extensions_mut(), caller);
@@ -222,4 +229,38 @@ fn noted<T, N: Clone + Send + Sync + 'static>(request: &tonic::Request<T>) -> Re
     noted.ok_or_else(|| Error::Unauthenticated {
         reason: "no one has checked who makes this call".into(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use metahub_proto::CALLS;
+
+    use super::*;
+    use crate::access::RULES;
+
+    #[test]
+    fn every_call_of_the_contract_has_a_rule() {
+        for call in CALLS {
+            assert!(rule_of(call).is_some(), "add a rule for {call}");
+        }
+    }
+
+    #[test]
+    fn every_rule_is_for_a_call_of_the_contract_and_the_only_one() {
+        let ours = RULES.iter().filter(|(path, _)| !path.starts_with("/grpc."));
+        let paths: Vec<&str> = ours.map(|(path, _)| *path).collect();
+
+        let distinct: BTreeSet<&str> = paths.iter().copied().collect();
+        let unknown: Vec<&&str> = distinct.iter().filter(|it| !CALLS.contains(it)).collect();
+
+        assert_eq!(unknown, Vec::<&&str>::new());
+        assert_eq!(distinct.len(), paths.len());
+    }
+
+    #[test]
+    fn a_call_that_is_not_in_the_contract_is_no_ones() {
+        assert_eq!(rule_of("/metahub.admin.v1.AdminService/DropAll"), None);
+    }
 }
