@@ -7,8 +7,8 @@ use clap::{Parser, Subcommand};
 use crate::{
     client::Client,
     commands::{
-        audit, completions, cpu, demo, grant, image, login, machine_type, pin, policy, recipe,
-        rule, status, up, upstream, user, worker,
+        audit, auth, completions, cpu, demo, grant, image, login, machine_type, pin, policy,
+        recipe, rule, status, token, up, upstream, user, worker,
     },
     config::{Config, Settings},
     output::Output,
@@ -39,6 +39,12 @@ enum Command {
     /// Logins: what hosts give to `docker login`.
     #[command(subcommand)]
     Login(login::Command),
+    /// Admin tokens: what programs and people call the control plane with.
+    #[command(subcommand)]
+    Token(token::Command),
+    /// Signing in, and who the control plane takes the caller for.
+    #[command(subcommand)]
+    Auth(auth::Command),
     /// Upstreams: registries that MetaHub pulls from.
     #[command(subcommand)]
     Upstream(upstream::Command),
@@ -133,6 +139,8 @@ async fn run_with(
         Command::User(command) => user::run(command, settings, output).await,
         Command::Type(command) => machine_type::run(command, settings, output).await,
         Command::Login(command) => login::run(command, settings, output).await,
+        Command::Token(command) => token::run(command, settings, output).await,
+        Command::Auth(command) => auth::run(command, settings, output).await,
         Command::Upstream(command) => upstream::run(command, settings, output).await,
         Command::Rule(command) => rule::run(command, settings, output).await,
         Command::Pin(command) => pin::run(command, settings, output).await,

@@ -3,6 +3,7 @@
 //! The rest of metahubctl sees records only: protobuf stays in here and in
 //! [`convert`].
 
+mod access;
 mod audit;
 mod calls;
 mod convert;
@@ -15,8 +16,8 @@ use std::time::Duration;
 
 use anyhow::Context;
 use metahub_proto::admin::v1::{
-    admin_service_client::AdminServiceClient, audit_service_client::AuditServiceClient,
-    declaration_service_client::DeclarationServiceClient,
+    access_service_client::AccessServiceClient, admin_service_client::AdminServiceClient,
+    audit_service_client::AuditServiceClient, declaration_service_client::DeclarationServiceClient,
 };
 use metahub_worker::trust::Trust;
 use secrecy::{ExposeSecret, SecretString};
@@ -29,7 +30,7 @@ use tonic::{
 use url::{Host, Url};
 
 pub(crate) use self::{audit::AuditStart, calls::Created, trust::TrustSettings};
-use crate::{config::Settings, failure::Failure};
+use crate::{config::Settings, credential, failure::Failure};
 
 /// How long the control plane may take to accept a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -39,34 +40,44 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 /// What an answer may weigh: the control plane sends no larger list.
 const LARGEST_ANSWER: usize = 64 << 20;
 
-/// A connection with an admin token.
+/// A connection, with a token or without.
 #[derive(Clone)]
 pub(crate) struct Client {
     rpc: AdminServiceClient<InterceptedService<Channel, Bearer>>,
+    access: AccessServiceClient<InterceptedService<Channel, Bearer>>,
     audit: AuditServiceClient<InterceptedService<Channel, Bearer>>,
     declaration: DeclarationServiceClient<InterceptedService<Channel, Bearer>>,
     url: Url,
 }
 
-/// Adds the admin token to each call.
+/// Adds the token to each call, if there is one.
 #[derive(Clone)]
-struct Bearer(MetadataValue<Ascii>);
+struct Bearer(Option<MetadataValue<Ascii>>);
 
 impl Client {
     /// Connects as the settings say.
     pub(crate) async fn connect(settings: &Settings) -> anyhow::Result<Self> {
+        let found = credential::find(settings).await?;
+        Self::connect_as(settings, Some(&found.token)).await
+    }
+
+    /// Connects where the settings say, with this token or as a stranger.
+    pub(crate) async fn connect_as(
+        settings: &Settings,
+        token: Option<&SecretString>,
+    ) -> anyhow::Result<Self> {
         if !settings.insecure && settings.control.scheme() == "http" && !is_local(&settings.control)
         {
             let url = settings.control.clone();
             return Err(Failure::PlainText { url }.into());
         }
-        let (url, token) = (&settings.control, settings.token()?);
+        let bearer = token.map(Bearer::new).transpose()?;
+        let url = &settings.control;
         if url.scheme() != "https" {
-            return Self::connect_to(url, token, None).await;
+            return Self::open(url, bearer, None).await;
         }
         let trust = settings.trust.of(url).await?;
-        let connected = Self::connect_to(url, token, Some(&trust)).await;
-        match connected {
+        match Self::open(url, bearer, Some(&trust)).await {
             Ok(client) => Ok(client),
             Err(error) => Err(settings.trust.explain(url, error).await),
         }
@@ -79,10 +90,14 @@ impl Client {
         token: &SecretString,
         trust: Option<&Trust>,
     ) -> anyhow::Result<Self> {
-        let mut bearer: MetadataValue<Ascii> = format!("Bearer {}", token.expose_secret())
-            .parse()
-            .context("the admin token holds what no token holds; is it the right file?")?;
-        bearer.set_sensitive(true);
+        Self::open(url, Some(Bearer::new(token)?), trust).await
+    }
+
+    async fn open(
+        url: &Url,
+        bearer: Option<Bearer>,
+        trust: Option<&Trust>,
+    ) -> anyhow::Result<Self> {
         let mut endpoint = endpoint(url)?;
         if let Some(trust) = trust {
             endpoint = trust.secure(endpoint, None)?;
@@ -94,8 +109,10 @@ impl Client {
                 url: url.clone(),
                 source: error.into(),
             })?;
-        let channel = InterceptedService::new(channel, Bearer(bearer));
+        let channel = InterceptedService::new(channel, bearer.unwrap_or(Bearer(None)));
         Ok(Self {
+            access: AccessServiceClient::new(channel.clone())
+                .max_decoding_message_size(LARGEST_ANSWER),
             audit: AuditServiceClient::new(channel.clone())
                 .max_decoding_message_size(LARGEST_ANSWER),
             declaration: DeclarationServiceClient::new(channel.clone())
@@ -113,11 +130,23 @@ impl Client {
     }
 }
 
+impl Bearer {
+    fn new(token: &SecretString) -> anyhow::Result<Self> {
+        let mut bearer: MetadataValue<Ascii> = format!("Bearer {}", token.expose_secret())
+            .parse()
+            .context("the admin token holds what no token holds; is it the right file?")?;
+        bearer.set_sensitive(true);
+        Ok(Self(Some(bearer)))
+    }
+}
+
 impl Interceptor for Bearer {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
-        request
-            .metadata_mut()
-            .insert("authorization", self.0.clone());
+        if let Some(bearer) = &self.0 {
+            request
+                .metadata_mut()
+                .insert("authorization", bearer.clone());
+        }
         Ok(request)
     }
 }

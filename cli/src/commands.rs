@@ -1,6 +1,7 @@
 //! One module for each noun of the command line.
 
 pub(crate) mod audit;
+pub(crate) mod auth;
 pub(crate) mod completions;
 pub(crate) mod cpu;
 pub(crate) mod demo;
@@ -13,6 +14,7 @@ pub(crate) mod policy;
 pub(crate) mod recipe;
 pub(crate) mod rule;
 pub(crate) mod status;
+pub(crate) mod token;
 pub(crate) mod up;
 pub(crate) mod upstream;
 pub(crate) mod user;

@@ -14,7 +14,7 @@ use secrecy::SecretString;
 use serde::Deserialize;
 use url::Url;
 
-use crate::{client::TrustSettings, failure::Failure, output::Format, secret};
+use crate::{client::TrustSettings, output::Format, secret, sign_in::Sessions};
 
 const DEFAULT_CONTROL: &str = "http://127.0.0.1:7400";
 /// Where `metahubctl up` leaves its admin token.
@@ -27,8 +27,8 @@ pub(crate) struct Config {
     #[arg(long, global = true, env = "METAHUB_CONTROL", value_name = "URL")]
     control: Option<Url>,
 
-    /// The file that holds the admin token; `-` is stdin [default:
-    /// ./metahub-data/admin-token].
+    /// The file that holds the admin token; `-` is stdin [default: the sign-in
+    /// of `auth login`, or else ./metahub-data/admin-token].
     #[arg(long, global = true, env = "METAHUB_TOKEN_FILE", value_name = "FILE")]
     token_file: Option<PathBuf>,
 
@@ -108,6 +108,8 @@ pub(crate) struct Settings {
     pub(crate) wait: bool,
     /// Whom to take for the control plane.
     pub(crate) trust: TrustSettings,
+    /// Where what is the person's is kept, if they have a home.
+    directory: Option<PathBuf>,
     token_file: Option<PathBuf>,
     /// The token once it was read: stdin can be read only once.
     token: OnceLock<SecretString>,
@@ -125,6 +127,7 @@ impl Config {
             ca_file: self.ca_file.clone().or(file.ca_file),
             known_controls: self.directory().map(|it| it.join("known-controls")),
         };
+        let directory = self.directory();
         let docker = || home_dir().map(|home| home.join(".docker"));
         let default = || Url::parse(DEFAULT_CONTROL).context("the default URL is wrong");
         Ok(Settings {
@@ -135,6 +138,7 @@ impl Config {
             insecure: self.insecure || file.insecure,
             wait: self.wait,
             trust,
+            directory,
             token_file: self.token_file.or(file.token_file),
             token: OnceLock::new(),
         })
@@ -150,7 +154,7 @@ impl Config {
         }
     }
 
-    /// Where metahubctl keeps what is for it.
+    /// Where metahubctl keeps what is the person's.
     fn directory(&self) -> Option<PathBuf> {
         let base = self.xdg_config_home.clone();
         let base = base.or_else(|| home_dir().map(|home| home.join(".config")));
@@ -174,25 +178,32 @@ impl SettingsFile {
 }
 
 impl Settings {
-    /// The admin token, read at the first call.
-    pub(crate) fn token(&self) -> anyhow::Result<&SecretString> {
-        match self.token.get() {
-            Some(token) => Ok(token),
-            None => {
-                let token = self.read_token()?;
-                Ok(self.token.get_or_init(|| token))
+    /// The token of the token file, read at the first call. `None`: no such
+    /// file is set.
+    pub(crate) fn given_token(&self) -> anyhow::Result<Option<&SecretString>> {
+        match (self.token.get(), &self.token_file) {
+            (Some(token), _) => Ok(Some(token)),
+            (None, Some(path)) => {
+                let token = secret::read(path)?;
+                Ok(Some(self.token.get_or_init(|| token)))
             }
+            (None, None) => Ok(None),
         }
     }
 
-    fn read_token(&self) -> anyhow::Result<SecretString> {
-        match &self.token_file {
-            Some(path) => secret::read(path),
-            None => match fs::metadata(LOCAL_TOKEN) {
-                Err(error) if error.kind() == ErrorKind::NotFound => Err(Failure::NoToken.into()),
-                _ => secret::read(Path::new(LOCAL_TOKEN)),
-            },
+    /// The admin token of a control plane whose data directory is here.
+    pub(crate) fn local_token(&self) -> anyhow::Result<Option<SecretString>> {
+        match fs::metadata(LOCAL_TOKEN) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            _ => secret::read(Path::new(LOCAL_TOKEN)).map(Some),
         }
+    }
+
+    /// The sign-ins of whoever runs metahubctl.
+    pub(crate) fn sessions(&self) -> anyhow::Result<Sessions> {
+        let directory = self.directory.as_deref();
+        let directory = directory.context("there is no home directory to keep sign-ins in")?;
+        Ok(Sessions::within(directory))
     }
 }
 

@@ -34,11 +34,15 @@ pub(crate) enum Failure {
          {roots}. Someone may listen in, or the control plane has a new data directory"
     )]
     StrangeControl { url: Url, roots: String },
-    #[error("there is no admin token")]
+    #[error("there is no admin token, and no one has signed in")]
     NoToken,
+    #[error("the sign-in has ended")]
+    SignedOut,
+    #[error("people cannot sign in: the control plane has no issuer")]
+    NoIssuer,
     #[error("the control plane does not take the admin token: {0}")]
     Unauthenticated(String),
-    #[error("the admin token may not do this: {0}")]
+    #[error("this is not allowed: {0}")]
     Forbidden(String),
     #[error("{0}")]
     NotFound(String),
@@ -124,11 +128,17 @@ impl Failure {
             ),
             Self::NoToken => Some(
                 "the control plane writes one to `admin-token` in its data directory at its first \
-                 start: run metahubctl where ./metahub-data is, or give --token-file FILE",
+                 start: run metahubctl where ./metahub-data is, give --token-file FILE, or run \
+                 `metahubctl auth login`",
+            ),
+            Self::SignedOut => Some("run `metahubctl auth login`"),
+            Self::NoIssuer => Some(
+                "give the token of `metahubctl token create` with --token-file FILE, or start the \
+                 control plane with --oidc-issuer URL",
             ),
             Self::Unauthenticated(_) => Some(
-                "give the control plane's own token with --token-file FILE: it is the file \
-                 `admin-token` in its data directory",
+                "give a token that it knows with --token-file FILE, or run `metahubctl auth \
+                 login`; its own is the file `admin-token` in its data directory",
             ),
             Self::AlreadyExists(_) => {
                 Some("choose another name, or `update`, `rotate` or `delete` what is there")

@@ -9,6 +9,7 @@ mod cli;
 mod client;
 mod commands;
 mod config;
+mod credential;
 pub mod demo;
 mod explain;
 mod failure;
@@ -18,6 +19,7 @@ mod policy_file;
 mod pull;
 mod record;
 mod secret;
+mod sign_in;
 mod signal;
 mod telemetry;
 

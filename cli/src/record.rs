@@ -1,5 +1,6 @@
 //! The records that metahubctl prints, as programs read them.
 
+mod access;
 mod audited;
 mod outcome;
 mod rows;
@@ -9,6 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use humantime::format_rfc3339_seconds;
 use serde::{Serialize, Serializer};
 
+pub(crate) use self::access::{AdminToken, Role, Who};
 pub(crate) use self::audited::{Audited, HistoryEntry};
 pub(crate) use self::outcome::{Changed, Outcome};
 
