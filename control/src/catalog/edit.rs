@@ -6,7 +6,7 @@ use crate::{
     Error, Result,
     access::Scope,
     policy::Policy,
-    records::{Kept, Key, Record},
+    records::{AdminToken, Kept, Key, Kind, Record},
     store::Change,
 };
 
@@ -76,9 +76,22 @@ impl Edit {
         Ok(())
     }
 
-    /// Removes the record under `key`, if there is one.
+    /// Removes the record under `key`, if there is one. The admin tokens of a
+    /// user's owners go with it, or they would be good for the next user of
+    /// that name.
     pub(super) fn remove(&mut self, key: Key) {
+        if key.kind() == Kind::User {
+            self.remove_tokens_of(key.name());
+        }
         self.planned.insert(key, None);
+    }
+
+    fn remove_tokens_of(&mut self, user: &str) {
+        let base = self.base.clone();
+        let tokens = base.all::<AdminToken>();
+        for token in tokens.filter(|token| token.user.as_deref() == Some(user)) {
+            self.planned.insert(Key::admin_token(&token.name), None);
+        }
     }
 
     /// Removes all records whose keys start as `start` does.

@@ -5,7 +5,7 @@ use tokio::task::spawn_blocking;
 use super::{Actor, Catalog};
 use crate::{
     Error, Result, Secret, names,
-    records::{AdminToken, Key, User},
+    records::{Key, User},
     secrets,
 };
 
@@ -44,10 +44,6 @@ impl Catalog {
             edit.remove_starting_with(&Key::login(&format!("{name}-")));
             edit.remove_starting_with(&Key::pin_start(name));
             edit.remove_starting_with(&Key::grant(Some(name), ""));
-            let tokens = edit.base().all::<AdminToken>();
-            let of_user = tokens.filter(|token| token.user.as_deref() == Some(name));
-            let keys: Vec<Key> = of_user.map(|it| Key::admin_token(&it.name)).collect();
-            keys.into_iter().for_each(|key| edit.remove(key));
             Ok(())
         })
         .await

@@ -16,7 +16,7 @@ const ADMIN_SERVICES: &str = "/metahub.admin.v1.";
 const PUBLIC: [&str; 1] = ["AccessService/GetAuthSettings"];
 
 /// What viewers may call of the admin services.
-const VIEWERS: [&str; 14] = [
+const VIEWERS: [&str; 16] = [
     "AdminService/ListUsers",
     "AdminService/ListTypes",
     "AdminService/ListLogins",
@@ -31,6 +31,8 @@ const VIEWERS: [&str; 14] = [
     "AccessService/ListTokens",
     "AccessService/WhoAmI",
     "AuditService/Tail",
+    "DeclarationService/Diff",
+    "DeclarationService/Export",
 ];
 
 /// What owners may call of them.
