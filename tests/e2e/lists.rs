@@ -13,6 +13,7 @@ use metahub_tests::{
 use serde_json::{Value, json};
 
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+const IMAGE: &str = "application/vnd.oci.image.manifest.v1+json";
 
 /// A site with a second upstream, `lists.test`, which says what it is told.
 async fn site() -> (Site, HostileHost) {
@@ -39,7 +40,7 @@ async fn list(site: &Site, path: &str) -> Value {
 fn referrers(names: &[&str]) -> String {
     let entries = names.iter().map(|name| {
         json!({
-            "mediaType": "application/vnd.oci.image.manifest.v1+json",
+            "mediaType": IMAGE,
             "size": 2,
             "digest": sha256(name.as_bytes()),
             "artifactType": format!("application/{name}"),
@@ -49,22 +50,28 @@ fn referrers(names: &[&str]) -> String {
     json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": entries}).to_string()
 }
 
+/// Two pages of tags of one each, and an image.
+fn two_pages(request: &str) -> Said {
+    if request.contains("/manifests/") {
+        return Said::ok(IMAGE, r#"{"schemaVersion":2,"config":{},"layers":[]}"#);
+    }
+    let (tag, link) = match request.starts_with("GET /v2/app/tags/list?n=1 ") {
+        true => ("v1", "</v2/app/tags/list?n=1&last=v1>; rel=\"next\""),
+        false => ("v2", ""),
+    };
+    let body = format!(r#"{{"name":"app","tags":["{tag}"]}}"#);
+    let length = body.len().to_string();
+    let mut headers = vec![("Content-Length", length.as_str())];
+    if !link.is_empty() {
+        headers.push(("Link", link));
+    }
+    Said::headed("200 OK", &headers).and(body)
+}
+
 #[tokio::test]
 async fn a_page_of_tags_leads_to_the_next_one_at_the_worker() {
     let (site, upstream) = site().await;
-    upstream.says(|request| {
-        let (tag, link) = match request.starts_with("GET /v2/app/tags/list?n=1 ") {
-            true => ("v1", "</v2/app/tags/list?n=1&last=v1>; rel=\"next\""),
-            false => ("v2", ""),
-        };
-        let body = format!(r#"{{"name":"app","tags":["{tag}"]}}"#);
-        let length = body.len().to_string();
-        let mut headers = vec![("Content-Length", length.as_str())];
-        if !link.is_empty() {
-            headers.push(("Link", link));
-        }
-        Said::headed("200 OK", &headers).and(body)
-    });
+    upstream.says(two_pages);
 
     let first = site.host().get("/v2/lists.test/app/tags/list?n=1").await;
     let link = header(&first, "link");
@@ -272,4 +279,20 @@ async fn to_a_chosen_image_belongs_what_is_signed_at_the_upstream() {
 
     assert_eq!(image, site.bench.images[2].manifest.digest);
     assert_eq!(found, *signature);
+}
+
+#[cfg(feature = "real-parts")]
+#[tokio::test]
+async fn a_real_client_follows_the_pages_of_a_list() {
+    use metahub_tests::parts::{OrasLogin, oras};
+
+    let (site, upstream) = site().await;
+    upstream.says(two_pages);
+    let host = site.workers[0].addr();
+
+    let image = ("lists.test/app", "v1");
+    let said = oras(host, OrasLogin::Basic, &site.type1, image).await;
+
+    let said: Value = serde_json::from_str(&said.text()).expect("it prints JSON");
+    assert_eq!(said["pages"], json!([["v1"], ["v2"]]));
 }

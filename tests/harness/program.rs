@@ -50,8 +50,8 @@ pub fn traefik() -> PathBuf {
     )
 }
 
-/// A Python that has the package `oras`: `METAHUB_TEST_ORAS`, what `tests/run`
-/// installed, or the one in `PATH`.
+/// A Python that has the package `oras`: `METAHUB_TEST_ORAS`, or what `tests/run`
+/// installed.
 pub fn oras_python() -> PathBuf {
     part(&ORAS, "METAHUB_TEST_ORAS", ".parts/oras/bin/python")
 }
@@ -71,8 +71,8 @@ const TRAEFIK: Program = Program {
 };
 
 const ORAS: Program = Program {
-    name: "python3",
-    install: "run `tests/run`, or set METAHUB_TEST_ORAS to a Python with the package oras",
+    name: "python-oras",
+    install: "run `tests/run`, or set METAHUB_TEST_ORAS to a Python that has the package oras",
 };
 
 /// A program of this workspace, beside the test that runs.

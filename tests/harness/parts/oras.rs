@@ -9,7 +9,7 @@ use crate::{
     program,
 };
 
-/// Prints the tags of a repository, asked for one by one, and the digests in a
+/// Prints the tags of a repository, asked for one by one, page by page, and a
 /// manifest. The secret comes by stdin.
 const SCRIPT: &str = r#"
 import json, sys
