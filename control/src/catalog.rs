@@ -22,7 +22,7 @@ mod users;
 use std::{fmt, net::IpAddr, sync::Arc, time::Instant};
 
 use tokio::sync::{Semaphore, mpsc, watch};
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 pub(crate) use self::admin_tokens::TokenWish;
 pub(crate) use self::audit::AuditStart;
@@ -180,7 +180,7 @@ impl Catalog {
         let _turn = self.turns.acquire().await.map_err(|_| Error::Stopping)?;
         loop {
             let base = self.policy();
-            let expected = base.revision.number;
+            let planned_on = base.revision;
             let mut edit = Edit::new(base, actor.scope.clone());
             let outcome = plan(&mut edit)?;
             let changes = edit.changes()?;
@@ -193,21 +193,25 @@ impl Catalog {
                 action,
                 changes,
             };
-            match self.store.commit(expected, batch).await {
+            match self.store.commit(planned_on.number, batch).await {
                 Ok(revision) => {
-                    self.published(revision.number).await?;
+                    self.published(|it| it.number >= revision.number).await?;
                     info!(policy.revision = %revision, actor = %actor, "{action} {subject}");
                     return Ok(outcome);
                 }
-                Err(StoreError::Conflict { expected }) => self.published(expected + 1).await?,
-                Err(error) => return Err(error.into()),
+                // Also back: the store may have been restored.
+                Err(StoreError::Conflict { .. }) => self.published(|it| it != planned_on).await?,
+                Err(error) => {
+                    warn!(actor = %actor, "cannot commit {action} {subject}: {error}");
+                    return Err(error.into());
+                }
             }
         }
     }
 
-    async fn published(&self, number: u64) -> Result<()> {
+    async fn published(&self, is_it: impl Fn(Revision) -> bool) -> Result<()> {
         let mut current = self.current.clone();
-        let reached = current.wait_for(|policy| policy.revision.number >= number);
+        let reached = current.wait_for(|policy| is_it(policy.revision));
         reached.await.map(|_| ()).map_err(|_| Error::Stopping)
     }
 }

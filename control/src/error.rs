@@ -86,6 +86,11 @@ pub enum Error {
     #[error("the control plane cannot check who signed in")]
     Issuer(#[from] IssuerError),
 
+    /// The store does not answer, so others may have changed what is unknown
+    /// here.
+    #[error("the store does not answer this control plane; try another one, or later")]
+    StoreSilent,
+
     /// The control plane stops. Another one, or the same a little later, can
     /// help.
     #[error("the control plane stops")]
@@ -149,7 +154,9 @@ impl From<Error> for Status {
             Error::Forbidden { .. } => Self::permission_denied(message),
             Error::Silent { .. } => Self::deadline_exceeded(message),
             // The cause is the operator's to read in the log, not the caller's.
-            Error::Store(_) | Error::Issuer(_) | Error::Stopping => Self::unavailable(message),
+            Error::Store(_) | Error::StoreSilent | Error::Issuer(_) | Error::Stopping => {
+                Self::unavailable(message)
+            }
         }
     }
 }

@@ -15,7 +15,7 @@ use metahub_tests::{
     parts::Etcd,
     program::ours,
     wait::{eventually, within},
-    worker::Worker,
+    worker::{Worker, readiness},
 };
 use tokio::{process::Command, task::JoinHandle};
 use tonic::Code;
@@ -49,7 +49,13 @@ struct Log {
 impl Site {
     async fn start() -> Self {
         let etcd = Etcd::start().await;
-        let first = ControlProcess::start_with(Place::fresh(), &[&store(&etcd)]).await;
+        let store = store(&etcd);
+        Self::start_with(etcd, &store, WORKERS).await
+    }
+
+    /// Starts one whose first replica has another setting.
+    async fn start_with(etcd: Etcd, first: &str, workers: usize) -> Self {
+        let first = ControlProcess::start_with(Place::fresh(), &[first]).await;
         let mut places = vec![first.place().clone()];
         let mut controls = vec![Some(first)];
         for _ in 1..REPLICAS {
@@ -60,16 +66,16 @@ impl Site {
             places.push(twin);
         }
         places[0].admin().create_user("qnib").await;
-        let mut workers = Vec::new();
-        for _ in 0..WORKERS {
-            let other = format!("--control={}", places[1].url());
-            workers.push(Worker::start_with(&places[0], &[&other]).await);
+        let other = format!("--control={}", places[1].url());
+        let mut fleet = Vec::new();
+        for _ in 0..workers {
+            fleet.push(Worker::start_with(&places[0], &[&other]).await);
         }
         Self {
             etcd,
             controls,
             places,
-            workers,
+            workers: fleet,
         }
     }
 
@@ -273,6 +279,10 @@ async fn without_most_of_its_nodes_changes_are_refused_and_the_last_state_is_ser
     assert_eq!(code, Err(Code::Unavailable));
     assert!(types(&mut admin).await.contains(&"before".to_owned()));
     site.says("lost touch with etcd").await;
+    let is_ready = |worker: &Worker| readiness(worker.admin_addr());
+    for ready in site.workers.iter().map(is_ready) {
+        assert!(ready.await.is_some());
+    }
     site.etcd.restart(0).await;
     site.says("etcd is back").await;
     let log = Log {
@@ -309,6 +319,32 @@ async fn workers_of_a_replica_that_stops_go_on_at_the_other_with_changes_only() 
         site.start_control(stops).await;
     }
 
+    assert_eq!(site.snapshots().await, snapshots);
+}
+
+#[tokio::test]
+async fn workers_of_a_replica_that_is_cut_off_go_on_at_the_other_with_changes_only() {
+    let etcd = Etcd::start().await;
+    let weak = format!("--store={}", etcd.store_by_way_of(0));
+    // Where a worker begins is drawn.
+    let site = Site::start_with(etcd, &weak, 4).await;
+    let snapshots = site.snapshots().await;
+
+    site.etcd.freeze(0);
+    let mut admin = site.admin(1);
+    create(&mut admin, "later")
+        .await
+        .expect("two nodes are enough");
+
+    let newest = revision(&mut admin).await;
+    for worker in &site.workers {
+        within(
+            OUTAGE,
+            "the worker serves the newest revision",
+            async || metric(worker, "metahub_policy_revision").await == newest,
+        )
+        .await;
+    }
     assert_eq!(site.snapshots().await, snapshots);
 }
 

@@ -3,11 +3,15 @@
 //! Two halves run side by side: one hears what the worker says, the other
 //! tells it the newest state. The stream ends with the first that ends.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    future::pending,
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 use metahub_proto::policy::v1::{self as proto, worker_message::Message as Heard};
 use tokio::{
-    sync::{Notify, mpsc},
+    sync::{Notify, mpsc, watch},
     time::{sleep, timeout},
 };
 use tonic::{Status, Streaming};
@@ -39,10 +43,12 @@ pub(super) fn open(
     let streams = parts.streams.clone();
     streams.spawn(async move {
         let draining = draining(parts.clone());
+        let store_silent = store_silent(parts.catalog.store_silence());
         let running = run(parts, peer, incoming, outgoing.clone());
         let end = tokio::select! {
             end = running => end,
             () = draining => Ok(()),
+            error = store_silent => Err(error),
         };
         if let Err(error) = end {
             // A worker that is gone does not hear why.
@@ -58,6 +64,16 @@ async fn draining(parts: Parts) {
     parts.shutdown.cancelled().await;
     let streams = parts.fleet.connected();
     sleep(parts.pace.end_delay(streams, fastrand::f64())).await;
+}
+
+/// Waits until the store does not answer: others may have changed what this
+/// control plane cannot see, and another one may see it.
+async fn store_silent(mut silence: watch::Receiver<Option<Instant>>) -> Error {
+    if silence.wait_for(Option::is_some).await.is_err() {
+        // It never falls silent.
+        pending::<()>().await;
+    }
+    Error::StoreSilent
 }
 
 async fn run(

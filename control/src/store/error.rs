@@ -46,7 +46,7 @@ pub enum StoreError {
     },
 
     /// etcd did not do what it was asked.
-    #[error("etcd failed: {0}")]
+    #[error(transparent)]
     Etcd(#[from] EtcdError),
 
     /// A store that should be filled holds something.

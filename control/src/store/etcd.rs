@@ -59,12 +59,12 @@ mod pb {
 }
 
 use std::{
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
 use tokio::{
-    sync::{Notify, mpsc, watch},
+    sync::{mpsc, watch},
     time::timeout,
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -74,7 +74,8 @@ use self::{client::Client, follower::Follower, layout::Layout, presence::Presenc
 use crate::audit::AuditRecord;
 
 use super::{
-    Batch, Contents, News, Revision, StoreError, WATCH_BACKLOG, location::EtcdCluster, whole::Whole,
+    Batch, Commit, Contents, News, Revision, StoreError, WATCH_BACKLOG, location::EtcdCluster,
+    whole::Whole,
 };
 
 /// For how long a call is tried. An election takes a second or two.
@@ -93,7 +94,8 @@ pub(super) struct Etcd {
     /// The same, for the one who follows.
     watched: Arc<Cluster>,
     presence: Arc<Presence>,
-    hint: Arc<Notify>,
+    /// To the one who follows.
+    committed: Arc<Mutex<Option<mpsc::Sender<Option<Commit>>>>>,
     silent_since: watch::Sender<Option<Instant>>,
     /// The follower ends with the last handle.
     stop: CancellationToken,
@@ -129,7 +131,7 @@ impl Etcd {
             cluster: cluster(PATIENCE),
             watched: cluster(PATIENCE_OF_WATCH),
             presence: Arc::new(Presence::new()),
-            hint: Arc::default(),
+            committed: Arc::default(),
             silent_since: watch::Sender::new(None),
             _alive: Arc::new(stop.clone().drop_guard()),
             stop,
@@ -148,12 +150,15 @@ impl Etcd {
     pub(super) async fn watch(&self) -> Result<(Contents, mpsc::Receiver<News>), StoreError> {
         let (contents, read_at) = self.cluster.load().await?;
         let (sender, receiver) = mpsc::channel(WATCH_BACKLOG);
+        let (committed, own) = mpsc::channel(WATCH_BACKLOG);
+        *self.follower() = Some(committed);
         let follower = Follower {
             cluster: self.watched.clone(),
             known: contents.revision,
             read_at,
             sender,
-            hint: self.hint.clone(),
+            pending: None,
+            own,
             silent_since: self.silent_since.clone(),
         };
         tokio::spawn(follower.run(self.stop.clone()));
@@ -162,18 +167,26 @@ impl Etcd {
 
     /// Runs to its end also when the caller no longer waits.
     pub(super) async fn commit(&self, expected: u64, batch: Batch) -> Result<Revision, StoreError> {
-        if let Some(since) = *self.silent_since.borrow() {
-            let silence = since.elapsed();
-            return Err(EtcdError::Silent { silence }.into());
-        }
-        let (cluster, hint) = (self.cluster.clone(), self.hint.clone());
+        self.is_heard()?;
+        let (cluster, follower) = (self.cluster.clone(), self.follower().clone());
         let committing = tokio::spawn(async move {
-            let committed = timeout(PATIENCE_OF_COMMIT, cluster.commit(expected, &batch)).await;
-            hint.notify_one();
             let silence = PATIENCE_OF_COMMIT;
-            committed.unwrap_or(Err(EtcdError::Silent { silence }.into()))
+            let committed = timeout(silence, cluster.commit(expected, &batch)).await;
+            let committed = committed.unwrap_or(Err(EtcdError::Silent { silence }.into()));
+            let news = committed.as_ref().ok().map(|revision| Commit {
+                revision: *revision,
+                changes: batch.changes.into(),
+            });
+            // One that has not room for it looks by itself.
+            let _ = follower.map(|it| it.try_send(news));
+            committed
         });
         committing.await.map_err(|_| StoreError::Closed)?
+    }
+
+    fn follower(&self) -> MutexGuard<'_, Option<mpsc::Sender<Option<Commit>>>> {
+        let follower = self.committed.lock();
+        follower.unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Tells the other replicas, in place of what was told before. Gone soon
@@ -185,8 +198,19 @@ impl Etcd {
 
     /// What the other replicas tell.
     pub(super) async fn announced(&self) -> Result<Vec<Vec<u8>>, StoreError> {
+        self.is_heard()?;
         let announced = self.presence.announced(&self.watched);
         Ok(self.soon(announced).await?)
+    }
+
+    /// Whether it is worth asking.
+    fn is_heard(&self) -> Result<(), EtcdError> {
+        match *self.silent_since.borrow() {
+            None => Ok(()),
+            Some(since) => Err(EtcdError::Silent {
+                silence: since.elapsed(),
+            }),
+        }
     }
 
     /// What is not worth waiting for.

@@ -59,6 +59,11 @@ impl Etcd {
         format!("etcd:{}", urls.join(","))
     }
 
+    /// The same, by way of one node only.
+    pub fn store_by_way_of(&self, n: usize) -> String {
+        format!("etcd:{}", self.nodes[n].url())
+    }
+
     /// The node that leads.
     pub async fn leader(&self) -> usize {
         for (n, node) in self.nodes.iter().enumerate() {

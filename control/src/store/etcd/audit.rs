@@ -100,14 +100,7 @@ impl Cluster {
     pub(super) async fn sweep_audit(&self, oldest_unix_ms: u64) -> Result<usize, StoreError> {
         let reach = self.client.range(one(self.layout.audit_reach())).await?;
         let reach = reach.kvs.first();
-        let (mut last, mut count) = (0, 0);
-        for record in self.audit(0, usize::MAX).await? {
-            if record.at_unix_ms >= oldest_unix_ms {
-                break;
-            }
-            last = record.revision;
-            count += record.changes.len();
-        }
+        let (last, count) = self.older_than(oldest_unix_ms).await?;
         if count == 0 {
             return Ok(0);
         }
@@ -126,6 +119,25 @@ impl Cluster {
         };
         let swept = self.client.txn(sweep).await?.succeeded;
         Ok(if swept { count } else { 0 })
+    }
+
+    /// The last revision of those that are all older, and how many changes they
+    /// hold.
+    async fn older_than(&self, oldest_unix_ms: u64) -> Result<(u64, usize), StoreError> {
+        let (mut last, mut count) = (0, 0);
+        loop {
+            let page = self.audit(last, PIECE).await?;
+            if page.is_empty() {
+                return Ok((last, count));
+            }
+            for record in page {
+                if record.at_unix_ms >= oldest_unix_ms {
+                    return Ok((last, count));
+                }
+                last = record.revision;
+                count += record.changes.len();
+            }
+        }
     }
 
     fn audit_record(&self, kv: &KeyValue) -> Result<AuditRecord, StoreError> {

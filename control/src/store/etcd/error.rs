@@ -60,9 +60,9 @@ impl Verdict {
     pub(super) fn of(status: &Status) -> Self {
         match status.code() {
             Code::OutOfRange => Self::Compacted,
-            Code::Unauthenticated => Self::LogInAgain,
-            Code::InvalidArgument
-            | Code::FailedPrecondition
+            // A token from before the users changed is an invalid argument.
+            Code::Unauthenticated | Code::InvalidArgument => Self::LogInAgain,
+            Code::FailedPrecondition
             | Code::PermissionDenied
             | Code::ResourceExhausted
             | Code::NotFound

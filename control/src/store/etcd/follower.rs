@@ -12,14 +12,17 @@ use std::{
 };
 
 use tokio::{
-    sync::{Notify, mpsc, watch},
+    sync::{mpsc, watch},
     time::sleep,
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::{Cluster, reader::Beyond};
-use crate::store::{Contents, News, Revision, StoreError};
+use super::{
+    Cluster,
+    reader::{Beyond, Seen},
+};
+use crate::store::{Commit, Contents, News, Revision, StoreError};
 
 /// How often the head is looked at unasked.
 const LOOK_INTERVAL: Duration = Duration::from_secs(3);
@@ -33,9 +36,11 @@ pub(super) struct Follower {
     pub(super) known: Revision,
     /// The revision of etcd up to which that is all there is.
     pub(super) read_at: i64,
+    /// A batch that is decided and not in place, and since when that is known.
+    pub(super) pending: Option<(i64, Instant)>,
     pub(super) sender: mpsc::Sender<News>,
-    /// Somebody of this replica knows that there is more.
-    pub(super) hint: Arc<Notify>,
+    /// What this replica has committed itself. `None`: there is more than that.
+    pub(super) own: mpsc::Receiver<Option<Commit>>,
     /// Since when etcd does not answer.
     pub(super) silent_since: watch::Sender<Option<Instant>>,
 }
@@ -70,45 +75,87 @@ impl Follower {
             let client = &self.cluster.client;
             let mut watch = client.watch(&head, self.read_at + 1).await?;
             while self.cluster.client.is_where(&watch) {
+                let mut own = None;
                 tokio::select! {
                     heard = watch.changed() => if heard.is_err() {
                         // Not a failure yet: another node may know more.
                         self.cluster.client.leave_node_of(&watch);
                         break;
                     },
-                    () = self.hint.notified() => {}
+                    Some(committed) = self.own.recv() => own = committed,
                     () = sleep(LOOK_INTERVAL) => {}
                 }
-                if self.look().await?.is_err() {
+                let told = match own {
+                    Some(commit) => self.tell_own(commit).await,
+                    None => self.look().await?,
+                };
+                if told.is_err() {
                     return Ok(());
                 }
             }
         }
     }
 
-    /// Tells what there is beyond what was told.
+    /// Tells what there is beyond what was told. What this replica commits
+    /// meanwhile is told at once: etcd may not answer any more.
     async fn look(&mut self) -> Result<Result<(), Unheard>, StoreError> {
-        let (beyond, read_at) = self.cluster.beyond(self.known).await?;
+        let (beyond, read_at) = loop {
+            tokio::select! {
+                biased;
+                Some(Some(commit)) = self.own.recv() => {
+                    if self.tell_own(commit).await.is_err() {
+                        return Ok(Err(Unheard));
+                    }
+                }
+                beyond = self.cluster.beyond(self.known) => break beyond?,
+            }
+        };
         self.back_in_touch();
         match beyond {
             Beyond::Nothing => self.read_at = read_at,
-            // Its writer is about to, but may have stopped.
-            Beyond::Pending(seen) => self.cluster.settle(&seen).await?,
+            Beyond::Pending(seen) => self.settle_if_left(&seen).await?,
             Beyond::News(news) => {
-                self.known = match &news {
-                    News::Commit(commit) => commit.revision,
-                    News::Whole(Contents { revision, .. }) => {
-                        info!(policy.revision = %revision, "read everything anew from etcd");
-                        *revision
-                    }
-                };
                 self.read_at = read_at;
-                if self.sender.send(news).await.is_err() {
-                    return Ok(Err(Unheard));
-                }
+                return Ok(self.tell(news).await);
             }
         }
         Ok(Ok(()))
+    }
+
+    /// Its writer is about to put a pending batch in place, but may have
+    /// stopped.
+    async fn settle_if_left(&mut self, seen: &Seen) -> Result<(), StoreError> {
+        let now = Instant::now();
+        match self.pending {
+            Some((written_at, since)) if written_at == seen.written_at => {
+                if now.duration_since(since) >= LOOK_INTERVAL {
+                    self.cluster.settle(seen).await?;
+                }
+            }
+            _ => self.pending = Some((seen.written_at, now)),
+        }
+        Ok(())
+    }
+
+    /// Tells of a commit if it is the next.
+    async fn tell_own(&mut self, commit: Commit) -> Result<(), Unheard> {
+        let Revision { epoch, number } = commit.revision;
+        let is_next = (epoch, number) == (self.known.epoch, self.known.number + 1);
+        match is_next {
+            true => self.tell(News::Commit(commit)).await,
+            false => Ok(()),
+        }
+    }
+
+    async fn tell(&mut self, news: News) -> Result<(), Unheard> {
+        self.known = match &news {
+            News::Commit(commit) => commit.revision,
+            News::Whole(Contents { revision, .. }) => {
+                info!(policy.revision = %revision, "read everything anew from etcd");
+                *revision
+            }
+        };
+        self.sender.send(news).await.map_err(|_| Unheard)
     }
 
     fn back_in_touch(&self) {
