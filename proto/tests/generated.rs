@@ -4,13 +4,15 @@
 
 use std::{fs, path::Path};
 
-const PROTOS: [&str; 6] = [
+const PROTOS: [&str; 8] = [
     "metahub/policy/v1/records.proto",
     "metahub/policy/v1/policy.proto",
+    "metahub/policy/v1/join.proto",
     "metahub/admin/v1/admin.proto",
     "metahub/admin/v1/audit.proto",
     "metahub/admin/v1/access.proto",
     "metahub/admin/v1/declaration.proto",
+    "metahub/admin/v1/joining.proto",
 ];
 const BINDINGS: [&str; 3] = ["metahub.policy.v1.rs", "metahub.admin.v1.rs", CALLS];
 /// Every call, for those who must not forget one.

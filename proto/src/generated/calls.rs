@@ -2,6 +2,8 @@
     "/metahub.policy.v1.PolicyService/Follow",
     "/metahub.policy.v1.PolicyService/RecordRecipe",
     "/metahub.policy.v1.PolicyService/FindRecipe",
+    "/metahub.policy.v1.JoinService/Join",
+    "/metahub.policy.v1.JoinService/Renew",
     "/metahub.admin.v1.AdminService/CreateUser",
     "/metahub.admin.v1.AdminService/ListUsers",
     "/metahub.admin.v1.AdminService/DeleteUser",
@@ -42,4 +44,8 @@
     "/metahub.admin.v1.DeclarationService/Export",
     "/metahub.admin.v1.DeclarationService/Backup",
     "/metahub.admin.v1.DeclarationService/Rollback",
+    "/metahub.admin.v1.JoiningService/CreateJoinToken",
+    "/metahub.admin.v1.JoiningService/ListJoinTokens",
+    "/metahub.admin.v1.JoiningService/RevokeJoinToken",
+    "/metahub.admin.v1.JoiningService/RemoveWorker",
 ]
