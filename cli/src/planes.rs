@@ -76,7 +76,10 @@ impl Planes {
             .context("cannot start the control plane")?;
         let mut planes = Self {
             control: loopback_url(app.grpc_addr(), app.fingerprint().is_some())?,
-            fingerprint: app.fingerprint().map(str::parse).transpose()?,
+            fingerprint: {
+                let fingerprint = app.fingerprint();
+                fingerprint.as_deref().map(str::parse).transpose()?
+            },
             admin_token_file: app.admin_token_file().into(),
             worker_token_file: app.worker_token_file().into(),
             running: JoinSet::new(),

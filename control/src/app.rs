@@ -24,12 +24,12 @@ use crate::{
     Catalog, Config,
     feed::Feed,
     fleet::{self, Fleet},
-    grpc::{self, GatedRouter, Pace, Parts, Tokens},
+    grpc::{self, GatedRouter, Joining, Pace, Parts, Tokens},
     housekeeping::{self, Retention},
     oidc::SignIn,
     store::Store,
     tls::{self, Tls},
-    tokens::TokenFile,
+    tokens::{self, TokenFile},
 };
 
 /// A control plane that has bound its port.
@@ -73,6 +73,11 @@ impl App {
         };
         if let Some(tls) = &tls {
             tls.publish(&config.data_dir.join("ca.pem"))?;
+            if let Some(path) = &config.join_token_file {
+                let secret = tokens::join_secret(path, &tls.fingerprint())?;
+                let taken = catalog.take_join_secret(&secret).await;
+                taken.context("cannot keep the join token")?;
+            }
         }
         let sign_in = SignIn::new(config.oidc.clone())?;
         Ok(Self {
@@ -95,7 +100,7 @@ impl App {
 
     /// What the port's certificate is rooted in, for callers to pin. `None`:
     /// the port serves plain text.
-    pub fn fingerprint(&self) -> Option<&str> {
+    pub fn fingerprint(&self) -> Option<String> {
         self.tls.as_ref().map(Tls::fingerprint)
     }
 
@@ -138,6 +143,12 @@ impl App {
             feed: Feed::new(&self.catalog),
             catalog: self.catalog,
             fleet,
+            joining: self.tls.as_ref().map(|tls| Joining {
+                authority: tls.authority(),
+                served: tls.current(),
+                lifetime: self.config.worker_certificate_lifetime,
+                takes_foreign: self.config.tls_client_ca_file.is_some(),
+            }),
             shutdown: stopping.clone(),
             streams: tasks.clone(),
             pace: Pace::new(

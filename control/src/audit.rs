@@ -8,7 +8,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::{
-    catalog::{Actor, admin_tokens::TOKEN_USE},
+    catalog::{Actor, admin_tokens::TOKEN_USE, joins::RENEWAL},
     records::{Key, Kind, Record},
     store::{Batch, Change},
 };
@@ -41,8 +41,8 @@ impl AuditRecord {
     /// What the audit says of `batch`. `None`: it holds nothing that anyone
     /// decided.
     pub(crate) fn of(revision: u64, batch: &Batch) -> serde_json::Result<Option<Self>> {
-        let decided =
-            |change: &&Change| change.key.kind() != Kind::Recipe && batch.action != TOKEN_USE;
+        let is_decided = ![TOKEN_USE, RENEWAL].contains(&batch.action);
+        let decided = |change: &&Change| change.key.kind() != Kind::Recipe && is_decided;
         let changes = batch.changes.iter().filter(decided);
         let changes: Vec<_> = changes.map(AuditedChange::of).collect::<Result<_, _>>()?;
         let record = Self {

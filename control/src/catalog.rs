@@ -11,6 +11,7 @@ mod cpus;
 mod declaration;
 mod edit;
 mod grants;
+pub(crate) mod joins;
 mod logins;
 mod machine_types;
 mod recipes;
@@ -32,6 +33,7 @@ pub use self::declaration::{
 };
 pub(crate) use self::declaration::{Mode, Outcome};
 use self::edit::Edit;
+pub(crate) use self::joins::JoinTokenWish;
 pub(crate) use self::logins::{LoginWish, NewLogin};
 use crate::{
     Error, Result, Revision,

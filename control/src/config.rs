@@ -78,6 +78,11 @@ pub struct Config {
     #[arg(long, env = "METAHUB_TLS_CLIENT_CA_FILE", requires = "tls_cert_file")]
     pub tls_client_ca_file: Option<PathBuf>,
 
+    /// A file with a join token for any number of workers, made at the first
+    /// start unless it is there. By default there is none. Wants TLS.
+    #[arg(long, env = "METAHUB_JOIN_TOKEN_FILE")]
+    pub join_token_file: Option<PathBuf>,
+
     /// How long a worker's certificate is good. Workers renew theirs when two
     /// thirds of that are over.
     #[arg(long, env = "METAHUB_WORKER_CERTIFICATE_LIFETIME", default_value = "24h", value_parser = humantime::parse_duration)]

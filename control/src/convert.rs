@@ -8,6 +8,7 @@ mod access;
 mod admin;
 mod audit;
 mod declaration;
+mod joining;
 
 use std::sync::Arc;
 
@@ -30,6 +31,9 @@ pub(crate) use self::access::{admin_token, auth_settings, token_wish_from, who};
 pub(crate) use self::admin::{listed_upstream, login_summary, new_login, user, worker};
 pub(crate) use self::audit::{audit_start_from, audited};
 pub(crate) use self::declaration::{declaration_from, declaration_pieces, outcome_parts};
+pub(crate) use self::joining::{
+    issued_certificate, join_token, join_token_text, join_token_wish_from,
+};
 
 /// An encoded `State`: records that are put one after the other.
 pub(crate) fn encode_state<'a>(records: impl Iterator<Item = (&'a Key, &'a Arc<Record>)>) -> Bytes {

@@ -8,6 +8,8 @@ mod admin;
 mod audit;
 mod declaration;
 mod gate;
+mod join;
+mod joining;
 mod pace;
 mod policy;
 mod session;
@@ -25,7 +27,9 @@ use metahub_proto::{
         declaration_service_server::{
             DeclarationServiceServer, SERVICE_NAME as DECLARATION_SERVICE,
         },
+        joining_service_server::JoiningServiceServer,
     },
+    policy::v1::join_service_server::JoinServiceServer,
     policy::v1::policy_service_server::{PolicyServiceServer, SERVICE_NAME as POLICY_SERVICE},
 };
 use tokio::sync::watch;
@@ -41,10 +45,11 @@ use tower::layer::util::{Identity, Stack};
 
 use self::{
     access::AccessApi, admin::AdminApi, audit::AuditApi, declaration::DeclarationApi, gate::actor,
-    policy::PolicyApi,
+    join::JoinApi, joining::JoiningApi, policy::PolicyApi,
 };
 pub(crate) use self::{
     gate::{Gate, Tokens},
+    join::Joining,
     pace::Pace,
 };
 use crate::{
@@ -72,6 +77,8 @@ pub(crate) struct Parts {
     pub(crate) catalog: Catalog,
     pub(crate) feed: Feed,
     pub(crate) fleet: Fleet,
+    /// `None`: no worker joins over plain text.
+    pub(crate) joining: Option<Joining>,
     /// Streams end themselves when it is cancelled.
     pub(crate) shutdown: CancellationToken,
     /// The tasks of open streams.
@@ -100,11 +107,17 @@ pub(crate) async fn router(parts: Parts, tokens: Tokens, sign_in: Option<SignIn>
     let audit = AuditServiceServer::new(AuditApi::new(parts.clone()))
         .max_decoding_message_size(LARGEST_REQUEST)
         .max_encoding_message_size(LARGEST_ANSWER);
+    let authority = parts.joining.as_ref().map(|it| it.authority.clone());
+    let (catalog, joining) = (parts.catalog.clone(), parts.joining.clone());
+    let join = JoinServiceServer::new(JoinApi::new(catalog.clone(), joining.clone()))
+        .max_decoding_message_size(LARGEST_REQUEST);
+    let joining = JoiningServiceServer::new(JoiningApi::new(catalog, joining))
+        .max_decoding_message_size(LARGEST_REQUEST);
     let declaration = DeclarationServiceServer::new(DeclarationApi::new(parts.clone()))
         .max_decoding_message_size(LARGEST_REQUEST)
         .max_encoding_message_size(LARGEST_ANSWER);
     let access = AccessServiceServer::new(AccessApi::new(parts.catalog.clone(), sign_in.clone()));
-    let gate = Gate::new(tokens, parts.catalog.clone(), sign_in);
+    let gate = Gate::new(tokens, parts.catalog.clone(), sign_in, authority);
     let admin = AdminServiceServer::new(AdminApi::new(parts))
         .max_decoding_message_size(LARGEST_REQUEST)
         .max_encoding_message_size(LARGEST_ANSWER);
@@ -121,6 +134,8 @@ pub(crate) async fn router(parts: Parts, tokens: Tokens, sign_in: Option<SignIn>
         .add_service(audit)
         .add_service(access)
         .add_service(declaration)
+        .add_service(join)
+        .add_service(joining)
 }
 /// What the health service calls the store: not serving while it does not
 /// answer, although the last state is served.

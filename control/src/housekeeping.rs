@@ -65,6 +65,9 @@ async fn sweep(catalog: &Catalog, retention: Retention) {
         Ok(count) => info!("deleted {count} recipes that no one has used for {recipes:?}"),
         Err(error) => warn!("cannot delete unused recipes: {error}"),
     }
+    if let Err(error) = catalog.sweep_joins().await {
+        warn!("cannot forget join tokens and workers that are over: {error}");
+    }
     match catalog.sweep_audit(audit).await {
         Ok(0) => {}
         Ok(count) => info!("deleted {count} changes older than {audit:?} from the audit"),

@@ -7,6 +7,7 @@
 mod accept;
 mod authority;
 mod brought;
+mod worker;
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -28,7 +29,11 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use self::brought::Brought;
-pub(crate) use self::{accept::accept, authority::Authority};
+pub(crate) use self::{
+    accept::accept,
+    authority::{Authority, Issued},
+    worker::WorkerCertificate,
+};
 use crate::{Catalog, Config, tokens};
 
 /// How often certificates are looked at: files for a change, others for their
@@ -40,8 +45,16 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 pub(crate) struct Tls {
     source: Source,
     authority: Arc<Authority>,
-    current: watch::Sender<Arc<ServerConfig>>,
-    fingerprint: String,
+    current: watch::Sender<Arc<Served>>,
+}
+
+/// What new connections are served with.
+#[derive(Debug)]
+pub(crate) struct Served {
+    config: Arc<ServerConfig>,
+    /// The fingerprint of what the port's certificate is rooted in: `sha256:`
+    /// and 64 hex digits. Callers pin it.
+    pub(crate) fingerprint: String,
 }
 
 /// Where the port's certificate comes from.
@@ -75,17 +88,15 @@ impl Tls {
         let first = source
             .look(&authority)?
             .context("there is no certificate")?;
-        let anchor = first.key.cert.last().context("there is no certificate")?;
         Ok(Self {
             source,
-            fingerprint: fingerprint(anchor),
-            current: watch::Sender::new(server_config(&authority, first)?),
+            current: watch::Sender::new(Arc::new(Served::with(&authority, first)?)),
             authority,
         })
     }
 
     /// What the newest connections are served with.
-    pub(crate) fn current(&self) -> watch::Receiver<Arc<ServerConfig>> {
+    pub(crate) fn current(&self) -> watch::Receiver<Arc<Served>> {
         self.current.subscribe()
     }
 
@@ -98,10 +109,14 @@ impl Tls {
             .with_context(|| format!("cannot write {}", path.display()))
     }
 
-    /// The fingerprint of what the port's certificate is rooted in:
-    /// `sha256:` and 64 hex digits. Callers pin it.
-    pub(crate) fn fingerprint(&self) -> &str {
-        &self.fingerprint
+    /// The authority that workers' certificates are from.
+    pub(crate) fn authority(&self) -> Arc<Authority> {
+        self.authority.clone()
+    }
+
+    /// What the port's certificate is rooted in.
+    pub(crate) fn fingerprint(&self) -> String {
+        self.current.borrow().fingerprint.clone()
     }
 
     /// Takes up new certificates until `shutdown` is cancelled.
@@ -118,12 +133,9 @@ impl Tls {
         let Some(next) = self.source.look(&self.authority)? else {
             return Ok(());
         };
-        if let Some(anchor) = next.key.cert.last() {
-            self.fingerprint = fingerprint(anchor);
-        }
-        let config = server_config(&self.authority, next)?;
-        self.current.send_replace(config);
-        info!("took up a new certificate, rooted in {}", self.fingerprint);
+        let next = Served::with(&self.authority, next)?;
+        info!("took up a new certificate, rooted in {}", next.fingerprint);
+        self.current.send_replace(Arc::new(next));
         Ok(())
     }
 }
@@ -155,6 +167,16 @@ impl Source {
                 }))
             }
         }
+    }
+}
+
+impl Served {
+    fn with(authority: &Authority, material: Material) -> anyhow::Result<Self> {
+        let anchor = material.key.cert.last();
+        Ok(Self {
+            fingerprint: fingerprint(anchor.context("there is no certificate")?),
+            config: server_config(authority, material)?,
+        })
     }
 }
 

@@ -12,7 +12,9 @@ use std::{
 
 use anyhow::{Context, ensure};
 
-use crate::{Secret, secrets};
+use tracing::warn;
+
+use crate::{Secret, catalog::joins::PREFIX, secrets};
 
 /// A shorter one could be guessed.
 const SHORTEST_TOKEN: usize = 16;
@@ -57,6 +59,35 @@ impl TokenFile {
             is_new: true,
         })
     }
+}
+
+/// The secret of the join token in a file, which is made if it is not there:
+/// `mh_join_SECRET.FINGERPRINT`. One that an operator brings needs no
+/// fingerprint.
+pub(crate) fn join_secret(path: &Path, fingerprint: &str) -> anyhow::Result<Secret> {
+    if !path.exists() {
+        let secret = format!("{PREFIX}{}", secrets::generate().expose());
+        let fingerprint = fingerprint.trim_start_matches("sha256:");
+        write_private(path, &format!("{secret}.{fingerprint}"))
+            .with_context(|| format!("cannot write a join token to {}", path.display()))?;
+        return Ok(secret.into());
+    }
+    let file = TokenFile::read(path)?;
+    let text = file.token.expose();
+    let (secret, pinned) = text.split_once('.').unwrap_or((text, ""));
+    ensure!(
+        secret.starts_with(PREFIX),
+        "{} must hold a join token: `{PREFIX}` and a secret",
+        path.display()
+    );
+    if !pinned.is_empty() && !fingerprint.ends_with(pinned) {
+        warn!(
+            "the join token in {} is for another control plane: workers will not trust this one; \
+             remove the file to have it made anew",
+            path.display()
+        );
+    }
+    Ok(secret.to_owned().into())
 }
 
 /// Writes a file that is whole and private from the moment that it has its

@@ -21,6 +21,13 @@ pub(crate) const RULES: &[(&str, Rule)] = &[
         Rule::Worker,
     ),
     ("/metahub.policy.v1.PolicyService/FindRecipe", Rule::Worker),
+    // A join token is in the request itself.
+    ("/metahub.policy.v1.JoinService/Join", Rule::Public),
+    ("/metahub.policy.v1.JoinService/Renew", Rule::Worker),
+    ("/metahub.admin.v1.JoiningService/CreateJoinToken", ADMINS),
+    ("/metahub.admin.v1.JoiningService/ListJoinTokens", ADMINS),
+    ("/metahub.admin.v1.JoiningService/RevokeJoinToken", ADMINS),
+    ("/metahub.admin.v1.JoiningService/RemoveWorker", ADMINS),
     ("/metahub.admin.v1.AdminService/CreateUser", ADMINS),
     ("/metahub.admin.v1.AdminService/ListUsers", ALL_ROLES),
     ("/metahub.admin.v1.AdminService/DeleteUser", ADMINS),

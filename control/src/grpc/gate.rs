@@ -26,6 +26,7 @@ use crate::{
     },
     oidc::SignIn,
     secrets,
+    tls::{Authority, WorkerCertificate},
 };
 
 /// The tokens that are kept in files.
@@ -41,6 +42,8 @@ pub(crate) struct Gate {
     tokens: Arc<Tokens>,
     catalog: Catalog,
     sign_in: Option<Arc<SignIn>>,
+    /// Whose certificates workers show. `None`: in plain text there are none.
+    authority: Option<Arc<Authority>>,
 }
 
 /// Services behind a [`Gate`].
@@ -51,37 +54,68 @@ pub(crate) struct Gated<S> {
 }
 
 impl Gate {
-    pub(super) fn new(tokens: Tokens, catalog: Catalog, sign_in: Option<Arc<SignIn>>) -> Self {
+    pub(super) fn new(
+        tokens: Tokens,
+        catalog: Catalog,
+        sign_in: Option<Arc<SignIn>>,
+        authority: Option<Arc<Authority>>,
+    ) -> Self {
         Self {
             tokens: Arc::new(tokens),
             catalog,
             sign_in,
+            authority,
         }
     }
 
+    /// Lets the request pass, and tells the services who calls.
+    async fn check(&self, request: &mut Request<Body>) -> Result<()> {
+        let shown = self.certificate(request.extensions())?;
+        let (call, headers) = (request.uri().path(), request.headers());
+        if let Some(caller) = self.admit(call, headers, shown.as_ref()).await? {
+            // A caller with a token is who that says.
+            let shown = shown.filter(|shown| shown.id == caller.name);
+            note(request.extensions_mut(), caller);
+            request.extensions_mut().insert(shown);
+        }
+        Ok(())
+    }
+
     /// Who makes the call, if it may be made. `None`: anyone may make it.
-    async fn admit(&self, call: &str, headers: &HeaderMap) -> Result<Option<Caller>> {
+    async fn admit(
+        &self,
+        call: &str,
+        headers: &HeaderMap,
+        shown: Option<&WorkerCertificate>,
+    ) -> Result<Option<Caller>> {
         let rule = rule_of(call).ok_or_else(|| Error::Forbidden {
             reason: format!("no rule says who may call {call}"),
         })?;
         if rule == Rule::Public {
             return Ok(None);
         }
-        let caller = self.identify(headers, rule).await?;
+        let caller = self.identify(headers, shown, rule).await?;
         rule.check(call, &caller)?;
         Ok(Some(caller))
     }
 
-    /// Finds out who calls. What else than a token can show that, such as the
-    /// verified client certificate of a worker, is looked at here.
-    async fn identify(&self, headers: &HeaderMap, wanted: Rule) -> Result<Caller> {
+    /// Finds out who calls: a token says it or, without one, the certificate
+    /// that was shown.
+    async fn identify(
+        &self,
+        headers: &HeaderMap,
+        shown: Option<&WorkerCertificate>,
+        wanted: Rule,
+    ) -> Result<Caller> {
         let unknown = || Error::Unauthenticated {
             reason: match wanted {
                 Rule::Worker => WORKER_TOKEN_WANTED.into(),
                 Rule::Public | Rule::Roles(_) => ADMIN_TOKEN_WANTED.into(),
             },
         };
-        let token = bearer(headers).ok_or_else(unknown)?;
+        let Some(token) = bearer(headers) else {
+            return self.holder_of_certificate(shown.ok_or_else(unknown)?);
+        };
         if let Some(caller) = self.holder_of_file(token) {
             return Ok(caller);
         }
@@ -92,6 +126,27 @@ impl Gate {
             Some(sign_in) if SignIn::may_be_for(token) => sign_in.caller(token).await,
             _ => Err(unknown()),
         }
+    }
+
+    /// What a caller's certificate says, which its handshake has verified.
+    /// `None`: it has shown none.
+    fn certificate(&self, extensions: &Extensions) -> Result<Option<WorkerCertificate>> {
+        let connection = extensions.get::<TlsConnectInfo<TcpConnectInfo>>();
+        let chain = connection.and_then(TlsConnectInfo::peer_certs);
+        let first = chain.as_ref().and_then(|chain| chain.first());
+        let shown = first.zip(self.authority.as_deref());
+        shown
+            .map(|(first, authority)| WorkerCertificate::read(first, authority))
+            .transpose()
+    }
+
+    fn holder_of_certificate(&self, shown: &WorkerCertificate) -> Result<Caller> {
+        shown.check(&self.catalog.policy())?;
+        Ok(Caller {
+            name: shown.id.clone(),
+            standing: Standing::Worker,
+            expires: None,
+        })
     }
 
     /// Whose token it is of those in files. `None`: it is another.
@@ -142,8 +197,9 @@ impl Gate {
 
 const ADMIN_TOKEN_WANTED: &str = "wants an admin token: give one from `metahubctl token create`, \
      or the contents of the control plane's admin-token file";
-const WORKER_TOKEN_WANTED: &str =
-    "wants the worker token: give the contents of the control plane's worker-token file";
+const WORKER_TOKEN_WANTED: &str = "wants a worker's certificate or the worker token: give a join \
+     token from `metahubctl worker token create`, or the contents of the control plane's \
+     worker-token file";
 const REVOKED: &str = "there is no such admin token, or it was revoked: ask an admin for another \
      (`metahubctl token create`)";
 const ASK_FOR_ANOTHER: &str = "ask an admin for another (`metahubctl token create`)";
@@ -176,14 +232,8 @@ where
         let mut inner = std::mem::replace(&mut self.inner, clone);
         let gate = self.gate.clone();
         Box::pin(async move {
-            let admitted = gate.admit(request.uri().path(), request.headers());
-            match admitted.await {
-                Ok(caller) => {
-                    if let Some(caller) = caller {
-                        note(request.extensions_mut(), caller);
-                    }
-                    inner.call(request).await
-                }
+            match gate.check(&mut request).await {
+                Ok(()) => inner.call(request).await,
                 Err(error) => Ok(Status::from(error).into_http()),
             }
         })
@@ -222,6 +272,13 @@ pub(super) fn actor<T>(request: &tonic::Request<T>) -> Result<Actor> {
 /// Who makes a call, as the gate noted.
 pub(super) fn caller<T>(request: &tonic::Request<T>) -> Result<Caller> {
     noted(request)
+}
+
+/// The certificate that shows who makes a call. `None`: a token does.
+pub(super) fn certificate<T>(request: &tonic::Request<T>) -> Option<WorkerCertificate> {
+    noted::<T, Option<WorkerCertificate>>(request)
+        .ok()
+        .flatten()
 }
 
 fn noted<T, N: Clone + Send + Sync + 'static>(request: &tonic::Request<T>) -> Result<N> {

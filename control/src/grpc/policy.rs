@@ -6,7 +6,7 @@ use metahub_proto::policy::v1::{
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{Parts, actor, session};
+use super::{Parts, actor, gate::certificate, session};
 use crate::convert;
 
 /// The policy service of the contract.
@@ -30,7 +30,11 @@ impl PolicyServiceTrait for PolicyApi {
         request: Request<Streaming<proto::WorkerMessage>>,
     ) -> Result<Response<Self::FollowStream>, Status> {
         let peer = request.remote_addr();
-        let outgoing = session::open(self.parts.clone(), peer, request.into_inner());
+        let caller = session::Follower {
+            peer,
+            certificate: certificate(&request),
+        };
+        let outgoing = session::open(self.parts.clone(), caller, request.into_inner());
         Ok(Response::new(ReceiverStream::new(outgoing)))
     }
 

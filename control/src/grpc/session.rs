@@ -19,7 +19,7 @@ use tracing::{Instrument, info, info_span, warn};
 
 use self::{listener::Listener, speaker::Speaker};
 use super::Parts;
-use crate::{Error, Result, convert, names};
+use crate::{Catalog, Error, Result, convert, names, tls::WorkerCertificate};
 
 mod listener;
 mod speaker;
@@ -32,10 +32,18 @@ const SILENCE: Duration = Duration::from_secs(7);
 type Outgoing = mpsc::Sender<Result<proto::ControlMessage, Status>>;
 type Incoming = Streaming<proto::WorkerMessage>;
 
+/// Who opens a stream.
+#[derive(Debug)]
+pub(super) struct Follower {
+    pub(super) peer: Option<SocketAddr>,
+    /// `None`: it has the worker token.
+    pub(super) certificate: Option<WorkerCertificate>,
+}
+
 /// Runs a worker's stream. What comes out of the receiver is for the worker.
 pub(super) fn open(
     parts: Parts,
-    peer: Option<SocketAddr>,
+    follower: Follower,
     incoming: Incoming,
 ) -> mpsc::Receiver<Result<proto::ControlMessage, Status>> {
     // One message: a slow worker makes its stream wait, not grow.
@@ -44,7 +52,7 @@ pub(super) fn open(
     streams.spawn(async move {
         let draining = draining(parts.clone());
         let store_silent = store_silent(parts.catalog.store_silence());
-        let running = run(parts, peer, incoming, outgoing.clone());
+        let running = run(parts, follower, incoming, outgoing.clone());
         let end = tokio::select! {
             end = running => end,
             () = draining => Ok(()),
@@ -78,12 +86,14 @@ async fn store_silent(mut silence: watch::Receiver<Option<Instant>>) -> Error {
 
 async fn run(
     parts: Parts,
-    peer: Option<SocketAddr>,
+    follower: Follower,
     mut incoming: Incoming,
     outgoing: Outgoing,
 ) -> Result<()> {
+    let peer = follower.peer;
     let hello = hello(&mut incoming)
         .await
+        .and_then(|hello| follower.check(hello))
         .inspect_err(|error| warn!(?peer, "refused a stream: {error}"))?;
     let mut identity = convert::identity_from(&hello);
     identity.peer = peer;
@@ -110,6 +120,7 @@ async fn run(
         let end = tokio::select! {
             end = listener.run(&mut incoming) => end,
             end = speaker.run() => end,
+            end = follower.removed(&parts.catalog) => end,
         };
         match &end {
             Ok(()) => info!("the worker's stream ended"),
@@ -118,6 +129,35 @@ async fn run(
         end
     };
     both.instrument(span).await
+}
+
+impl Follower {
+    /// Refuses a hello of another worker than the certificate is for.
+    fn check(&self, hello: proto::Hello) -> Result<proto::Hello> {
+        match &self.certificate {
+            Some(shown) if shown.id != hello.worker_id => Err(Error::Forbidden {
+                reason: format!(
+                    "the certificate is for the worker `{}`, and `{}` says hello",
+                    shown.id, hello.worker_id
+                ),
+            }),
+            Some(_) | None => Ok(hello),
+        }
+    }
+
+    /// Ends when the worker's certificates are not good any more.
+    async fn removed(&self, catalog: &Catalog) -> Result<()> {
+        let mut policy = catalog.subscribe();
+        if let Some(shown) = &self.certificate {
+            loop {
+                shown.check(&policy.borrow_and_update())?;
+                if policy.changed().await.is_err() {
+                    break;
+                }
+            }
+        }
+        std::future::pending().await
+    }
 }
 
 async fn hello(incoming: &mut Incoming) -> Result<proto::Hello> {

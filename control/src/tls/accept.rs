@@ -12,6 +12,8 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
+use super::Served;
+
 /// How long a handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// How many handshakes are under way at most. More callers wait.
@@ -23,10 +25,10 @@ const BREATH: Duration = Duration::from_millis(100);
 pub(crate) type Secured = TlsStream<TcpStream>;
 
 /// Accepts until `shutdown` is cancelled. Each connection is served with what
-/// `config` is at that time.
+/// `served` is at that time.
 pub(crate) fn accept(
     listener: TcpListener,
-    config: watch::Receiver<Arc<ServerConfig>>,
+    served: watch::Receiver<Arc<Served>>,
     shutdown: CancellationToken,
 ) -> ReceiverStream<io::Result<Secured>> {
     let (secured, receiver) = mpsc::channel(1);
@@ -34,7 +36,7 @@ pub(crate) fn accept(
         let room = Arc::new(Semaphore::new(MOST_HANDSHAKES));
         while let Ok(place) = room.clone().acquire_owned().await {
             let stream = next(&listener).await;
-            let config = config.borrow().clone();
+            let config = served.borrow().config.clone();
             let secured = secured.clone();
             tokio::spawn(async move {
                 let stream = handshake(stream, config).await;

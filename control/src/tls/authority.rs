@@ -4,16 +4,17 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
-    Issuer, KeyPair, KeyUsagePurpose, SerialNumber,
+    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName,
+    DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType, SerialNumber,
 };
 use tokio_rustls::rustls::{
     crypto::aws_lc_rs,
-    pki_types::{CertificateDer, PrivatePkcs8KeyDer, pem::PemObject},
+    pki_types::{CertificateDer, CertificateSigningRequestDer, PrivatePkcs8KeyDer, pem::PemObject},
     sign::CertifiedKey,
 };
 
-use crate::{records, secrets};
+use super::worker::WorkerCertificate;
+use crate::{Error, Result, records, secrets};
 
 /// For how long the authority's own certificate is good.
 const LIFETIME: Duration = Duration::from_secs(10 * 365 * DAY);
@@ -29,6 +30,13 @@ pub(crate) struct Authority {
     certificate: CertificateDer<'static>,
     certificate_pem: String,
     issuer: Issuer<'static, KeyPair>,
+}
+
+/// A worker's certificate as it is handed out.
+#[derive(Debug)]
+pub(crate) struct Issued {
+    pub(crate) certificate_pem: String,
+    pub(crate) expires: SystemTime,
 }
 
 impl Authority {
@@ -91,6 +99,33 @@ impl Authority {
             key.into(),
             &aws_lc_rs::default_provider(),
         )?)
+    }
+
+    /// A certificate for the worker that has made `request`. Only the key is
+    /// taken from that.
+    pub(crate) fn worker_certificate(
+        &self,
+        request: &[u8],
+        worker: &WorkerCertificate,
+        lifetime: Duration,
+    ) -> Result<Issued> {
+        let broken = |error: rcgen::Error| Error::invalid("request", error.to_string());
+        let request = CertificateSigningRequestDer::from(request);
+        let mut request = CertificateSigningRequestParams::from_der(&request).map_err(broken)?;
+        let now = SystemTime::now();
+        let mut params = params("MetaHub worker", now, lifetime);
+        for name in worker.names() {
+            let name = name.as_str().try_into().map_err(broken)?;
+            params.subject_alt_names.push(SanType::URI(name));
+        }
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        request.params = params;
+        let certificate = request.signed_by(&self.issuer).map_err(broken)?;
+        Ok(Issued {
+            certificate_pem: certificate.pem(),
+            expires: now + lifetime,
+        })
     }
 }
 

@@ -1,0 +1,341 @@
+//! Who may join as a worker, and who has joined.
+//!
+//! A use of a join token is spent by the same commit that admits the worker,
+//! so a token for one worker admits one, whichever control plane is asked.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::{Actor, Catalog, edit::Edit};
+use crate::{
+    Error, Result, Secret, names,
+    policy::Policy,
+    records::{JoinToken, JoinedWorker, Key},
+    secrets,
+    tls::WorkerCertificate,
+};
+
+/// What every secret starts with, for scanners of leaked secrets.
+pub(crate) const PREFIX: &str = "mh_join_";
+/// The action of renewals, which are none of the audit's business.
+pub(crate) const RENEWAL: &str = "worker.renew";
+/// For how long what is over is kept, so that who comes late reads why.
+const KEPT_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
+const MOST_USES: u32 = 1_000_000;
+const NO_SUCH_TOKEN: &str = "there is no such join token, or it was revoked";
+const MAKE_ANOTHER: &str = "make another with `metahubctl worker token create`";
+
+/// What a join token is to be.
+#[derive(Clone, Debug)]
+pub(crate) struct JoinTokenWish {
+    /// Empty: any.
+    pub(crate) name: String,
+    /// `None`: it admits any number of workers.
+    pub(crate) uses: Option<u32>,
+    /// `None`: it is good until it is revoked.
+    pub(crate) lifetime: Option<Duration>,
+}
+
+impl Catalog {
+    /// Creates a join token. Also returns its secret, which is not kept.
+    pub(crate) async fn create_join_token(
+        &self,
+        actor: &Actor,
+        wish: JoinTokenWish,
+    ) -> Result<(JoinToken, Secret)> {
+        let secret = Secret::from(format!("{PREFIX}{}", secrets::generate().expose()));
+        let name = match wish.name.is_empty() {
+            true => format!("{:08x}", secrets::random_u64() >> 32),
+            false => wish.name,
+        };
+        names::check_text("name", &name)?;
+        if wish.uses.is_some_and(|uses| uses > MOST_USES) {
+            return Err(Error::invalid("uses", "is more than a million"));
+        }
+        let token = JoinToken {
+            name,
+            secret_sha256: secrets::sha256_hex(&secret),
+            uses_left: wish.uses,
+            expires_unix_secs: wish.lifetime.map(|lifetime| now() + lifetime.as_secs()),
+        };
+        self.edit(actor, "join-token.create", |edit| {
+            edit.create(token.clone())
+        })
+        .await?;
+        Ok((token, secret))
+    }
+
+    /// Takes a secret that the operator keeps in a file for a join token that
+    /// admits any number of workers.
+    pub(crate) async fn take_join_secret(&self, secret: &Secret) -> Result<()> {
+        let secret_sha256 = secrets::sha256_hex(secret);
+        let name = format!("file-{}", &secret_sha256.expose()[..8]);
+        let actor = Actor::on_its_own("start with a join token file");
+        self.edit(&actor, "join-token.take", |edit| {
+            edit.put(JoinToken {
+                name: name.clone(),
+                secret_sha256: secret_sha256.clone(),
+                uses_left: None,
+                expires_unix_secs: None,
+            });
+            Ok(())
+        })
+        .await
+    }
+
+    /// Revokes a join token. Workers that have joined stay.
+    pub(crate) async fn revoke_join_token(&self, actor: &Actor, name: &str) -> Result<()> {
+        self.edit(actor, "join-token.revoke", |edit| {
+            edit.delete::<JoinToken>(Key::join_token(name))
+        })
+        .await
+    }
+
+    /// Spends a use of the join token with this secret, and notes that
+    /// `worker` is in, with a certificate that expires at `expires`.
+    pub(crate) async fn admit_worker(
+        &self,
+        actor: &Actor,
+        secret: &Secret,
+        worker: &WorkerCertificate,
+        expires: SystemTime,
+    ) -> Result<()> {
+        let hash = secrets::sha256_hex(secret);
+        self.edit(actor, "worker.join", |edit| {
+            let mut token = good_token(edit, &hash)?;
+            if let Some(uses) = &mut token.uses_left {
+                *uses = uses.saturating_sub(1);
+            }
+            edit.put(JoinedWorker {
+                id: worker.id.clone(),
+                membership: worker.membership.clone(),
+                token: token.name.clone(),
+                expires_unix_secs: unix_secs(expires),
+            });
+            edit.put(token);
+            Ok(())
+        })
+        .await
+    }
+
+    /// Notes that a worker has a certificate that expires later.
+    pub(crate) async fn note_renewal(
+        &self,
+        actor: &Actor,
+        worker: &WorkerCertificate,
+        expires: SystemTime,
+    ) -> Result<()> {
+        self.edit(actor, RENEWAL, |edit| {
+            worker.check(edit.base())?;
+            let key = Key::joined_worker(&worker.id);
+            let joined = edit.need::<JoinedWorker>(&key)?;
+            edit.put(JoinedWorker {
+                expires_unix_secs: unix_secs(expires),
+                ..joined.clone()
+            });
+            Ok(())
+        })
+        .await
+    }
+
+    /// Removes a worker: none of its certificates is good from now on. With
+    /// `is_foreign`, its certificate may be of the operator's own PKI, and its
+    /// name is kept out.
+    pub(crate) async fn remove_worker(
+        &self,
+        actor: &Actor,
+        id: &str,
+        is_foreign: bool,
+    ) -> Result<()> {
+        let key = Key::joined_worker(id);
+        self.edit(actor, "worker.remove", |edit| {
+            match edit.find::<JoinedWorker>(&key) {
+                Some(joined) if joined.membership.is_some() => edit.remove(key.clone()),
+                None if is_foreign => edit.put(JoinedWorker {
+                    id: id.to_owned(),
+                    membership: None,
+                    token: String::new(),
+                    expires_unix_secs: u64::MAX,
+                }),
+                Some(_) => {}
+                None => {
+                    return Err(Error::Blocked {
+                        reason: format!(
+                            "no worker `{id}` has joined. One that follows by the worker token \
+                             is kept out by giving the others another token"
+                        ),
+                    });
+                }
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Forgets tokens and workers that have been over for some time.
+    pub(crate) async fn sweep_joins(&self) -> Result<()> {
+        let oldest = now().saturating_sub(KEPT_AFTER.as_secs());
+        let actor = Actor::on_its_own("retention");
+        self.edit(&actor, "worker.sweep", |edit| {
+            let base = edit.base();
+            let tokens = base.all::<JoinToken>().filter(|token| {
+                let is_spent = token.uses_left == Some(0) && token.expires_unix_secs.is_none();
+                is_spent || token.expires_unix_secs.is_some_and(|end| end < oldest)
+            });
+            let workers = base.all::<JoinedWorker>();
+            let workers = workers.filter(|worker| worker.expires_unix_secs < oldest);
+            let over: Vec<Key> = tokens
+                .map(|token| Key::join_token(&token.name))
+                .chain(workers.map(|worker| Key::joined_worker(&worker.id)))
+                .collect();
+            over.into_iter().for_each(|key| edit.remove(key));
+            Ok(())
+        })
+        .await
+    }
+}
+
+impl WorkerCertificate {
+    /// Refuses a worker that was removed, or that `policy` has never admitted.
+    pub(crate) fn check(&self, policy: &Policy) -> Result<()> {
+        let known = policy.find::<JoinedWorker>(&Key::joined_worker(&self.id));
+        let is_in = match (&self.membership, known) {
+            (Some(own), Some(known)) => known.membership.as_ref() == Some(own),
+            (Some(_), None) => false,
+            (None, Some(known)) => known.membership.is_some(),
+            (None, None) => true,
+        };
+        if is_in {
+            return Ok(());
+        }
+        let reason = format!(
+            "the worker `{}` was removed, or another has joined under its name: give it a new \
+             join token and an empty state directory, or another name",
+            self.id
+        );
+        Err(Error::Unauthenticated { reason })
+    }
+}
+
+/// The token with this hash, if it admits one more. Takes a time that tells
+/// nothing of the secrets that there are.
+fn good_token(edit: &Edit, hash: &Secret) -> Result<JoinToken> {
+    let refused = |reason: String| Error::Unauthenticated {
+        reason: format!("{reason}: {MAKE_ANOTHER}"),
+    };
+    let mut found = None;
+    for token in edit.base().all::<JoinToken>() {
+        if secrets::are_equal(token.secret_sha256.expose(), hash.expose()) {
+            found = Some(token.clone());
+        }
+    }
+    let token = found.ok_or_else(|| refused(NO_SUCH_TOKEN.into()))?;
+    let name = &token.name;
+    if token.expires_unix_secs.is_some_and(|end| end <= now()) {
+        return Err(refused(format!("the join token `{name}` has expired")));
+    }
+    if token.uses_left == Some(0) {
+        return Err(refused(format!("the join token `{name}` is used up")));
+    }
+    Ok(token)
+}
+
+fn now() -> u64 {
+    unix_secs(SystemTime::now())
+}
+
+fn unix_secs(time: SystemTime) -> u64 {
+    let since = time.duration_since(UNIX_EPOCH);
+    since.unwrap_or_default().as_secs()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn actor() -> Actor {
+        Actor::on_its_own("test")
+    }
+
+    fn worker(id: &str, membership: &str) -> WorkerCertificate {
+        WorkerCertificate {
+            id: id.into(),
+            membership: Some(membership.into()),
+        }
+    }
+
+    async fn token(catalog: &Catalog, uses: u32, lifetime: Duration) -> Secret {
+        let wish = JoinTokenWish {
+            name: "one".into(),
+            uses: Some(uses),
+            lifetime: Some(lifetime),
+        };
+        catalog.create_join_token(&actor(), wish).await.unwrap().1
+    }
+
+    async fn join(catalog: &Catalog, secret: &Secret, id: &str) -> Result<()> {
+        let expires = SystemTime::now() + Duration::from_secs(60);
+        let worker = worker(id, "m");
+        catalog
+            .admit_worker(&actor(), secret, &worker, expires)
+            .await
+    }
+
+    const HOUR: Duration = Duration::from_secs(60 * 60);
+
+    #[tokio::test]
+    async fn a_token_admits_as_many_as_it_says() {
+        let catalog = Catalog::in_memory().await;
+        let secret = token(&catalog, 2, HOUR).await;
+
+        join(&catalog, &secret, "a").await.unwrap();
+        join(&catalog, &secret, "b").await.unwrap();
+        let refused = join(&catalog, &secret, "c").await.unwrap_err();
+
+        assert!(refused.to_string().contains("used up"), "{refused}");
+        assert!(worker("c", "m").check(&catalog.policy()).is_err());
+    }
+
+    #[tokio::test]
+    async fn a_token_that_is_over_or_revoked_admits_no_one() {
+        let catalog = Catalog::in_memory().await;
+        let secret = token(&catalog, 1, Duration::ZERO).await;
+
+        let expired = join(&catalog, &secret, "a").await.unwrap_err();
+        catalog.revoke_join_token(&actor(), "one").await.unwrap();
+        let revoked = join(&catalog, &secret, "a").await.unwrap_err();
+
+        assert!(expired.to_string().contains("expired"), "{expired}");
+        assert!(revoked.to_string().contains("revoked"), "{revoked}");
+    }
+
+    #[tokio::test]
+    async fn a_worker_that_joins_again_makes_its_former_certificates_worthless() {
+        let catalog = Catalog::in_memory().await;
+        let secret = token(&catalog, 2, HOUR).await;
+        let expires = SystemTime::now() + HOUR;
+        let (former, latter) = (worker("a", "1"), worker("a", "2"));
+
+        let actor = actor();
+        for worker in [&former, &latter] {
+            let joined = catalog.admit_worker(&actor, &secret, worker, expires);
+            joined.await.unwrap();
+        }
+
+        assert!(former.check(&catalog.policy()).is_err());
+        assert!(latter.check(&catalog.policy()).is_ok());
+    }
+
+    #[tokio::test]
+    async fn one_of_another_pki_is_in_until_its_name_is_removed() {
+        let catalog = Catalog::in_memory().await;
+        let foreign = WorkerCertificate {
+            id: "a".into(),
+            membership: None,
+        };
+        assert!(foreign.check(&catalog.policy()).is_ok());
+
+        catalog.remove_worker(&actor(), "a", true).await.unwrap();
+
+        assert!(foreign.check(&catalog.policy()).is_err());
+    }
+}
