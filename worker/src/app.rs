@@ -44,16 +44,16 @@ pub struct App {
 impl App {
     /// Binds the ports. An address in use fails here, not later.
     pub async fn bind(config: Config) -> anyhow::Result<Self> {
-        let identity = Identity::new(&config)?;
         let registry = listen(config.registry_addr).await?;
         let admin = listen(config.admin_addr).await?;
+        let worker_id = match &config.worker_id {
+            Some(id) => id.clone(),
+            None => default_id(registry.1).await,
+        };
         let introduction = Introduction {
-            worker_id: match &config.worker_id {
-                Some(id) => id.clone(),
-                None => default_id(registry.1).await,
-            },
+            identity: Identity::new(&config, &worker_id)?,
             registry_address: registry.1.to_string(),
-            identity,
+            worker_id,
         };
         Ok(Self {
             keeper: snapshot_file(&config)?,
@@ -100,6 +100,8 @@ impl App {
         let (stop, drained) = (CancellationToken::new(), CancellationToken::new());
         // Nothing outlives this call, even if it is dropped.
         let _guard = drained.clone().drop_guard();
+        let renewing = self.introduction.identity.clone();
+        tokio::spawn(renewing.keep_fresh(drained.clone()));
         let keeper = self.keeper.map(|file| Keeper::new(file, current.clone()));
         let sync = Sync::new(self.introduction, current, link, keeper).run(drained.clone());
         let sync = tokio::spawn(sync);

@@ -57,6 +57,25 @@ pub struct Config {
     #[arg(long, env = "METAHUB_CA_FILE")]
     pub ca_file: Option<PathBuf>,
 
+    /// The file that holds a join token: a secret that admits this worker once,
+    /// and whom to trust for the control plane. Read when it joins.
+    #[arg(long, env = "METAHUB_JOIN_TOKEN_FILE")]
+    pub join_token_file: Option<PathBuf>,
+
+    /// The directory that keeps the certificate that this worker gets when it
+    /// joins, so that a restart needs no join token.
+    #[arg(long, env = "METAHUB_STATE_DIR")]
+    pub state_dir: Option<PathBuf>,
+
+    /// A certificate of your own PKI to show to the control plane instead, as
+    /// PEM. Read at each connect.
+    #[arg(long, env = "METAHUB_WORKER_CERT_FILE", requires = "tls_key_file")]
+    pub tls_cert_file: Option<PathBuf>,
+
+    /// The key of that certificate, as PEM.
+    #[arg(long, env = "METAHUB_WORKER_KEY_FILE", requires = "tls_cert_file")]
+    pub tls_key_file: Option<PathBuf>,
+
     /// A name for this worker that outlives it. Default: its host's name and
     /// registry address.
     #[arg(long, env = "METAHUB_WORKER_ID")]

@@ -30,9 +30,9 @@ impl Follower {
     pub fn new(config: &Config, name: String, shelf: Shelf) -> anyhow::Result<Self> {
         let view = View(Arc::new(Current::new(config.max_policy_age)));
         let introduction = Introduction {
+            identity: Identity::new(config, &name)?,
             worker_id: name,
             registry_address: String::new(),
-            identity: Identity::new(config)?,
         };
         let link = Arc::new(Link::default());
         Ok(Self {

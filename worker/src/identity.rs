@@ -4,69 +4,67 @@
 //! Files are read at each connect, so that what they hold can be replaced
 //! while the worker runs.
 
+mod credential;
+mod membership;
+mod way;
+
 use std::{
     io,
-    path::PathBuf,
-    sync::atomic::{AtomicUsize, Ordering::Relaxed},
-    time::Duration,
+    path::{Path, PathBuf},
+    sync::Arc,
 };
 
-use anyhow::{bail, ensure};
+use anyhow::{Context as _, bail};
+use tokio_util::sync::CancellationToken;
 use tonic::{
+    Code, Status,
     metadata::{Ascii, MetadataValue},
-    transport::{Channel, Endpoint},
-};
-use url::Url;
-
-use crate::{
-    Config, dns,
-    trust::{Fingerprint, Trust, TrustError},
+    transport::{self, Channel},
 };
 
-/// How long one try to connect may take.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+use self::{membership::Membership, way::Way};
+use crate::{Config, trust::TrustError};
 
-/// The way to the control plane.
-#[derive(Debug)]
+/// The way to the control plane, and what is shown there.
+#[derive(Clone, Debug)]
 pub(crate) struct Identity {
-    /// One for each replica, one at least.
-    ways: Vec<Way>,
-    /// The replica that is tried next. Where workers begin differs, so that
-    /// they spread over the replicas.
-    next: AtomicUsize,
-    /// The file that holds the worker token.
-    token_file: PathBuf,
+    way: Way,
+    proof: Proof,
 }
 
-/// The way to one replica.
+/// How the worker proves who it is.
 #[derive(Clone, Debug)]
-struct Way {
-    control: Endpoint,
-    trust: Option<TrustFrom>,
-}
-
-/// Where it stands whom to trust. Plain text needs none.
-#[derive(Clone, Debug)]
-enum TrustFrom {
-    Fingerprint(Fingerprint),
-    CaFile(PathBuf),
+enum Proof {
+    /// By the worker token in this file.
+    Token(PathBuf),
+    /// By a certificate that it got when it joined.
+    Joined(Arc<Membership>),
+    /// By a certificate of the operator's own PKI.
+    Brought { certificate: PathBuf, key: PathBuf },
 }
 
 /// A connection to the control plane, and what each call must say.
 #[derive(Debug)]
 pub(crate) struct Door {
     pub(crate) channel: Channel,
-    pub(crate) bearer: MetadataValue<Ascii>,
+    /// `None`: a certificate was shown.
+    pub(crate) bearer: Option<MetadataValue<Ascii>>,
 }
 
 /// Why there is no way to the control plane.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub(crate) enum NoWay {
-    #[error("cannot read the worker token {}: {}", .0.display(), .1)]
-    Token(PathBuf, #[source] io::Error),
+    #[error("cannot read {}: {}", .0.display(), .1)]
+    File(PathBuf, #[source] io::Error),
     #[error("the worker token is not one line of text")]
     BadToken,
+    #[error("the join token in {} is none: it starts with `mh_join_`", .0.display())]
+    BadJoinToken(PathBuf),
+    #[error(
+        "the join token names no control plane to trust: give its fingerprint with --fingerprint"
+    )]
+    Unpinned,
     #[error("cannot read the host's DNS settings: {0}")]
     Dns(#[from] hickory_resolver::net::NetError),
     #[error("{}{}", .0, causes(.0))]
@@ -74,111 +72,93 @@ pub(crate) enum NoWay {
     #[error("there is no control plane to connect to")]
     Nowhere,
     #[error("cannot connect{}", causes(.0))]
-    Connect(#[from] tonic::transport::Error),
+    Connect(#[from] transport::Error),
+    #[error("cannot make a key: {0}")]
+    Key(#[from] rcgen::Error),
+    #[error("{} what was there before has expired or is not there; {}", refusal(.0), what_to_do(.1.as_deref()))]
+    NotAdmitted(Status, Option<PathBuf>),
+    #[error("the certificate is not renewed: {}", refusal(.0))]
+    NotRenewed(Status),
 }
 
 impl Identity {
-    /// What the settings say. What cannot work fails here.
-    pub(crate) fn new(config: &Config) -> anyhow::Result<Self> {
-        let way = |control: &Url| {
-            anyhow::Ok(Way {
-                control: Endpoint::from_shared(control.to_string())?,
-                trust: trust_from(control, config)?,
-            })
+    /// What the settings say of the worker `id`. What cannot work fails here.
+    pub(crate) fn new(config: &Config, id: &str) -> anyhow::Result<Self> {
+        let joins = config.join_token_file.is_some() || config.state_dir.is_some();
+        let way = Way::new(config, joins)?;
+        let brought = config
+            .tls_cert_file
+            .clone()
+            .zip(config.tls_key_file.clone());
+        let proof = match brought {
+            Some((certificate, key)) => Proof::Brought { certificate, key },
+            None if joins => {
+                let membership = Membership::open(config, id);
+                Proof::Joined(Arc::new(membership.context("cannot join")?))
+            }
+            None => Proof::Token(config.token_file.clone()),
         };
-        let ways: Vec<Way> = config.control.iter().map(way).collect::<Result<_, _>>()?;
-        ensure!(!ways.is_empty(), "--control names no control plane");
-        Ok(Self {
-            next: AtomicUsize::new(fastrand::usize(..ways.len())),
-            ways,
-            token_file: config.token_file.clone(),
-        })
+        let is_plain = config.control.iter().any(|it| it.scheme() == "http");
+        if is_plain && !matches!(proof, Proof::Token(_)) {
+            bail!("a worker shows its certificate over TLS only: give an https:// --control");
+        }
+        Ok(Self { way, proof })
     }
 
     /// Goes to a control plane at `url` in plain text.
     #[cfg(test)]
     pub(crate) fn plain(url: String, token_file: PathBuf) -> Self {
         Self {
-            ways: vec![Way {
-                control: Endpoint::from_shared(url).expect("a URL"),
-                trust: None,
-            }],
-            next: AtomicUsize::new(0),
-            token_file,
+            way: Way::plain(url),
+            proof: Proof::Token(token_file),
         }
     }
 
-    /// Opens a new connection, with what the files hold now, to the first
-    /// replica that takes it. Begins with another one each time.
+    /// Opens a new connection, with what the files hold now. Joins first, if
+    /// that is how the worker proves who it is and it has not.
     pub(crate) async fn connect(&self) -> Result<Door, NoWay> {
-        let bearer = self.bearer().await?;
-        let start = self.next.fetch_add(1, Relaxed) % self.ways.len();
-        let (before, from) = self.ways.split_at(start);
-        let mut outcome = Err(NoWay::Nowhere);
-        for way in from.iter().chain(before) {
-            outcome = way.connect().await;
-            if outcome.is_ok() {
-                break;
+        match &self.proof {
+            Proof::Token(file) => {
+                let bearer = bearer(&read(file).await?)?;
+                Ok(Door {
+                    channel: self.way.open(None, None).await?,
+                    bearer: Some(bearer),
+                })
+            }
+            Proof::Joined(membership) => Ok(Door {
+                channel: membership.connect(&self.way).await?,
+                bearer: None,
+            }),
+            Proof::Brought { certificate, key } => {
+                let (certificate, key) = (read(certificate).await?, read(key).await?);
+                let identity = transport::Identity::from_pem(certificate, key);
+                Ok(Door {
+                    channel: self.way.open(Some(identity), None).await?,
+                    bearer: None,
+                })
             }
         }
-        let channel = outcome?;
-        Ok(Door { channel, bearer })
     }
 
-    async fn bearer(&self) -> Result<MetadataValue<Ascii>, NoWay> {
-        let token = tokio::fs::read_to_string(&self.token_file).await;
-        let token = token.map_err(|error| NoWay::Token(self.token_file.clone(), error))?;
-        let bearer = format!("Bearer {}", token.trim());
-        let mut bearer = MetadataValue::try_from(bearer).map_err(|_| NoWay::BadToken)?;
-        bearer.set_sensitive(true);
-        Ok(bearer)
-    }
-}
-
-impl Way {
-    async fn connect(&self) -> Result<Channel, NoWay> {
-        let endpoint = match &self.trust {
-            None => self.control.clone(),
-            Some(from) => from.trust()?.secure(self.control.clone(), None)?,
-        };
-        let connector = dns::connector(CONNECT_TIMEOUT)?;
-        Ok(endpoint.connect_with_connector(connector).await?)
-    }
-}
-
-impl TrustFrom {
-    fn trust(&self) -> Result<Trust, TrustError> {
-        match self {
-            Self::Fingerprint(fingerprint) => Ok(Trust::Fingerprint(*fingerprint)),
-            Self::CaFile(path) => Trust::read(path),
+    /// Renews the certificate in good time, until `shutdown` is cancelled.
+    pub(crate) async fn keep_fresh(self, shutdown: CancellationToken) {
+        if let Proof::Joined(membership) = &self.proof {
+            let renewing = membership.keep_fresh(&self.way);
+            shutdown.run_until_cancelled(renewing).await;
         }
     }
 }
 
-fn trust_from(control: &Url, config: &Config) -> anyhow::Result<Option<TrustFrom>> {
-    let Config {
-        fingerprint,
-        ca_file,
-        ..
-    } = config;
-    match (control.scheme(), ca_file, fingerprint) {
-        ("http", _, _) => Ok(None),
-        ("https", _, Some(fingerprint)) => Ok(Some(TrustFrom::Fingerprint(*fingerprint))),
-        ("https", Some(path), None) => Ok(Some(TrustFrom::CaFile(path.clone()))),
-        ("https", None, None) => bail!(
-            "nothing says whom to take for {}: give --fingerprint with what the control plane's \
-             log shows, or --ca-file",
-            origin(control)
-        ),
-        _ => bail!(
-            "--control must be an https:// or http:// address, not {}",
-            origin(control)
-        ),
-    }
+async fn read(file: &Path) -> Result<String, NoWay> {
+    let text = tokio::fs::read_to_string(file).await;
+    text.map_err(|error| NoWay::File(file.to_owned(), error))
 }
 
-fn origin(url: &Url) -> String {
-    url.origin().ascii_serialization()
+fn bearer(token: &str) -> Result<MetadataValue<Ascii>, NoWay> {
+    let bearer = format!("Bearer {}", token.trim());
+    let mut bearer = MetadataValue::try_from(bearer).map_err(|_| NoWay::BadToken)?;
+    bearer.set_sensitive(true);
+    Ok(bearer)
 }
 
 /// What is behind an error whose own text says little.
@@ -192,26 +172,49 @@ fn causes(error: &dyn std::error::Error) -> String {
     text
 }
 
+fn refusal(status: &Status) -> String {
+    match status.code() {
+        Code::Unavailable | Code::Unknown => format!("the control plane did not answer: {status}"),
+        _ => format!("the control plane refuses: {}", status.message()),
+    }
+}
+
+fn what_to_do(token_file: Option<&Path>) -> String {
+    match token_file {
+        Some(file) => format!(
+            "put a new join token from `metahubctl worker token create` into {}: it is read at \
+             each try",
+            file.display()
+        ),
+        None => "start the worker again with --join-token-file and a join token from \
+                 `metahubctl worker token create`"
+            .into(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use clap::Parser as _;
 
     use super::*;
 
-    fn way(args: &[&str]) -> anyhow::Result<Identity> {
+    fn identity(args: &[&str]) -> anyhow::Result<Identity> {
         let program = ["metahub-worker"].iter();
-        Identity::new(&Config::parse_from(program.chain(args)))
+        let config = Config::parse_from(program.chain(args));
+        Identity::new(&config, "worker-0")
     }
 
     #[test]
     fn a_control_plane_with_tls_is_trusted_for_a_reason_only() {
         let fingerprint = format!("--fingerprint=sha256:{}", "0a".repeat(32));
+        let https = "--control=https://control:7400";
 
-        assert!(way(&["--control=http://control:7400"]).is_ok());
-        assert!(way(&["--control=https://control:7400"]).is_err());
-        assert!(way(&["--control=https://control:7400", &fingerprint]).is_ok());
-        assert!(way(&["--control=ftp://control:7400"]).is_err());
-        assert!(way(&["--control=http://one:7400,https://two:7400"]).is_err());
+        assert!(identity(&["--control=http://control:7400"]).is_ok());
+        assert!(identity(&[https]).is_err());
+        assert!(identity(&[https, &fingerprint]).is_ok());
+        assert!(identity(&[https, "--join-token-file=token"]).is_ok());
+        assert!(identity(&["--control=ftp://control:7400"]).is_err());
+        assert!(identity(&["--control=http://one:7400,https://two:7400"]).is_err());
     }
 
     #[tokio::test]
@@ -224,10 +227,17 @@ mod tests {
         let here = open.local_addr().unwrap();
         let both = format!("--control=http://{gone},http://{here}");
         let token = format!("--token-file={}", token.path().display());
-        let identity = way(&[&both, &token]).unwrap();
+        let identity = identity(&[&both, &token]).unwrap();
 
         for _ in 0..2 {
             assert!(identity.connect().await.is_ok());
         }
+    }
+
+    #[test]
+    fn no_worker_joins_over_plain_text() {
+        let http = "--control=http://control:7400";
+
+        assert!(identity(&[http, "--join-token-file=token"]).is_err());
     }
 }

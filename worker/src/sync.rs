@@ -40,7 +40,7 @@ pub use self::shelf::Shelf;
 pub(crate) use self::{
     keeper::Keeper,
     link::{Link, Unanswered},
-    sealed::{SealedFile, Unusable},
+    sealed::{SealedFile, Unusable, replace_file},
 };
 
 const MIN_DELAY: Duration = Duration::from_millis(100);
@@ -183,9 +183,10 @@ impl Sync {
         let Door { channel, bearer } = self.introduction.identity.connect().await?;
         let mut client = PolicyServiceClient::new(channel).max_decoding_message_size(MAX_MESSAGE);
         let mut request = Request::new(ReceiverStream::new(said));
-        request
-            .metadata_mut()
-            .insert("authorization", bearer.clone());
+        if let Some(bearer) = &bearer {
+            let bearer = bearer.clone();
+            request.metadata_mut().insert("authorization", bearer);
+        }
         let stream = client.follow(request).await?.into_inner();
         Ok((stream, Line::new(client, bearer)))
     }

@@ -69,7 +69,10 @@ impl Ledger {
         let endpoint = Endpoint::from_shared(format!("http://{}", self.addr));
         let channel = endpoint.expect("a URL").connect().await.expect("it is up");
         let bearer = MetadataValue::from_static("Bearer sesame");
-        link.set(Some(Line::new(PolicyServiceClient::new(channel), bearer)));
+        link.set(Some(Line::new(
+            PolicyServiceClient::new(channel),
+            Some(bearer),
+        )));
     }
 
     /// How often a recipe was recorded.

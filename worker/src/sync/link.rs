@@ -39,7 +39,8 @@ pub(crate) struct Link(ArcSwapOption<Line>);
 #[derive(Debug)]
 pub(crate) struct Line {
     client: PolicyServiceClient<Channel>,
-    bearer: MetadataValue<Ascii>,
+    /// `None`: the connection itself shows who asks.
+    bearer: Option<MetadataValue<Ascii>>,
     opened: Instant,
     /// Until when no question is asked, in milliseconds after `opened`.
     rests_until: AtomicU64,
@@ -114,7 +115,10 @@ impl Link {
 
 impl Line {
     /// A line to where `client` is connected to.
-    pub(super) fn new(client: PolicyServiceClient<Channel>, bearer: MetadataValue<Ascii>) -> Self {
+    pub(super) fn new(
+        client: PolicyServiceClient<Channel>,
+        bearer: Option<MetadataValue<Ascii>>,
+    ) -> Self {
         Self {
             client,
             bearer,
@@ -125,8 +129,9 @@ impl Line {
 
     fn request<T>(&self, message: T) -> Request<T> {
         let mut request = Request::new(message);
-        let bearer = self.bearer.clone();
-        request.metadata_mut().insert("authorization", bearer);
+        if let Some(bearer) = self.bearer.clone() {
+            request.metadata_mut().insert("authorization", bearer);
+        }
         request
     }
 

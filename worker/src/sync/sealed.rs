@@ -91,7 +91,7 @@ impl SealedFile {
     /// Puts `kept` into the file, whole or not at all.
     pub(crate) fn write(&self, kept: &Kept) -> Result<(), Unusable> {
         let sealed = self.seal(kept).ok_or_else(|| self.damaged())?;
-        replace(&self.path, &sealed).map_err(|error| self.io(error))
+        replace_file(&self.path, &sealed).map_err(|error| self.io(error))
     }
 
     fn seal(&self, kept: &Kept) -> Option<Vec<u8>> {
@@ -155,7 +155,7 @@ fn read_or_make_key(path: &Path) -> Result<[u8; KEY_LEN], Unusable> {
             let mut key = [0; KEY_LEN];
             rand::fill(&mut key).map_err(|_| failed(io::ErrorKind::Other.into()))?;
             let text = BASE64_STANDARD.encode(key) + "\n";
-            replace(path, text.as_bytes()).map_err(failed)?;
+            replace_file(path, text.as_bytes()).map_err(failed)?;
             Ok(key)
         }
         Err(error) => Err(failed(error)),
@@ -164,7 +164,7 @@ fn read_or_make_key(path: &Path) -> Result<[u8; KEY_LEN], Unusable> {
 
 /// Writes a file that is whole and private from the moment that it has its
 /// name, also when the program is killed on the way.
-fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub(crate) fn replace_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut unfinished = path.as_os_str().to_owned();
     unfinished.push(".unfinished");
     let unfinished = PathBuf::from(unfinished);

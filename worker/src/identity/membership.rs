@@ -1,0 +1,231 @@
+//! Joining, and staying in: a join token admits the worker once, and from then
+//! on it has a certificate that it renews by itself.
+//!
+//! What cannot be renewed is used to its end. A worker whose certificate has
+//! expired serves on, and joins again as soon as it has a token that is good.
+
+use std::{
+    fs,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use anyhow::{Context as _, ensure};
+use metahub_proto::policy::v1::{
+    IssuedCertificate, JoinRequest, RenewRequest, join_service_client::JoinServiceClient,
+};
+use tokio::{
+    sync::watch,
+    time::{sleep, timeout},
+};
+use tonic::transport::Channel;
+use tracing::{info, warn};
+
+use super::{
+    NoWay,
+    credential::{Application, Credential},
+    read,
+    way::Way,
+};
+use crate::{Config, backoff::Backoff, trust::Fingerprint};
+
+/// What a join token starts with.
+const PREFIX: &str = "mh_join_";
+const STATE_FILE: &str = "identity.json";
+/// Clocks may jump: what is to be renewed is looked at this often.
+const LONGEST_SLEEP: Duration = Duration::from_secs(60);
+/// How long an answer may take.
+const PATIENCE: Duration = Duration::from_secs(8);
+const MIN_DELAY: Duration = Duration::from_millis(500);
+const MAX_DELAY: Duration = Duration::from_secs(5 * 60);
+
+/// What makes a worker a member, and what it has from that.
+#[derive(Debug)]
+pub(super) struct Membership {
+    worker_id: String,
+    token_file: Option<PathBuf>,
+    state_file: Option<PathBuf>,
+    current: watch::Sender<Option<Arc<Credential>>>,
+}
+
+impl Membership {
+    /// Takes up what the state directory holds.
+    pub(super) fn open(config: &Config, worker_id: &str) -> anyhow::Result<Self> {
+        let state_file = match &config.state_dir {
+            None => None,
+            Some(dir) => {
+                fs::create_dir_all(dir)
+                    .with_context(|| format!("cannot make {}", dir.display()))?;
+                Some(dir.join(STATE_FILE))
+            }
+        };
+        let kept = match &state_file {
+            Some(path) => Credential::read(path)?,
+            None => None,
+        };
+        ensure!(
+            kept.is_some() || config.join_token_file.is_some(),
+            "the state directory is empty: give a join token with --join-token-file"
+        );
+        if let (Some(kept), Some(path)) = (&kept, &state_file) {
+            ensure!(
+                kept.worker_id == worker_id,
+                "{} is of the worker `{}`, and this one is `{worker_id}`: start it with \
+                 --worker-id, or give it another state directory",
+                path.display(),
+                kept.worker_id
+            );
+        }
+        Ok(Self {
+            worker_id: worker_id.to_owned(),
+            token_file: config.join_token_file.clone(),
+            state_file,
+            current: watch::Sender::new(kept.map(Arc::new)),
+        })
+    }
+
+    /// A new connection on which the certificate is shown. Joins first if there
+    /// is none.
+    pub(super) async fn connect(&self, way: &Way) -> Result<Channel, NoWay> {
+        let credential = match self.good(SystemTime::now()) {
+            Some(credential) => credential,
+            None => self.join(way).await?,
+        };
+        let identity = Some(credential.identity());
+        way.open(identity, credential.pinned).await
+    }
+
+    fn good(&self, now: SystemTime) -> Option<Arc<Credential>> {
+        let current = self.current.borrow();
+        current.clone().filter(|it| !it.is_over(now))
+    }
+
+    async fn join(&self, way: &Way) -> Result<Arc<Credential>, NoWay> {
+        let refused = |status| NoWay::NotAdmitted(status, self.token_file.clone());
+        let Some(file) = &self.token_file else {
+            return Err(refused(tonic::Status::unauthenticated(
+                "there is no join token.",
+            )));
+        };
+        let text = read(file).await?;
+        let (secret, pinned) = parse(&text).ok_or_else(|| NoWay::BadJoinToken(file.clone()))?;
+        let channel = way.open(None, pinned).await?;
+        let application = Application::new()?;
+        let request = JoinRequest {
+            worker_id: self.worker_id.clone(),
+            secret: secret.to_owned(),
+            signing_request: application.signing_request.clone(),
+        };
+        let answer = in_time(JoinServiceClient::new(channel).join(request)).await;
+        let issued = answer.map_err(refused)?.into_inner().issued;
+        let credential = self.take(application, pinned, issued.unwrap_or_default());
+        info!("joined, with a certificate for {:?}", credential.lifetime());
+        Ok(credential)
+    }
+
+    /// Renews the certificate in good time, for ever.
+    pub(super) async fn keep_fresh(&self, way: &Way) {
+        let mut current = self.current.subscribe();
+        let mut backoff = Backoff::new(MIN_DELAY, MAX_DELAY);
+        let mut jitter = fastrand::f64();
+        loop {
+            let newest = current.borrow_and_update().clone();
+            let Some(credential) = newest.filter(|it| !it.is_over(SystemTime::now())) else {
+                // It joins when it connects.
+                let _ = timeout(LONGEST_SLEEP, current.changed()).await;
+                continue;
+            };
+            let wait = credential.renewal(SystemTime::now(), jitter);
+            if !wait.is_zero() {
+                let _ = timeout(wait.min(LONGEST_SLEEP), current.changed()).await;
+                continue;
+            }
+            match self.renew(way, &credential).await {
+                Ok(()) => {
+                    backoff.reset();
+                    jitter = fastrand::f64();
+                }
+                Err(error) => {
+                    let (end, delay) = (credential.expires(), backoff.next_delay(fastrand::f64()));
+                    let delay = delay.min(credential.lifetime() / 10);
+                    let end = humantime::format_rfc3339_seconds(end);
+                    warn!(?delay, "the certificate is good until {end}: {error}");
+                    sleep(delay).await;
+                }
+            }
+        }
+    }
+
+    async fn renew(&self, way: &Way, credential: &Credential) -> Result<(), NoWay> {
+        let identity = Some(credential.identity());
+        let channel = timeout(PATIENCE, way.open(identity, credential.pinned)).await;
+        let late = |_| NoWay::NotRenewed(tonic::Status::unavailable("no connection in time"));
+        let channel = channel.map_err(late)??;
+        let application = Application::new()?;
+        let request = RenewRequest {
+            signing_request: application.signing_request.clone(),
+        };
+        let answer = in_time(JoinServiceClient::new(channel).renew(request)).await;
+        let issued = answer.map_err(NoWay::NotRenewed)?.into_inner().issued;
+        self.take(application, credential.pinned, issued.unwrap_or_default());
+        Ok(())
+    }
+
+    /// Uses what was issued from now on. What cannot be kept for a restart is
+    /// used all the same.
+    fn take(
+        &self,
+        application: Application,
+        pinned: Option<Fingerprint>,
+        issued: IssuedCertificate,
+    ) -> Arc<Credential> {
+        let worker_id = self.worker_id.clone();
+        let lifetime = Duration::from_secs(issued.lifetime_secs);
+        let credential = application.granted(worker_id, pinned, issued.certificate_pem, lifetime);
+        if let Some(path) = &self.state_file
+            && let Err(error) = credential.write(path)
+        {
+            warn!("a restart will need a join token: {error:#}");
+        }
+        let credential = Arc::new(credential);
+        self.current.send_replace(Some(credential.clone()));
+        credential
+    }
+}
+
+async fn in_time<T>(
+    answer: impl Future<Output = Result<T, tonic::Status>>,
+) -> Result<T, tonic::Status> {
+    let late = |_| Err(tonic::Status::unavailable("no answer in time"));
+    timeout(PATIENCE, answer).await.unwrap_or_else(late)
+}
+
+/// The secret of a join token, and whom it says to trust.
+fn parse(text: &str) -> Option<(&str, Option<Fingerprint>)> {
+    let text = text.trim();
+    let (secret, pinned) = match text.split_once('.') {
+        Some((secret, pinned)) => (secret, Some(pinned.parse().ok()?)),
+        None => (text, None),
+    };
+    secret.starts_with(PREFIX).then_some((secret, pinned))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_join_token_is_a_secret_and_whom_to_trust() {
+        let digits = "0a".repeat(32);
+
+        let text = format!("mh_join_secret.{digits}\n");
+        let (secret, pinned) = parse(&text).unwrap();
+
+        assert_eq!(secret, "mh_join_secret");
+        assert_eq!(pinned, digits.parse().ok());
+        assert_eq!(parse("mh_join_secret"), Some(("mh_join_secret", None)));
+        assert_eq!(parse("mh_adm_secret"), None);
+        assert_eq!(parse("mh_join_secret.xyz"), None);
+    }
+}
