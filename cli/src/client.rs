@@ -8,6 +8,7 @@ mod audit;
 mod calls;
 mod convert;
 mod declaration;
+mod joining;
 mod policy;
 mod settle;
 mod trust;
@@ -18,6 +19,7 @@ use anyhow::Context;
 use metahub_proto::admin::v1::{
     access_service_client::AccessServiceClient, admin_service_client::AdminServiceClient,
     audit_service_client::AuditServiceClient, declaration_service_client::DeclarationServiceClient,
+    joining_service_client::JoiningServiceClient,
 };
 use metahub_worker::trust::Trust;
 use secrecy::{ExposeSecret, SecretString};
@@ -47,6 +49,7 @@ pub(crate) struct Client {
     access: AccessServiceClient<InterceptedService<Channel, Bearer>>,
     audit: AuditServiceClient<InterceptedService<Channel, Bearer>>,
     declaration: DeclarationServiceClient<InterceptedService<Channel, Bearer>>,
+    joining: JoiningServiceClient<InterceptedService<Channel, Bearer>>,
     url: Url,
 }
 
@@ -112,6 +115,8 @@ impl Client {
         let channel = InterceptedService::new(channel, bearer.unwrap_or(Bearer(None)));
         Ok(Self {
             access: AccessServiceClient::new(channel.clone())
+                .max_decoding_message_size(LARGEST_ANSWER),
+            joining: JoiningServiceClient::new(channel.clone())
                 .max_decoding_message_size(LARGEST_ANSWER),
             audit: AuditServiceClient::new(channel.clone())
                 .max_decoding_message_size(LARGEST_ANSWER),

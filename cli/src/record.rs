@@ -2,6 +2,7 @@
 
 mod access;
 mod audited;
+mod joining;
 mod outcome;
 mod rows;
 
@@ -12,6 +13,7 @@ use serde::{Serialize, Serializer};
 
 pub(crate) use self::access::{AdminToken, Role, Who};
 pub(crate) use self::audited::{Audited, HistoryEntry};
+pub(crate) use self::joining::{JoinToken, NewJoinToken};
 pub(crate) use self::outcome::{Changed, Outcome};
 
 /// An account: owns machine types and logins.
