@@ -1,6 +1,7 @@
 //! TLS between the control plane, workers and metahubctl.
 
 mod brought;
+mod joining;
 mod pki;
 mod trust;
 
@@ -32,6 +33,13 @@ async fn put_upstream_with_a_password(admin: &mut Admin) {
             ..policy::Upstream::default()
         })
         .await;
+}
+
+/// Since when the one worker's stream is open.
+async fn open_since(admin: &mut Admin) -> u64 {
+    let workers = admin.workers().await;
+    assert!(workers.len() == 1 && workers[0].connected, "{workers:?}");
+    workers[0].since_unix_secs
 }
 
 /// The fingerprint of what the certificate at this place is rooted in now.

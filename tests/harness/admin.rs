@@ -5,7 +5,7 @@ use std::{path::Path, time::Duration};
 use metahub_proto::{
     admin::v1::{
         self as pb, access_service_client::AccessServiceClient,
-        admin_service_client::AdminServiceClient,
+        admin_service_client::AdminServiceClient, joining_service_client::JoiningServiceClient,
     },
     policy::v1 as policy,
 };
@@ -24,6 +24,7 @@ use crate::wait::{PATIENCE, within};
 pub struct Admin {
     client: Client,
     access: Access,
+    joining: JoiningServiceClient<InterceptedService<Channel, Token>>,
 }
 
 /// The generated client, for calls that [`Admin`] has no word for.
@@ -66,8 +67,41 @@ impl Admin {
         let service = InterceptedService::new(channel, Token(bearer));
         Self {
             client: AdminServiceClient::new(service.clone()),
+            joining: JoiningServiceClient::new(service.clone()),
             access: AccessServiceClient::new(service),
         }
+    }
+
+    /// Creates a join token called `name` for `uses` workers, 0 for any number,
+    /// that is good for an hour. Returns what a worker is given.
+    pub async fn create_join_token(&mut self, name: &str, uses: u32) -> String {
+        let request = pb::CreateJoinTokenRequest {
+            name: name.into(),
+            uses,
+            lifetime_secs: 60 * 60,
+        };
+        let created = self.joining.create_join_token(request).await;
+        created.expect("a join token").into_inner().secret
+    }
+
+    /// Revokes a join token.
+    pub async fn revoke_join_token(&mut self, name: &str) {
+        let request = pb::RevokeJoinTokenRequest { name: name.into() };
+        let revoked = self.joining.revoke_join_token(request).await;
+        revoked.expect("it is revoked");
+    }
+
+    /// Removes a worker.
+    pub async fn remove_worker(&mut self, id: &str) {
+        let request = pb::RemoveWorkerRequest { id: id.into() };
+        let removed = self.joining.remove_worker(request).await;
+        removed.expect("it is removed");
+    }
+
+    /// The workers that the control plane remembers, by id.
+    pub async fn workers(&mut self) -> Vec<pb::Worker> {
+        let listed = self.client.list_workers(pb::ListWorkersRequest {}).await;
+        listed.expect("a list").into_inner().workers
     }
 
     /// The generated client.

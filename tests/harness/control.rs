@@ -150,7 +150,7 @@ impl Control {
         assert_same_file(app.worker_token_file(), &place.worker_token_file());
         Self {
             place,
-            fingerprint: app.fingerprint().map(str::to_owned),
+            fingerprint: app.fingerprint(),
             running: Running::spawn(|shutdown| app.run(shutdown)),
         }
     }

@@ -1,6 +1,9 @@
 //! Workers: inside the test, or as a process that can be killed.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::Path,
+};
 
 use clap::Parser as _;
 use metahub_worker::{App, Config};
@@ -30,6 +33,16 @@ impl Worker {
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let mut args = args(control, any, any);
         args.extend(flags.iter().map(|flag| (*flag).into()));
+        Self::run(args).await
+    }
+
+    /// Starts one that has no worker token, and trusts no authority, but for
+    /// what the flags say.
+    pub async fn start_bare(control: &Place, flags: &[&str]) -> Self {
+        Self::run(bare_args(control, flags)).await
+    }
+
+    async fn run(args: Vec<String>) -> Self {
         let program = ["metahub-worker".to_owned()];
         let app = App::bind(Config::parse_from(program.into_iter().chain(args)))
             .await
@@ -199,6 +212,22 @@ pub fn args(control: &Place, registry: SocketAddr, admin: SocketAddr) -> Vec<Str
 pub async fn readiness(admin: SocketAddr) -> Option<String> {
     let answer = reqwest::get(format!("http://{admin}/readyz")).await.ok()?;
     answer.error_for_status().ok()?.text().await.ok()
+}
+
+fn bare_args(control: &Place, flags: &[&str]) -> Vec<String> {
+    let own = [
+        format!("--control={}", control.url()),
+        "--registry-addr=127.0.0.1:0".into(),
+        "--admin-addr=127.0.0.1:0".into(),
+    ];
+    let flags = flags.iter().map(|flag| (*flag).to_owned());
+    own.into_iter().chain(flags).collect()
+}
+
+/// Starts a worker as a process that has no worker token, and trusts no
+/// authority, but for what the flags say. Does not wait: it may never be ready.
+pub fn spawn_bare(control: &Place, flags: &[&str], dir: &Path) -> Process {
+    Process::start_ours("metahub-worker", bare_args(control, flags), dir)
 }
 
 async fn is_ready(admin: SocketAddr) -> bool {

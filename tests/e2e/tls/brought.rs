@@ -49,11 +49,40 @@ async fn a_certificate_that_cannot_be_used_changes_nothing() {
     }
 }
 
-/// Since when the one worker's stream is open.
-async fn open_since(admin: &mut Admin) -> u64 {
-    let request = metahub_proto::admin::v1::ListWorkersRequest {};
-    let workers = admin.client().list_workers(request).await.expect("a list");
-    let workers = workers.into_inner().workers;
-    assert!(workers.len() == 1 && workers[0].connected, "{workers:?}");
-    workers[0].since_unix_secs
+#[tokio::test]
+async fn a_worker_with_a_certificate_of_the_operators_pki_follows_until_it_is_removed() {
+    let (dir, pki) = (TempDir::new().unwrap(), Pki::new());
+    let [certificate, key] = pki.write("127.0.0.1", dir.path());
+    pki.write_authority(&dir.path().join("authority.pem"));
+    let flags = [
+        format!("--tls-cert-file={}", certificate.display()),
+        format!("--tls-key-file={}", key.display()),
+        format!(
+            "--tls-client-ca-file={}/authority.pem",
+            dir.path().display()
+        ),
+    ];
+    let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+    let control = Control::start_with(&flags).await;
+    pki.write_authority(&control.place().ca_file());
+    let mut admin = control.place().admin();
+    let own = TempDir::new().unwrap();
+    let [certificate, key] = pki.write("rack-7.example", own.path());
+
+    let flags = [
+        format!("--ca-file={}", control.place().ca_file().display()),
+        format!("--tls-cert-file={}", certificate.display()),
+        format!("--tls-key-file={}", key.display()),
+        "--worker-id=rack-7.example".into(),
+    ];
+    let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+    let _worker = Worker::start_bare(control.place(), &flags).await;
+    open_since(&mut admin).await;
+
+    admin.remove_worker("rack-7.example").await;
+
+    eventually("its stream ends", async || {
+        !admin.workers().await[0].connected
+    })
+    .await;
 }
