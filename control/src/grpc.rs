@@ -10,6 +10,7 @@ mod declaration;
 mod gate;
 mod join;
 mod joining;
+mod lease;
 mod pace;
 mod policy;
 mod session;

@@ -17,6 +17,7 @@ use tonic::{
 };
 use tower::{Layer, Service};
 
+use super::lease::leased;
 use crate::{
     Catalog, Error, Result, Secret,
     access::{Caller, Ownership, Role, Rule, Standing, rule_of},
@@ -69,16 +70,17 @@ impl Gate {
     }
 
     /// Lets the request pass, and tells the services who calls.
-    async fn check(&self, request: &mut Request<Body>) -> Result<()> {
+    async fn check(&self, request: &mut Request<Body>) -> Result<Option<Caller>> {
         let shown = self.certificate(request.extensions())?;
         let (call, headers) = (request.uri().path(), request.headers());
-        if let Some(caller) = self.admit(call, headers, shown.as_ref()).await? {
+        let caller = self.admit(call, headers, shown.as_ref()).await?;
+        if let Some(caller) = &caller {
             // A caller with a token is who that says.
             let shown = shown.filter(|shown| shown.id == caller.name);
-            note(request.extensions_mut(), caller);
+            note(request.extensions_mut(), caller.clone());
             request.extensions_mut().insert(shown);
         }
-        Ok(())
+        Ok(caller)
     }
 
     /// Who makes the call, if it may be made. `None`: anyone may make it.
@@ -233,7 +235,11 @@ where
         let gate = self.gate.clone();
         Box::pin(async move {
             match gate.check(&mut request).await {
-                Ok(()) => inner.call(request).await,
+                Ok(None) => inner.call(request).await,
+                Ok(Some(caller)) => {
+                    let answer = inner.call(request).await?;
+                    Ok(answer.map(|body| leased(body, &caller, &gate.catalog)))
+                }
                 Err(error) => Ok(Status::from(error).into_http()),
             }
         })

@@ -9,7 +9,7 @@ use metahub_proto::{
     admin::v1::{
         CreateTokenRequest, CreateTypeRequest, CreateUserRequest, ListWorkersRequest, NewLogin,
         Role, Worker, access_service_client::AccessServiceClient,
-        admin_service_client::AdminServiceClient,
+        admin_service_client::AdminServiceClient, audit_service_client::AuditServiceClient,
     },
     policy::v1::{
         Applied, Change, ControlMessage, Heartbeat, Hello, MachineType, Record, Rejected, Revision,
@@ -145,6 +145,11 @@ impl Plane {
     /// The access service, with any token.
     pub(crate) async fn access_with(&self, token: &str) -> AccessServiceClient<Authorised> {
         AccessServiceClient::with_interceptor(self.channel().await, Bearer(token.to_owned()))
+    }
+
+    /// The audit service, with any token.
+    pub(crate) async fn audit_with(&self, token: &str) -> AuditServiceClient<Authorised> {
+        AuditServiceClient::with_interceptor(self.channel().await, Bearer(token.to_owned()))
     }
 
     /// The secret of a new admin token. An owner's is for the user `qnib`.

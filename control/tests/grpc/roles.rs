@@ -5,14 +5,14 @@ use metahub_proto::{
         CreateLoginRequest, CreateTokenRequest, CreateTypeRequest, DeleteGrantRequest,
         DeleteLoginRequest, DeletePinRequest, DeleteTypeRequest, ListGrantsRequest,
         ListLoginsRequest, ListPinsRequest, ListTokensRequest, ListTypesRequest, ListUsersRequest,
-        PutGrantRequest, PutPinRequest, RevokeTokenRequest, Role, RotateLoginRequest,
+        PutGrantRequest, PutPinRequest, RevokeTokenRequest, Role, RotateLoginRequest, TailRequest,
         UpdateTypeRequest, WhoAmIRequest, admin_service_client::AdminServiceClient,
     },
     policy::v1::{Grant, Pin},
 };
 use tonic::{Code, Response, Status};
 
-use crate::plane::{Authorised, Plane, machine_type};
+use crate::plane::{Authorised, Plane, in_time, machine_type};
 
 /// The users `qnib` and `moby` with a type, a login, a pin and a grant each,
 /// and an owner of `qnib` who may grant what is within `ghcr.io/acme/`.
@@ -253,6 +253,33 @@ async fn a_revoked_token_is_refused_at_once_and_told_what_to_do() {
         refused.message().contains("metahubctl token create"),
         "{refused}"
     );
+}
+
+#[tokio::test]
+async fn a_stream_ends_when_its_token_is_revoked() {
+    let plane = Plane::start().await;
+    let secret = plane.create_token("ci", Role::Viewer).await;
+    let follow = TailRequest {
+        follow: true,
+        ..Default::default()
+    };
+    let mut audit = plane.audit_with(&secret).await;
+    let mut stream = audit.tail(follow).await.unwrap().into_inner();
+    stream.message().await.unwrap().unwrap();
+
+    let revoke = RevokeTokenRequest { name: "ci".into() };
+    plane.access().await.revoke_token(revoke).await.unwrap();
+
+    let end = in_time(async {
+        loop {
+            match stream.message().await {
+                Ok(Some(_)) => {}
+                Ok(None) => return Code::Ok,
+                Err(status) => return status.code(),
+            }
+        }
+    });
+    assert_eq!(end.await, Code::Unauthenticated);
 }
 
 #[tokio::test]
