@@ -15,6 +15,9 @@ pub enum Algorithm {
     Rs256,
 }
 
+/// What is before the key itself in the PKCS #8 of an RSA key of 2048 bits.
+const PKCS8_HEADER: usize = 26;
+
 /// A key and its name.
 pub(super) struct SigningKey {
     kid: String,
@@ -38,7 +41,7 @@ impl SigningKey {
         let key = match algorithm {
             jsonwebtoken::Algorithm::ES256 => EncodingKey::from_ec_der(der),
             jsonwebtoken::Algorithm::EdDSA => EncodingKey::from_ed_der(der),
-            _ => EncodingKey::from_rsa_der(der),
+            _ => EncodingKey::from_rsa_der(&der[PKCS8_HEADER..]),
         };
         let mut public = match algorithm {
             // The crate reads the public half of another form only.
