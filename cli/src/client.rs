@@ -31,7 +31,9 @@ use tonic::{
 };
 use url::{Host, Url};
 
-pub(crate) use self::{audit::AuditStart, calls::Created, trust::TrustSettings};
+pub(crate) use self::{
+    audit::AuditStart, calls::Created, declaration::Manner, trust::TrustSettings,
+};
 use crate::{config::Settings, credential, failure::Failure};
 
 /// How long the control plane may take to accept a connection.

@@ -109,6 +109,11 @@ impl Failure {
         }
     }
 
+    /// Whether trying again a little later may help.
+    pub(crate) fn may_pass(&self) -> bool {
+        matches!(self, Self::Unreachable { .. } | Self::Failed(_))
+    }
+
     /// What to do next, where there is something to do.
     fn next_step(&self) -> Option<&'static str> {
         match self {

@@ -71,12 +71,8 @@ async fn an_export_holds_every_change_from_the_first_on_across_restarts() {
     assert!(records.is_sorted_by_key(|it| it["revision"].as_u64()));
 }
 
-#[tokio::test]
-async fn a_follower_is_told_of_a_change_that_is_made_later() {
-    let control = Control::start().await;
-    let mut admin = control.place().admin();
-    admin.create_user("before").await;
-    let place = control.place();
+/// `audit tail --follow`.
+fn follow(place: &Place) -> Process {
     let args = [
         format!("--control={}", place.url()),
         format!("--token-file={}", place.admin_token_file().display()),
@@ -84,7 +80,15 @@ async fn a_follower_is_told_of_a_change_that_is_made_later() {
         "tail".into(),
         "--follow".into(),
     ];
-    let follower = Process::start("follower", &ours("metahubctl"), args, place.dir());
+    Process::start("follower", &ours("metahubctl"), args, place.dir())
+}
+
+#[tokio::test]
+async fn a_follower_is_told_of_a_change_that_is_made_later() {
+    let control = Control::start().await;
+    let mut admin = control.place().admin();
+    admin.create_user("before").await;
+    let follower = follow(control.place());
     eventually("the follower has what was before", async || {
         follower.log().contains("user/before")
     })
@@ -96,6 +100,32 @@ async fn a_follower_is_told_of_a_change_that_is_made_later() {
         follower.log().contains("user/after")
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_follower_outlives_a_restart_of_the_control_plane_and_misses_nothing() {
+    let control = Control::start().await;
+    let follower = follow(control.place());
+    eventually("the follower has what was before", async || {
+        follower.log().contains("upstream.seed")
+    })
+    .await;
+
+    let control = Control::start_at(control.stop().await).await;
+    let mut admin = control.place().admin();
+    admin.create_user("qnib").await;
+    admin.create_type("qnib", "type1", &[]).await;
+
+    eventually("the follower is told of it", async || {
+        follower.log().contains("login/qnib-type1")
+    })
+    .await;
+    let log = follower.log();
+    for line in log.lines() {
+        let times = log.lines().filter(|it| *it == line).count();
+        assert_eq!(times, 1, "{line}\n{log}");
+    }
+    assert!(log.contains("user/qnib"), "{log}");
 }
 
 /// Everything that is to be shown to no one, once all of it was used.

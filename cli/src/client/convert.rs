@@ -271,6 +271,13 @@ pub(super) fn revision(wire: policy::Revision) -> Revision {
     }
 }
 
+pub(super) fn to_revision(record: Revision) -> policy::Revision {
+    policy::Revision {
+        epoch: record.epoch,
+        number: record.number,
+    }
+}
+
 pub(super) fn worker(wire: admin::Worker) -> Worker {
     Worker {
         id: wire.id,

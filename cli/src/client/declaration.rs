@@ -11,21 +11,31 @@ use tonic::{Response, Status, Streaming};
 use super::{Client, convert};
 use crate::{
     failure::Failure,
-    record::{Changed, Outcome},
+    record::{Changed, Outcome, Revision},
 };
 
 /// What a piece of a document weighs: well below what a message may.
 const PIECE: usize = 256 << 10;
 
+/// How a declared policy is to be taken.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Manner {
+    /// Whether what is not declared is deleted.
+    pub(crate) prune: bool,
+    /// Whether to say what would be changed, and change nothing.
+    pub(crate) dry_run: bool,
+    /// Since when the policy must not have changed.
+    pub(crate) unchanged_since: Option<Revision>,
+}
+
 impl Client {
-    /// Makes the policy what is declared. A dry run only says what would change.
+    /// Makes the policy what is declared.
     pub(crate) async fn apply(
         &self,
         declared: &Declaration,
-        prune: bool,
-        dry_run: bool,
+        manner: Manner,
     ) -> anyhow::Result<Outcome> {
-        let parts = parts(declared, prune, dry_run)?;
+        let parts = parts(declared, manner)?;
         let answer = self.declaration.clone().apply(parts).await;
         self.outcome(answer).await
     }
@@ -36,7 +46,12 @@ impl Client {
         declared: &Declaration,
         prune: bool,
     ) -> anyhow::Result<Outcome> {
-        let parts = parts(declared, prune, true)?;
+        let manner = Manner {
+            prune,
+            dry_run: true,
+            unchanged_since: None,
+        };
+        let parts = parts(declared, manner)?;
         let answer = self.declaration.clone().diff(parts).await;
         self.outcome(answer).await
     }
@@ -102,16 +117,16 @@ impl Client {
 /// The document in pieces, one at least.
 fn parts(
     declared: &Declaration,
-    prune: bool,
-    dry_run: bool,
+    manner: Manner,
 ) -> serde_json::Result<impl tokio_stream::Stream<Item = DeclarationPart> + use<>> {
     let json = Bytes::from(serde_json::to_vec(declared)?);
     let starts = (0..json.len()).step_by(PIECE);
     Ok(tokio_stream::iter(starts.map(move |start| {
         DeclarationPart {
             piece: json.slice(start..json.len().min(start + PIECE)),
-            prune,
-            dry_run,
+            prune: manner.prune,
+            dry_run: manner.dry_run,
+            unchanged_since: manner.unchanged_since.map(convert::to_revision),
         }
     })))
 }

@@ -2,11 +2,17 @@
 
 use std::time::{Duration, SystemTime};
 
+use tokio::time::sleep;
+
 use crate::{
     client::{AuditStart, Client},
     config::Settings,
+    failure::Failure,
     output::Output,
 };
+
+/// How long to wait before a lost control plane is tried again.
+const RETRY: Duration = Duration::from_secs(1);
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
@@ -40,8 +46,11 @@ pub(crate) async fn run(
 ) -> anyhow::Result<()> {
     let client = Client::connect(settings).await?;
     match command {
+        Command::Tail(wanted) if wanted.follow => {
+            follow(client, wanted.start(), settings, output).await?;
+        }
         Command::Tail(wanted) => {
-            let mut tail = client.audit(wanted.start(), wanted.follow).await?;
+            let mut tail = client.audit(wanted.start(), false).await?;
             while let Some(change) = tail.next().await? {
                 output.line(&change, &change.line())?;
             }
@@ -54,6 +63,69 @@ pub(crate) async fn run(
         }
     }
     Ok(())
+}
+
+/// Prints changes for ever. When the control plane is lost, it goes on with
+/// what comes after the last one, once there is one again.
+async fn follow(
+    client: Client,
+    start: AuditStart,
+    settings: &Settings,
+    output: &mut Output<'_>,
+) -> anyhow::Result<()> {
+    let mut follower = Follower {
+        start,
+        revision: 0,
+        printed: 0,
+    };
+    let mut client = Some(client);
+    loop {
+        let connected = match client.take() {
+            Some(client) => Ok(client),
+            None => Client::connect(settings).await,
+        };
+        let lost = match connected {
+            Ok(client) => follower.print(&client, output).await,
+            Err(error) => Err(error),
+        };
+        match lost {
+            Err(error) if !error.downcast_ref().is_some_and(Failure::may_pass) => {
+                return Err(error);
+            }
+            _ => {}
+        }
+        sleep(RETRY).await;
+    }
+}
+
+/// What a follower has printed.
+struct Follower {
+    start: AuditStart,
+    /// The last revision of which something is printed.
+    revision: u64,
+    /// How many of its changes are.
+    printed: usize,
+}
+
+impl Follower {
+    async fn print(&mut self, client: &Client, output: &mut Output<'_>) -> anyhow::Result<()> {
+        let mut tail = client.audit(self.start, true).await?;
+        let mut known = self.printed;
+        while let Some(change) = tail.next().await? {
+            if change.revision != self.revision {
+                (self.revision, self.printed, known) = (change.revision, 0, 0);
+                // The revision may be cut: it is asked for again as a whole.
+                self.start = AuditStart::After(change.revision.saturating_sub(1));
+            }
+            if known > 0 {
+                known -= 1;
+                continue;
+            }
+            output.line(&change, &change.line())?;
+            self.printed += 1;
+        }
+        Ok(())
+    }
 }
 
 impl Tail {

@@ -19,7 +19,8 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use self::apply::{Mode, Outcome};
 use crate::{
-    Secret,
+    Revision, Secret,
+    policy::Policy,
     records::{Blobs, Kind},
 };
 
@@ -295,6 +296,13 @@ pub struct DeclaredCpu {
     /// Other names for it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub aliases: Vec<String>,
+}
+
+/// Whether all that a declaration may state is what it was at `then`. Not when
+/// that is not known.
+fn is_unchanged(policy: &Policy, then: Revision) -> bool {
+    let changed = policy.changed_since(then);
+    changed.is_some_and(|keys| keys.iter().all(|key| !DECLARED.contains(&key.kind())))
 }
 
 /// What an export leaves out.

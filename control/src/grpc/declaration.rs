@@ -11,7 +11,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::{Parts, actor};
 use crate::{
-    Error, Result,
+    Error, Result, Revision,
     catalog::{Declaration, Mode, Outcome},
     convert,
 };
@@ -33,6 +33,7 @@ struct Document {
     declaration: Declaration,
     prunes: bool,
     is_dry_run: bool,
+    unchanged_since: Option<Revision>,
 }
 
 /// Messages that are made when they are sent.
@@ -67,7 +68,7 @@ impl DeclarationServiceTrait for DeclarationApi {
         let actor = actor(&request)?;
         let _turn = self.turn().await?;
         let document = Document::read(request.into_inner()).await?;
-        let mode = Mode::apply(document.prunes);
+        let mode = Mode::apply(document.prunes).unchanged_since(document.unchanged_since);
         let catalog = &self.parts.catalog;
         let outcome = match document.is_dry_run {
             true => catalog.preview(document.declaration, mode).await?,
@@ -121,9 +122,11 @@ impl DeclarationServiceTrait for DeclarationApi {
 impl Document {
     async fn read(mut parts: Streaming<proto::DeclarationPart>) -> Result<Self, Status> {
         let (mut json, mut prunes, mut is_dry_run) = (Vec::new(), false, false);
+        let mut unchanged_since = None;
         while let Some(part) = parts.message().await? {
             prunes |= part.prune;
             is_dry_run |= part.dry_run;
+            unchanged_since = part.unchanged_since.or(unchanged_since);
             if json.len() + part.piece.len() > LARGEST_DOCUMENT {
                 let reason = "is larger than 64 MiB: apply it in parts, without --prune";
                 return Err(Error::invalid("document", reason).into());
@@ -134,6 +137,7 @@ impl Document {
             declaration: convert::declaration_from(&json)?,
             prunes,
             is_dry_run,
+            unchanged_since: unchanged_since.map(convert::revision_from),
         })
     }
 }

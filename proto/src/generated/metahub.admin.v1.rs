@@ -4085,6 +4085,10 @@ pub struct DeclarationPart {
     /// Whether to say what would be changed, and change nothing.
     #[prost(bool, tag = "3")]
     pub dry_run: bool,
+    /// Refuse, with FAILED_PRECONDITION, when the policy has changed after this
+    /// revision, as far as a document may state it. Unset: do not.
+    #[prost(message, optional, tag = "4")]
+    pub unchanged_since: ::core::option::Option<super::super::policy::v1::Revision>,
 }
 /// A part of what was changed, or would be.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

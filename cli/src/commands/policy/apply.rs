@@ -6,7 +6,7 @@ use anyhow::bail;
 
 use super::{Files, located, tell};
 use crate::{
-    client::Client,
+    client::{Client, Manner},
     config::Settings,
     output::{Output, table},
     policy_file::PolicyFiles,
@@ -40,11 +40,21 @@ pub(crate) async fn apply(
     let files = PolicyFiles::read(&wanted.files.files)?;
     let client = Client::connect(settings).await?;
     let declared = files.declaration();
+    let mut manner = Manner {
+        prune: wanted.prune,
+        dry_run: wanted.dry_run,
+        unchanged_since: None,
+    };
     if wanted.prune && !wanted.dry_run && !wanted.yes {
-        let planned = client.apply(declared, true, true).await;
-        confirm(&located(planned, &files)?, output)?;
+        let preview = Manner {
+            dry_run: true,
+            ..manner
+        };
+        let planned = located(client.apply(declared, preview).await, &files)?;
+        confirm(&planned, output)?;
+        manner.unchanged_since = planned.revision;
     }
-    let applied = client.apply(declared, wanted.prune, wanted.dry_run).await;
+    let applied = client.apply(declared, manner).await;
     let outcome = located(applied, &files)?;
     let warnings = outcome.warnings.iter().map(|it| files.warning(it));
     output.warn(&warnings.collect::<Vec<_>>())?;

@@ -6,12 +6,14 @@ use tokio::task::spawn_blocking;
 use super::{
     Declaration,
     check::{Checked, Secrecy, check},
+    is_unchanged,
     plan::plan,
 };
 use crate::{
     Error, Result, Revision,
     access::Scope,
     catalog::{Actor, Catalog, NewLogin, edit::Edit},
+    policy::Policy,
     store::Change,
 };
 
@@ -20,6 +22,8 @@ use crate::{
 pub(crate) struct Mode {
     /// Whether what it does not name is deleted.
     pub(crate) prunes: bool,
+    /// Since when the policy must not have changed.
+    unchanged_since: Option<Revision>,
     pub(super) secrets: SecretMode,
 }
 
@@ -51,19 +55,43 @@ impl Mode {
     /// The policy is exactly what is declared, secrets included.
     const EXACT: Self = Self {
         prunes: true,
+        unchanged_since: None,
         secrets: SecretMode::Stated,
     };
 
     /// What `apply` does.
     pub(crate) fn apply(prunes: bool) -> Self {
-        let secrets = SecretMode::Kept;
-        Self { prunes, secrets }
+        Self {
+            prunes,
+            secrets: SecretMode::Kept,
+            ..Self::EXACT
+        }
     }
 
     /// What `diff` does: the same, but for secrets.
     pub(crate) fn diff(prunes: bool) -> Self {
-        let secrets = SecretMode::Unseen;
-        Self { prunes, secrets }
+        Self {
+            prunes,
+            secrets: SecretMode::Unseen,
+            ..Self::EXACT
+        }
+    }
+
+    /// The same, unless the policy has changed since `revision`.
+    pub(crate) fn unchanged_since(self, revision: Option<Revision>) -> Self {
+        Self {
+            unchanged_since: revision,
+            ..self
+        }
+    }
+
+    fn check(self, policy: &Policy) -> Result<()> {
+        match self.unchanged_since {
+            Some(then) if !is_unchanged(policy, then) => Err(Error::Blocked {
+                reason: "the policy has changed since you saw what would be: look again".into(),
+            }),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -111,6 +139,7 @@ impl Catalog {
     ) -> Result<Outcome> {
         let checked = self.checked(declaration, mode).await?;
         let planned = |edit: &mut Edit| {
+            mode.check(edit.base())?;
             let new_logins = plan(edit, &checked, mode)?;
             Ok((edit.changes()?, new_logins))
         };

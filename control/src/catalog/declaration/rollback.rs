@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, btree_map::Entry};
 
-use super::{DECLARED, Outcome};
+use super::{DECLARED, Outcome, is_unchanged};
 use crate::{
     Error, Result, Revision, StoreError,
     access::Scope,
@@ -35,7 +35,8 @@ impl Catalog {
         for _ in 0..TRIES {
             let past = self.past(number).await?;
             let planned = |edit: &mut Edit| {
-                if !is_whole(edit, &past) {
+                // Nothing may have changed since the past was read.
+                if !is_unchanged(edit.base(), past.seen) {
                     return Ok(None);
                 }
                 let warnings = restore(edit, &past);
@@ -106,12 +107,6 @@ fn unreadable(key: &Key) -> impl Fn(serde_json::Error) -> Error {
         let key = key.clone();
         StoreError::Record { key, source }.into()
     }
-}
-
-/// Whether nothing that was declared has changed since the past was read.
-fn is_whole(edit: &Edit, past: &Past) -> bool {
-    let changed = edit.base().changed_since(past.seen);
-    changed.is_some_and(|keys| keys.iter().all(|key| !DECLARED.contains(&key.kind())))
 }
 
 /// Plans the change. Returns what does not come back, and what to do about it.

@@ -150,6 +150,23 @@ async fn a_preview_says_what_an_apply_does_and_changes_nothing() {
 }
 
 #[tokio::test]
+async fn what_was_agreed_to_is_not_applied_to_another_policy() {
+    let catalog = with_file().await;
+    let then = Some(catalog.revision());
+    let apply = async |text| {
+        let mode = Mode::apply(true).unchanged_since(then);
+        catalog.declare(&admin(), parse(text), mode).await
+    };
+    let now = std::time::SystemTime::now();
+    catalog.rotate_signing_keys(now).await.unwrap();
+
+    apply("users: [{name: moby}]").await.unwrap();
+    let refused = apply("users: [{name: other}]").await.unwrap_err();
+
+    assert!(matches!(refused, crate::Error::Blocked { .. }), "{refused}");
+}
+
+#[tokio::test]
 async fn an_error_names_the_feature_by_its_place() {
     let catalog = with_file().await;
     let text = "users: [{name: qnib, types: [{name: type1, features: [avx, 'nvcap:hopper']}]}]";
