@@ -75,8 +75,18 @@ pub(crate) enum NoWay {
     Connect(#[from] transport::Error),
     #[error("cannot make a key: {0}")]
     Key(#[from] rcgen::Error),
-    #[error("{} what was there before has expired or is not there; {}", refusal(.0), what_to_do(.1.as_deref()))]
-    NotAdmitted(Status, Option<PathBuf>),
+    #[error(
+        "this worker has no certificate that is still good, and {}; put a new join token from \
+         `metahubctl worker token create` into {}: it is read at each try",
+        refusal(.0),
+        .1.display()
+    )]
+    NotAdmitted(Status, PathBuf),
+    #[error(
+        "this worker's certificate has expired: start it again with --join-token-file and a join \
+         token from `metahubctl worker token create`"
+    )]
+    NoJoinToken,
     #[error("the certificate is not renewed: {}", refusal(.0))]
     NotRenewed(Status),
 }
@@ -176,19 +186,6 @@ fn refusal(status: &Status) -> String {
     match status.code() {
         Code::Unavailable | Code::Unknown => format!("the control plane did not answer: {status}"),
         _ => format!("the control plane refuses: {}", status.message()),
-    }
-}
-
-fn what_to_do(token_file: Option<&Path>) -> String {
-    match token_file {
-        Some(file) => format!(
-            "put a new join token from `metahubctl worker token create` into {}: it is read at \
-             each try",
-            file.display()
-        ),
-        None => "start the worker again with --join-token-file and a join token from \
-                 `metahubctl worker token create`"
-            .into(),
     }
 }
 

@@ -6,7 +6,7 @@
 //! included.
 
 use std::{
-    fmt, io,
+    fmt,
     path::Path,
     str::FromStr,
     sync::{Arc, OnceLock},
@@ -56,6 +56,9 @@ pub enum TrustError {
         /// Why.
         reason: String,
     },
+    /// No one has shown a certificate.
+    #[error("the control plane shows no certificate")]
+    Unseen,
     /// TLS cannot be set up.
     #[error("cannot set up TLS to the control plane")]
     Endpoint(#[from] tonic::transport::Error),
@@ -133,7 +136,7 @@ pub async fn look(endpoint: Endpoint) -> Result<Fingerprint, TrustError> {
     match (witness.0.get(), refused) {
         (Some(seen), _) => Ok(*seen),
         (None, Err(error)) => Err(error.into()),
-        (None, Ok(_)) => Err(io::Error::other("no certificate was shown").into()),
+        (None, Ok(_)) => Err(TrustError::Unseen),
     }
 }
 
@@ -147,15 +150,6 @@ fn secure(
         config = config.identity(identity);
     }
     Ok(endpoint.tls_config_with_verifier(config, verifier)?)
-}
-
-impl From<io::Error> for TrustError {
-    fn from(error: io::Error) -> Self {
-        Self::File {
-            path: "the connection".into(),
-            reason: error.to_string(),
-        }
-    }
 }
 
 impl Fingerprint {

@@ -102,12 +102,8 @@ impl Membership {
     }
 
     async fn join(&self, way: &Way) -> Result<Arc<Credential>, NoWay> {
-        let refused = |status| NoWay::NotAdmitted(status, self.token_file.clone());
-        let Some(file) = &self.token_file else {
-            return Err(refused(tonic::Status::unauthenticated(
-                "there is no join token.",
-            )));
-        };
+        let file = self.token_file.as_ref().ok_or(NoWay::NoJoinToken)?;
+        let refused = |status| NoWay::NotAdmitted(status, file.clone());
         let text = read(file).await?;
         let (secret, pinned) = parse(&text).ok_or_else(|| NoWay::BadJoinToken(file.clone()))?;
         let channel = way.open(None, pinned).await?;

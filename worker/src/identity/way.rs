@@ -16,7 +16,7 @@ use url::Url;
 use super::NoWay;
 use crate::{
     Config, dns,
-    trust::{Fingerprint, Trust, TrustError},
+    trust::{Fingerprint, Trust},
 };
 
 /// How long one try to connect may take.
@@ -117,11 +117,10 @@ impl Replica {
     }
 
     fn trust(&self, pinned: Option<Fingerprint>) -> Result<Option<Trust>, NoWay> {
-        let read = |path| -> Result<Trust, TrustError> { Trust::read(path) };
         Ok(match &self.trust {
             TrustFrom::Nowhere => None,
             TrustFrom::Fingerprint(fingerprint) => Some(Trust::Fingerprint(*fingerprint)),
-            TrustFrom::CaFile(path) => Some(read(path)?),
+            TrustFrom::CaFile(path) => Some(Trust::read(path)?),
             TrustFrom::JoinToken => Some(Trust::Fingerprint(pinned.ok_or(NoWay::Unpinned)?)),
         })
     }
