@@ -20,6 +20,7 @@ use metahub_tests::{
     control::{ControlProcess, Place},
     port::free_addr,
     swarm::{Swarm, fill, memory_kib, revision},
+    worker::{Ports, WorkerProcess},
 };
 
 /// Measures the control plane with many workers.
@@ -60,6 +61,8 @@ struct Row {
     alone_kib: u64,
     with_all_kib: u64,
     peak_kib: u64,
+    /// Of a whole worker that has done nothing but take the policy.
+    worker_kib: u64,
 }
 
 #[tokio::main]
@@ -108,6 +111,8 @@ async fn measure(workers: usize, logins: usize, count: usize) -> Row {
     let restart = began.elapsed();
     admin.all_current(workers).await;
     let [_, peak] = memory_kib(control.pid());
+    let whole = WorkerProcess::start(control.place(), Ports::free(), 0).await;
+    let [worker_kib, _] = memory_kib(whole.pid());
     assert_eq!(swarm.mismatches(), 0, "all copies are right");
     changes.sort_unstable();
     revocations.sort_unstable();
@@ -121,6 +126,7 @@ async fn measure(workers: usize, logins: usize, count: usize) -> Row {
         alone_kib,
         with_all_kib,
         peak_kib: peak.max(peak_before),
+        worker_kib,
     }
 }
 
@@ -151,8 +157,8 @@ impl Turn<'_> {
 }
 
 const HEAD: &str = "\
-| workers | logins | first policy s | change p50 ms | p99 ms | most ms | revocation p99 ms | most ms | restart s | RSS alone MiB | with all MiB | most MiB |
-|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|
+| workers | logins | first policy s | change p50 ms | p99 ms | most ms | revocation p99 ms | most ms | restart s | RSS alone MiB | with all MiB | most MiB | a worker's RSS MiB |
+|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|
 ";
 
 impl Row {
@@ -160,7 +166,7 @@ impl Row {
         let mut text = String::new();
         let _ = writeln!(
             text,
-            "| {} | {} | {:.1} | {} | {} | {} | {} | {} | {:.1} | {} | {} | {} |",
+            "| {} | {} | {:.1} | {} | {} | {} | {} | {} | {:.1} | {} | {} | {} | {} |",
             self.workers,
             self.logins,
             self.first.as_secs_f64(),
@@ -173,6 +179,7 @@ impl Row {
             self.alone_kib / 1024,
             self.with_all_kib / 1024,
             self.peak_kib / 1024,
+            self.worker_kib / 1024,
         );
         text
     }

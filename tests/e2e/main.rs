@@ -25,6 +25,7 @@ mod scale;
 mod selection;
 mod selectors;
 mod single_flight;
+mod spoiled;
 mod tls;
 mod tokens;
 mod upstream_options;

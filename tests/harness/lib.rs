@@ -24,6 +24,7 @@ pub mod port;
 pub mod process;
 pub mod program;
 pub mod raw;
+pub mod relay;
 mod running;
 pub mod site;
 pub mod stalled;
