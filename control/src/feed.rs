@@ -14,10 +14,10 @@ use tokio::sync::watch;
 
 use crate::{Catalog, Revision, convert, policy::Policy};
 
-/// A larger change is sent as a snapshot.
-const LARGEST_DELTA: usize = 1 << 20;
-/// The contract allows 1 MiB. Smaller ones keep less in each stream's buffers.
-const CHUNK: usize = 256 << 10;
+/// A larger change is sent as a snapshot. Like a chunk, it may have 1 MiB by the
+/// contract; but a stream's buffer stays as large as its largest message was.
+const LARGEST_DELTA: usize = 256 << 10;
+const CHUNK: usize = 32 << 10;
 
 /// The way from what a worker holds to the newest revision.
 #[derive(Clone, Debug, PartialEq, Eq)]
