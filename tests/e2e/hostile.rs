@@ -33,7 +33,7 @@ impl Siege {
     }
 
     async fn with(upstream: HostileHost, url: &str) -> Self {
-        let flags = ["--upstream-timeout=200ms"];
+        let flags = ["--upstream-timeout=200ms", "--largest-blob=2MiB"];
         let mut site = Site::start_with(1, Form::Docker, &flags).await;
         site.admin.put_upstream(Self::account(url)).await;
         site.admin.create_grant(None, "hostile.test/**").await;

@@ -188,6 +188,7 @@ fn new_registry(
         }),
         blob_ring_bytes: in_memory(config.blobs.blob_ring_size),
         blob_rings_bytes: in_memory(config.blobs.blob_memory_size),
+        largest_blob: config.blobs.largest_blob.0,
         ..Settings::default()
     };
     let puller = Puller::new(settings).context("cannot set up the way to the upstreams")?;

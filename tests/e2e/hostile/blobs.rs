@@ -10,6 +10,9 @@ use super::*;
 
 const LAYER: &str = "application/octet-stream";
 const SIZE: usize = 1 << 20;
+/// More than any blob takes before the worker has had enough, buffers of the
+/// network included.
+const ENOUGH: u64 = 64 << 20;
 
 fn layer() -> Vec<u8> {
     (0..SIZE).map(|i| (i % 251) as u8).collect()
@@ -119,14 +122,47 @@ async fn a_blob_that_stalls_breaks_the_connection() {
     breaks(&siege).await;
 }
 
-#[tokio::test]
-async fn a_blob_without_end_ends_with_its_client() {
+/// A siege whose upstream sends chunk after chunk.
+async fn without_end() -> Siege {
     let siege = Siege::start().await;
     let chunk = [b"10000\r\n".as_slice(), &[0; 1 << 16], b"\r\n"].concat();
     siege.upstream.says(move |_| {
         Said::headed("200 OK", &[("Transfer-Encoding", "chunked")])
             .then_for_ever(chunk.clone(), Duration::ZERO)
     });
+    siege
+}
+
+#[tokio::test]
+async fn a_blob_without_end_is_broken_off_at_the_limit() {
+    let siege = without_end().await;
+
+    breaks(&siege).await;
+
+    eventually("the worker hangs up", async || siege.upstream.open() == 0).await;
+    assert!(siege.upstream.sent() < ENOUGH);
+}
+
+#[tokio::test]
+async fn a_blob_that_is_announced_beyond_the_limit_is_refused() {
+    let siege = Siege::start().await;
+    for length in ["2097153", "999999999999999999"] {
+        siege.upstream.says(move |_| {
+            Said::headed("200 OK", &[("Content-Length", length)])
+                .then_for_ever([0; 1 << 16], Duration::ZERO)
+        });
+
+        let answer = siege.blob(&sha256(&layer())).await;
+
+        assert_eq!(answer.status(), 502);
+        assert_eq!(error(answer).await.0, "SIZE_INVALID");
+        eventually("the worker hangs up", async || siege.upstream.open() == 0).await;
+    }
+}
+
+#[tokio::test]
+async fn a_blob_without_end_ends_with_its_client() {
+    let siege = without_end().await;
 
     let mut answer = siege.blob(&sha256(&layer())).await;
     answer.chunk().await.unwrap();

@@ -24,6 +24,11 @@ pub struct BlobConfig {
     /// How much memory that may take for all blobs together.
     #[arg(long, env = "METAHUB_BLOB_MEMORY_SIZE", default_value = "64MiB")]
     pub blob_memory_size: ByteSize,
+
+    /// The largest blob that is served. One that its upstream announces larger
+    /// is refused, one without end is broken off.
+    #[arg(long, env = "METAHUB_LARGEST_BLOB", default_value = "256GiB")]
+    pub largest_blob: ByteSize,
 }
 
 impl fmt::Display for BlobConfig {
@@ -33,6 +38,7 @@ impl fmt::Display for BlobConfig {
             blob_cache_size,
             blob_ring_size,
             blob_memory_size,
+            largest_blob,
         } = self;
         match blob_cache {
             Some(dir) => write!(f, "blob_cache={} ", dir.display()),
@@ -41,7 +47,7 @@ impl fmt::Display for BlobConfig {
         write!(
             f,
             "blob_cache_size={blob_cache_size} blob_ring_size={blob_ring_size} \
-             blob_memory_size={blob_memory_size}"
+             blob_memory_size={blob_memory_size} largest_blob={largest_blob}"
         )
     }
 }

@@ -122,6 +122,7 @@ impl Blobs {
         }
         let answer = Answer::read(upstream, &reply, is_ranged)?;
         if let Some(length) = answer.total() {
+            self.exchange.check_length(upstream, length)?;
             self.known.learn(key, length);
         }
         self.count(Outcome::Miss);

@@ -80,6 +80,18 @@ impl Exchange {
         }
     }
 
+    /// Fails for a blob that is too large to be taken.
+    pub(crate) fn check_length(&self, upstream: &Upstream, length: u64) -> Result<(), Error> {
+        let largest = self.wire.settings.largest_blob;
+        if length <= largest {
+            return Ok(());
+        }
+        Err(Error::TooLarge {
+            upstream: upstream.name.clone(),
+            limit: usize::try_from(largest).unwrap_or(usize::MAX),
+        })
+    }
+
     /// The patience that is due to a client.
     pub(crate) fn patience(&self) -> Patience {
         Patience::new(self.wire.settings.patience)

@@ -22,6 +22,8 @@ pub(crate) struct Settings {
     pub(crate) blob_ring_bytes: usize,
     /// What is held in memory for that for all blobs together, in bytes.
     pub(crate) blob_rings_bytes: usize,
+    /// The largest blob that is taken, in bytes.
+    pub(crate) largest_blob: u64,
     /// Where to keep blobs. None: nowhere.
     pub(crate) blob_directory: Option<BlobDirectory>,
     /// How long a client is held while an upstream is unwell, in case that it
@@ -40,6 +42,7 @@ impl Default for Settings {
             stall_timeout: Duration::from_secs(30),
             blob_ring_bytes: 16 << 20,
             blob_rings_bytes: 64 << 20,
+            largest_blob: 256 << 30,
             blob_directory: None,
             patience: Duration::from_secs(4),
         }

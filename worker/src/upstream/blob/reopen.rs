@@ -126,6 +126,11 @@ impl Reopen {
         &self.exchange.wire.metrics
     }
 
+    /// Fails when so many bytes are more than a blob may have.
+    pub(super) fn check_length(&self, length: u64) -> Result<(), Error> {
+        self.exchange.check_length(&self.upstream, length)
+    }
+
     pub(super) fn stall_timeout(&self) -> Duration {
         self.exchange.wire.settings.stall_timeout
     }

@@ -173,6 +173,7 @@ impl Blobs {
         let (StatusCode::OK, Some(length)) = (answer.status, answer.length) else {
             return Ok(Opened::Alone);
         };
+        self.exchange.check_length(upstream, length)?;
         match hand_over {
             Some(_) => self.known.learn_unredirected(&key, length),
             None => self.known.learn(&key, length),

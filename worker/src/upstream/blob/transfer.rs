@@ -211,6 +211,7 @@ impl Transfer {
                 what: "more bytes than announced",
             });
         }
+        self.reopen.check_length(self.position)?;
         if let Some(hasher) = &mut self.hasher {
             hasher.update(&bytes);
         }
