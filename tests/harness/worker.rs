@@ -146,6 +146,11 @@ impl WorkerProcess {
         self.process.has_port(port)
     }
 
+    /// What it has logged so far.
+    pub fn log(&self) -> String {
+        self.process.log()
+    }
+
     /// Its process id.
     pub fn pid(&self) -> u32 {
         self.process.pid()
