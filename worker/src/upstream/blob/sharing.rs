@@ -160,6 +160,9 @@ impl Blobs {
         upstream: &Arc<Upstream>,
         (key, hand_over): Opening,
     ) -> Result<Opened, Error> {
+        if let Some(held) = self.begun(&key).await {
+            return Ok(Opened::Held(held));
+        }
         let request = BlobRequest::whole(&key);
         let ask = Ask {
             hand_over: hand_over.as_deref(),
@@ -188,6 +191,13 @@ impl Blobs {
         }
         let feed = Feed::new(answer, length, reopen, self.budget.clone());
         Ok(Opened::Feed(self.feed(key, Arc::new(feed), transfer)))
+    }
+
+    /// What another has begun to keep since the caller looked.
+    async fn begun(&self, key: &Key) -> Option<Held> {
+        let fact = self.known.get(key)?;
+        let held = self.cache.as_ref()?.find(&key.digest).await?;
+        (self.known.is_fresh(&fact) && held.length == fact.length).then_some(held)
     }
 
     /// Reads `transfer` into `feed`, for as long as there are clients.
