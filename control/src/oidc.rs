@@ -142,6 +142,3 @@ fn refused(why: &str) -> Error {
         reason: format!("the ID token is refused, {why}: run `metahubctl auth login`"),
     }
 }
-
-#[cfg(test)]
-mod tests;
