@@ -1,7 +1,9 @@
 //! Many pulls of an image that is not cached ask the upstream once.
 
+use std::collections::BTreeSet;
+
 use http::Method;
-use metahub_cli::demo::image::REPOSITORY;
+use metahub_cli::demo::image::{Form, REPOSITORY};
 use metahub_tests::{site::Site, wait::eventually};
 use tokio::task::JoinSet;
 
@@ -33,6 +35,29 @@ async fn two_hundred_parallel_pulls_ask_the_upstream_once_for_each_worker() {
         2
     );
     assert_eq!(gets(broadwell), 2);
+}
+
+/// Docker Hub counts manifest GETs, not HEADs.
+#[tokio::test]
+async fn pulls_of_an_image_that_does_not_change_cost_no_more_gets_than_it_has_manifests() {
+    let site = Site::start_with(1, Form::Docker, &["--tag-ttl=0s"]).await;
+    site.upstream.forget_requests();
+    let hosts = [&site.type1, &site.type2].map(|login| site.client(0, login));
+
+    let mut digests = BTreeSet::from([site.bench.index.digest.clone()]);
+    for _ in 0..5 {
+        for host in &hosts {
+            let digest = host.digest(REPOSITORY, "latest").await;
+            host.digest(REPOSITORY, &digest).await;
+            digests.insert(digest);
+        }
+    }
+
+    let gets = site.upstream.requests().into_iter();
+    let gets = gets.filter(|it| it.method == Method::GET && it.path.contains("/manifests/"));
+    let (gets, heads) = (gets.count(), site.upstream.count(&Method::HEAD, "/latest"));
+    assert!(gets <= digests.len(), "{gets} GETs of {digests:?}");
+    assert!(heads > 0, "the tag was looked at again");
 }
 
 #[cfg(feature = "real-parts")]

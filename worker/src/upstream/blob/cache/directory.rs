@@ -72,7 +72,7 @@ pub(super) enum Claimed {
 }
 
 /// The right to write a blob, and the file for it. Dropped before it is
-/// [kept](Self::keep), nothing is left of it.
+/// [kept](Directory::keep), nothing is left of it.
 #[derive(Debug)]
 pub(super) struct Claim {
     /// The file. Its lock ends with the claim, also while others read it.
