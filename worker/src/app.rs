@@ -180,6 +180,8 @@ fn new_registry(
     let settings = Settings {
         cache_bytes: size - size / ANSWERS_SHARE,
         tag_ttl: config.tag_ttl,
+        requests_per_second: config.upstream_rate,
+        http1_only: config.upstream_http1,
         header_timeout: config.upstream_timeout,
         stall_timeout: config.upstream_timeout,
         blob_directory: config.blobs.blob_cache.clone().map(|path| BlobDirectory {

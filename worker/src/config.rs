@@ -1,6 +1,6 @@
 //! The worker's settings, read once at start.
 
-use std::{fmt, net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
+use std::{fmt, net::SocketAddr, num::NonZeroU32, path::PathBuf, str::FromStr, time::Duration};
 
 use ipnet::IpNet;
 use url::Url;
@@ -114,6 +114,16 @@ pub struct Config {
     #[arg(long, env = "METAHUB_UPSTREAM_TIMEOUT", default_value = "30s", value_parser = humantime::parse_duration)]
     pub upstream_timeout: Duration,
 
+    /// How many requests a second each upstream gets from this worker, blobs
+    /// aside. What is over waits a few seconds, or is served from the cache.
+    /// Default: any number.
+    #[arg(long, env = "METAHUB_UPSTREAM_RATE", value_name = "N")]
+    pub upstream_rate: Option<NonZeroU32>,
+
+    /// Speak HTTP/1.1 alone to upstreams, also where they offer HTTP/2.
+    #[arg(long, env = "METAHUB_UPSTREAM_HTTP1")]
+    pub upstream_http1: bool,
+
     /// How long to accept connections still once the worker is told to stop
     /// and `/readyz` says so: what a load balancer without retries needs to
     /// notice.
@@ -215,6 +225,8 @@ impl fmt::Display for Config {
         let duration = humantime::format_duration;
         let tag_ttl = duration(self.tag_ttl);
         let upstream_timeout = duration(self.upstream_timeout);
+        let upstream_rate = self.upstream_rate.map_or("any".into(), |it| it.to_string());
+        let upstream_http1 = self.upstream_http1;
         let drain_delay = duration(self.drain_delay);
         let drain_timeout = duration(self.drain_timeout);
         let header_timeout = duration(self.header_timeout);
@@ -226,7 +238,8 @@ impl fmt::Display for Config {
             f,
             "registry_addr={registry_addr} admin_addr={admin_addr} control={control} \
              token_file={} cache_size={cache_size} {blobs} tag_ttl={tag_ttl} \
-             upstream_timeout={upstream_timeout} max_policy_age={max_policy_age} \
+             upstream_timeout={upstream_timeout} upstream_rate={upstream_rate} \
+             upstream_http1={upstream_http1} max_policy_age={max_policy_age} \
              snapshot_file={snapshot_file} \
              drain_delay={drain_delay} drain_timeout={drain_timeout} header_timeout={header_timeout} \
              stall_timeout={stall_timeout} max_connections={max_connections} \

@@ -10,6 +10,7 @@
 
 mod access;
 mod blob;
+mod budget;
 mod challenge;
 mod clock;
 mod dialer;

@@ -217,6 +217,7 @@ fn builder(
         .pool_idle_timeout(IDLE_TIMEOUT)
         .dns_resolver(Arc::new(Names { resolver, reach }));
     match lane {
+        Lane::Small if settings.http1_only => builder.http1_only(),
         Lane::Small => builder
             .http2_adaptive_window(true)
             .http2_max_header_list_size(MAX_HEADER_BYTES),

@@ -8,6 +8,7 @@ use url::Url;
 use super::{
     Error, Upstream, Why,
     access::{Access, Refusal},
+    budget::Budget,
     metrics::Kind,
     patience::Patience,
     weather::{Weather, rate_limited, remaining_quota, unavailable},
@@ -24,6 +25,7 @@ const MAX_REFUSALS: usize = 3;
 pub(crate) struct Exchange {
     pub(crate) wire: Arc<Wire>,
     pub(crate) weather: Weather,
+    budget: Budget,
     access: Access,
 }
 
@@ -53,6 +55,7 @@ impl Exchange {
     pub(crate) fn new(wire: Arc<Wire>) -> Self {
         Self {
             weather: Weather::new(wire.clock.clone()),
+            budget: Budget::new(wire.settings.requests_per_second, wire.clock.clone()),
             access: Access::new(Arc::clone(&wire)),
             wire,
         }
@@ -61,6 +64,8 @@ impl Exchange {
     /// Asks once. The status of what is returned is 2xx, 304 or 416, or it is
     /// handed over.
     pub(crate) async fn ask(&self, ask: &Ask<'_>) -> Result<Reply, Error> {
+        // First: whoever is let through must report.
+        self.budget.take(ask.upstream, ask.kind)?;
         self.weather.admit(ask.upstream, ask.kind)?;
         let outcome = self.admitted(ask).await;
         let failure = outcome.as_ref().err().filter(|error| error.is_weather());

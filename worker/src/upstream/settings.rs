@@ -1,6 +1,6 @@
 //! The knobs of the way to the upstreams.
 
-use std::time::Duration;
+use std::{num::NonZeroU32, time::Duration};
 
 use super::BlobDirectory;
 
@@ -12,6 +12,11 @@ pub(crate) struct Settings {
     /// How long a tag is believed before it is asked for again, give or take
     /// a tenth.
     pub(crate) tag_ttl: Duration,
+    /// How many requests a second an upstream gets, blobs aside. None: any
+    /// number.
+    pub(crate) requests_per_second: Option<NonZeroU32>,
+    /// Whether HTTP/2 is not spoken.
+    pub(crate) http1_only: bool,
     /// The longest wait for a connection, TLS included.
     pub(crate) connect_timeout: Duration,
     /// The longest wait for an answer's headers.
@@ -37,6 +42,8 @@ impl Default for Settings {
         Self {
             cache_bytes: 256 << 20,
             tag_ttl: Duration::from_secs(15),
+            requests_per_second: None,
+            http1_only: false,
             connect_timeout: Duration::from_secs(5),
             header_timeout: Duration::from_secs(30),
             stall_timeout: Duration::from_secs(30),

@@ -199,3 +199,28 @@ async fn errors_name_the_upstream_and_hold_no_address() {
 
     assert_eq!(text, "hub is not available: it answers 502 Bad Gateway");
 }
+
+#[tokio::test]
+async fn an_upstream_is_asked_no_more_often_than_the_operator_allows() {
+    let settings = Settings {
+        requests_per_second: std::num::NonZeroU32::new(2),
+        patience: Duration::ZERO,
+        ..Settings::default()
+    };
+    let bench = Bench::with(settings, None).await;
+    let tags = ["a", "b", "c"];
+    for tag in tags {
+        bench.registry.put_manifest("app", tag, EMPTY_INDEX);
+    }
+
+    let mut refused = Vec::new();
+    for tag in tags {
+        refused.extend(bench.pull(tag).await.err());
+    }
+
+    assert!(
+        matches!(refused[..], [Error::RateLimited { .. }]),
+        "{refused:?}"
+    );
+    assert_eq!(bench.registry.seen().len(), 2);
+}
