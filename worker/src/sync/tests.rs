@@ -17,7 +17,7 @@ use tonic::{Response, transport::Server};
 
 use super::*;
 
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(5);
 
 type Line = mpsc::Sender<Result<ControlMessage, Status>>;
 
