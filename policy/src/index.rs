@@ -158,7 +158,8 @@ impl Index {
 
     /// The places of the entries with these digests, ascending, as [`trim`]
     /// takes them. `None` when a digest is not in the index. An image that is
-    /// listed for several platforms has several places.
+    /// listed for several platforms has several places: one for each that
+    /// clients can tell from the others.
     ///
     /// [`trim`]: crate::trim()
     pub fn places_of<S: AsRef<str>>(&self, digests: &[S]) -> Option<Vec<usize>> {
@@ -172,7 +173,15 @@ impl Index {
             .iter()
             .map(|place| self.entries[*place].digest.as_str());
         let found: std::collections::HashSet<&str> = found.collect();
-        (found == wanted).then_some(places)
+        (found == wanted).then(|| self.distinct(places))
+    }
+
+    /// The first of those `places` that are one entry to clients, which see
+    /// neither requirements nor the variants of most architectures.
+    pub(crate) fn distinct(&self, mut places: Vec<usize>) -> Vec<usize> {
+        let mut seen = std::collections::HashSet::with_capacity(places.len());
+        places.retain(|place| seen.insert(entry::seen_by_clients(&self.entries[*place])));
+        places
     }
 }
 

@@ -6,7 +6,7 @@ use crate::{Platform, version::Version};
 
 /// What a client tells platforms apart by: entries of one client-visible
 /// platform look the same to it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct ClientPlatform<'a> {
     pub(crate) os: Cow<'a, str>,
     pub(crate) architecture: Cow<'a, str>,

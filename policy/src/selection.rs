@@ -31,8 +31,8 @@ pub struct Facts<'a> {
 /// What a host is given of an index, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Selection {
-    /// The kept entries: places in `Index::entries`, ascending. Empty when
-    /// nothing fits.
+    /// The kept entries: places in `Index::entries`, ascending. Of entries that
+    /// are one to clients, the first. Empty when nothing fits.
     pub kept: Vec<usize>,
     /// Why, for each entry of the index.
     pub verdicts: Vec<Verdict>,
@@ -338,9 +338,8 @@ impl<'a> Round<'a> {
             .into_iter()
             .map(|own| own.unwrap_or_else(open))
             .collect();
-        let kept: Vec<_> = (0..verdicts.len())
-            .filter(|place| verdicts[*place].is_kept())
-            .collect();
+        let kept = (0..verdicts.len()).filter(|place| verdicts[*place].is_kept());
+        let kept = self.index.distinct(kept.collect());
         let pinned = self.facts.pin.map(|pin| {
             let listed = self.index.entries.iter().any(|entry| entry.digest == pin);
             match verdicts.contains(&Verdict::Pinned) {

@@ -215,6 +215,12 @@ pub(super) fn identity(entry: &Entry) -> (Option<ClientPlatform<'_>>, &str, Opti
     (platform, variant, crate::selection::refers_to(entry))
 }
 
+/// What tells entries apart once they are trimmed.
+pub(super) fn seen_by_clients(entry: &Entry) -> (&str, Option<ClientPlatform<'_>>, Option<&str>) {
+    let platform = entry.platform.as_ref().map(ClientPlatform::of);
+    (&entry.digest, platform, crate::selection::refers_to(entry))
+}
+
 fn refuse_duplicates(entries: &[Entry]) -> Result<(), InvalidIndex> {
     let mut seen: HashMap<&str, Vec<usize>> = HashMap::with_capacity(entries.len());
     for (place, entry) in entries.iter().enumerate() {

@@ -36,10 +36,9 @@ pub(super) fn read_and_trim(input: &[u8]) {
         return;
     };
     let places = 0..index.entries.len();
-    let kept: Vec<_> = places
-        .clone()
-        .filter(|at| chosen >> (at % 8) & 1 == 1)
-        .collect();
+    let kept = places.clone().filter(|at| chosen >> (at % 8) & 1 == 1);
+    let kept: Vec<_> = kept.map(|at| &index.entries[at].digest).collect();
+    let kept = index.places_of(&kept).expect("they are listed");
     check_trim(&source, index, &kept);
     let selected = select(host(), index, Facts::default()).kept;
     assert!(selected.iter().all(|place| places.contains(place)));

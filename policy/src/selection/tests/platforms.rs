@@ -222,3 +222,17 @@ fn an_image_that_is_listed_for_other_platforms_too_is_kept_whole() {
     assert_eq!(selection.single_image(), Some(1));
     assert_eq!(selection.kept_digests(&index(&entries)), ["it"]);
 }
+
+#[test]
+fn an_image_that_is_listed_twice_for_one_client_platform_is_kept_once() {
+    let entries = [
+        entry("it", "linux/amd64/v3", &[]),
+        entry("it", "linux/amd64/v2", &[]),
+        entry("other", "linux/arm64", &[]),
+    ];
+
+    let selection = selection(kind(&["cpu:zen3"]), &entries, Facts::default());
+
+    assert_eq!(selection.kept, [0]);
+    assert_eq!(index(&entries).places_of(&["it"]), Some(vec![0]));
+}
