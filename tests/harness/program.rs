@@ -56,6 +56,11 @@ pub fn oras_python() -> PathBuf {
     part(&ORAS, "METAHUB_TEST_ORAS", ".parts/oras/bin/python")
 }
 
+/// SQLite's own command line, with which operators make backups.
+pub fn sqlite3() -> PathBuf {
+    SQLITE3.path()
+}
+
 fn part(program: &Program, variable: &str, installed: &str) -> PathBuf {
     let given: Option<OsString> = env::var_os(variable);
     let installed = Path::new(env!("CARGO_MANIFEST_DIR")).join(installed);
@@ -64,6 +69,11 @@ fn part(program: &Program, variable: &str, installed: &str) -> PathBuf {
         .or_else(|| installed.is_file().then_some(installed))
         .unwrap_or_else(|| program.path())
 }
+
+const SQLITE3: Program = Program {
+    name: "sqlite3",
+    install: "install the Debian package sqlite3",
+};
 
 const TRAEFIK: Program = Program {
     name: "traefik",

@@ -1,11 +1,11 @@
 //! An etcd cluster of three nodes.
 
-use std::net::SocketAddr;
+use std::{fs, net::SocketAddr, path::Path};
 
 use tempfile::TempDir;
 use tokio::process::Command;
 
-use super::answers;
+use super::{Network, answers};
 use crate::{port::free_addr, process::Process, program::Program};
 
 const ETCD: Program = Program {
@@ -18,7 +18,7 @@ const ETCDCTL: Program = Program {
 };
 const NODES: usize = 3;
 
-/// Three nodes on free ports of loopback.
+/// Three nodes, on free ports of loopback or in a network each.
 #[derive(Debug)]
 pub struct Etcd {
     nodes: Vec<Node>,
@@ -30,26 +30,35 @@ struct Node {
     name: String,
     client: SocketAddr,
     peer: SocketAddr,
+    /// Where it is, if not beside the others.
+    network: Option<Network>,
     process: Option<Process>,
 }
 
 impl Etcd {
     /// Starts a cluster, and waits until it has a leader.
     pub async fn start() -> Self {
-        let node = |n| Node {
-            name: format!("n{n}"),
-            client: free_addr(),
-            peer: free_addr(),
-            process: None,
-        };
+        Self::start_in([(); NODES].map(|()| None)).await
+    }
+
+    /// The same with a network for each node, and a cable between any two.
+    pub async fn start_apart() -> Self {
+        let networks = [(); NODES].map(|()| Network::apart());
+        for (n, network) in networks.iter().enumerate() {
+            for other in &networks[n + 1..] {
+                network.join(other);
+            }
+        }
+        Self::start_in(networks.map(Some)).await
+    }
+
+    async fn start_in(networks: [Option<Network>; NODES]) -> Self {
+        let nodes = networks.into_iter().enumerate();
         let mut etcd = Self {
-            nodes: (0..NODES).map(node).collect(),
+            nodes: nodes.map(|(n, network)| Node::new(n, network)).collect(),
             dir: TempDir::new().expect("a temporary directory"),
         };
-        for n in 0..NODES {
-            etcd.spawn(n);
-        }
-        etcd.elected().await;
+        etcd.restart_all().await;
         etcd
     }
 
@@ -105,6 +114,50 @@ impl Etcd {
         self.process(n).resume();
     }
 
+    /// Drops all packets between a node and the others. Clients still reach it.
+    pub fn part(&self, n: usize) {
+        self.network(n).part();
+    }
+
+    /// Drops all packets between a node and anyone.
+    pub fn cut_off(&self, n: usize) {
+        self.network(n).cut_off();
+    }
+
+    /// Lets all packets to and from a node through again.
+    pub fn heal(&self, n: usize) {
+        self.network(n).heal();
+    }
+
+    /// Saves a snapshot of all to `file`, while the cluster runs.
+    pub async fn save(&self, file: &Path) {
+        let file = file.display().to_string();
+        let (saved, said) = self.ctl(0, &["snapshot", "save", &file]).await;
+        assert!(saved, "{said}");
+    }
+
+    /// Stops all nodes, and starts new ones in their places with what was
+    /// saved to `file`.
+    pub async fn restore(&mut self, file: &Path) {
+        for n in 0..NODES {
+            self.kill(n);
+            let dir = self.data_dir(n);
+            fs::remove_dir_all(&dir).expect("the node had a directory");
+            let node = &self.nodes[n];
+            let output = Command::new(ETCDCTL.path())
+                .env("ETCDCTL_API", "3")
+                .args(["snapshot", "restore"])
+                .arg(file)
+                .args([format!("--data-dir={dir}"), format!("--name={}", node.name)])
+                .arg(format!("--initial-cluster={}", self.members()))
+                .arg(format!("--initial-advertise-peer-urls={}", node.peer_url()))
+                .output();
+            let output = output.await.expect("etcdctl runs");
+            assert!(output.status.success(), "{output:?}");
+        }
+        self.restart_all().await;
+    }
+
     /// Forgets all revisions but the newest.
     pub async fn compact(&self) {
         let (_, status) = self.ctl(0, &["get", "x", "-w=fields"]).await;
@@ -153,24 +206,40 @@ impl Etcd {
     }
 
     fn spawn(&mut self, n: usize) {
-        let members = self
-            .nodes
-            .iter()
-            .map(|it| format!("{}=http://{}", it.name, it.peer));
-        let members: Vec<String> = members.collect();
         let node = &self.nodes[n];
-        let (url, peer) = (node.url(), format!("http://{}", node.peer));
-        let args = [
+        let (url, peer) = (node.url(), node.peer_url());
+        let args = vec![
             format!("--name={}", node.name),
-            format!("--data-dir={}", self.dir.path().join(&node.name).display()),
+            format!("--data-dir={}", self.data_dir(n)),
             format!("--listen-client-urls={url}"),
             format!("--advertise-client-urls={url}"),
             format!("--listen-peer-urls={peer}"),
             format!("--initial-advertise-peer-urls={peer}"),
-            format!("--initial-cluster={}", members.join(",")),
+            format!("--initial-cluster={}", self.members()),
         ];
-        let process = Process::start(&node.name, &ETCD.path(), args, self.dir.path());
+        let (program, args) = match &node.network {
+            Some(network) => network.enter(ETCD.path(), args),
+            None => (ETCD.path(), args),
+        };
+        let process = Process::start(&node.name, &program, args, self.dir.path());
         self.nodes[n].process = Some(process);
+    }
+
+    /// All nodes, as etcd wants to know them.
+    fn members(&self) -> String {
+        let members = self.nodes.iter();
+        let members = members.map(|it| format!("{}={}", it.name, it.peer_url()));
+        members.collect::<Vec<_>>().join(",")
+    }
+
+    fn data_dir(&self, n: usize) -> String {
+        let dir = self.dir.path().join(&self.nodes[n].name);
+        dir.display().to_string()
+    }
+
+    fn network(&self, n: usize) -> &Network {
+        let network = self.nodes[n].network.as_ref();
+        network.expect("the nodes are apart")
     }
 
     fn process(&self, n: usize) -> &Process {
@@ -180,8 +249,26 @@ impl Etcd {
 }
 
 impl Node {
+    fn new(n: usize, network: Option<Network>) -> Self {
+        let addr = |port| match &network {
+            Some(network) => SocketAddr::from((network.far(), port)),
+            None => free_addr(),
+        };
+        Self {
+            name: format!("n{n}"),
+            client: addr(2379),
+            peer: addr(2380),
+            network,
+            process: None,
+        }
+    }
+
     fn url(&self) -> String {
         format!("http://{}", self.client)
+    }
+
+    fn peer_url(&self) -> String {
+        format!("http://{}", self.peer)
     }
 }
 

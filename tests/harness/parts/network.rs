@@ -69,6 +69,22 @@ impl Network {
         network
     }
 
+    /// Joins two networks apart by a cable of their own, which this machine has
+    /// no part in.
+    pub fn join(&self, other: &Self) {
+        let (this, that) = (&self.name, &other.name);
+        ip(&[
+            "-netns", this, "link", "add", that, "type", "veth", "peer", this, "netns", that,
+        ]);
+        for (near, far) in [(self, other), (other, self)] {
+            let (from, to) = (near.far().to_string(), format!("{}/32", far.far()));
+            ip(&["-netns", &near.name, "link", "set", &far.name, "up"]);
+            ip(&[
+                "-netns", &near.name, "route", "add", &to, "dev", &far.name, "src", &from,
+            ]);
+        }
+    }
+
     fn fresh(kind: Kind) -> Self {
         sweep();
         static NEXT: AtomicU8 = AtomicU8::new(0);
@@ -104,6 +120,23 @@ impl Network {
             rule.extend(["--probability", &part, "-j", "DROP"]);
             self.iptables(&rule);
         }
+    }
+
+    /// Drops all packets between a network apart and those that it was joined
+    /// with. This machine still reaches it.
+    pub fn part(&self) {
+        self.drop_all_of("mh+");
+    }
+
+    /// Drops all packets between a network apart and anyone.
+    pub fn cut_off(&self) {
+        self.drop_all_of("mh+");
+        self.drop_all_of("cable");
+    }
+
+    fn drop_all_of(&self, cable: &str) {
+        self.iptables(&["-A", "INPUT", "-i", cable, "-j", "DROP"]);
+        self.iptables(&["-A", "OUTPUT", "-o", cable, "-j", "DROP"]);
     }
 
     /// Drops no packet any more.

@@ -1,0 +1,234 @@
+//! Control planes over one etcd cluster, their workers, and an admin who never
+//! rests.
+
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use metahub_proto::{admin::v1 as pb, policy::v1 as policy};
+use metahub_tests::{
+    admin::Admin,
+    control::{ControlProcess, Place},
+    parts::Etcd,
+    wait::{eventually, within},
+    worker::Worker,
+};
+use tokio::task::JoinHandle;
+
+pub(super) const REPLICAS: usize = 2;
+pub(super) const WORKERS: usize = 2;
+/// Elections, and a store that waits for them.
+pub(super) const OUTAGE: Duration = Duration::from_secs(60);
+
+/// Two control planes over three nodes of etcd, and workers that know both.
+pub(super) struct Site {
+    pub(super) etcd: Etcd,
+    pub(super) controls: Vec<Option<ControlProcess>>,
+    pub(super) places: Vec<Place>,
+    pub(super) workers: Vec<Worker>,
+}
+
+/// Creates one machine type after the other, through all replicas in turn.
+pub(super) struct Writer {
+    stop: Arc<AtomicBool>,
+    log: Arc<Mutex<Log>>,
+    task: JoinHandle<()>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct Log {
+    pub(super) acknowledged: Vec<String>,
+    pub(super) failed: Vec<(String, String)>,
+}
+
+impl Site {
+    pub(super) async fn start() -> Self {
+        Self::start_over(Etcd::start().await).await
+    }
+
+    pub(super) async fn start_over(etcd: Etcd) -> Self {
+        let store = store(&etcd);
+        Self::start_with(etcd, &store, WORKERS).await
+    }
+
+    /// Starts one whose first replica has another setting.
+    pub(super) async fn start_with(etcd: Etcd, first: &str, workers: usize) -> Self {
+        let first = ControlProcess::start_with(Place::fresh(), &[first]).await;
+        let mut places = vec![first.place().clone()];
+        let mut controls = vec![Some(first)];
+        for _ in 1..REPLICAS {
+            let twin = places[0].twin();
+            controls.push(Some(
+                ControlProcess::start_with(twin.clone(), &[&store(&etcd)]).await,
+            ));
+            places.push(twin);
+        }
+        places[0].admin().create_user("qnib").await;
+        let other = format!("--control={}", places[1].url());
+        let mut fleet = Vec::new();
+        for _ in 0..workers {
+            fleet.push(Worker::start_with(&places[0], &[&other]).await);
+        }
+        Self {
+            etcd,
+            controls,
+            places,
+            workers: fleet,
+        }
+    }
+
+    pub(super) fn admin(&self, n: usize) -> Admin {
+        self.places[n].admin()
+    }
+
+    pub(super) fn stop_control(&mut self, n: usize) {
+        drop(self.controls[n].take().map(ControlProcess::kill));
+    }
+
+    pub(super) async fn start_control(&mut self, n: usize) {
+        let flag = store(&self.etcd);
+        let control = ControlProcess::start_with(self.places[n].clone(), &[&flag]).await;
+        self.controls[n] = Some(control);
+    }
+
+    /// Every replica's log says this.
+    pub(super) async fn says(&self, words: &str) {
+        for control in self.controls.iter().flatten() {
+            let what = format!("the log says {words:?}");
+            within(OUTAGE, &what, async || control.log().contains(words)).await;
+        }
+    }
+
+    pub(super) fn writer(&self) -> Writer {
+        Writer::start((0..REPLICAS).map(|n| self.admin(n)).collect())
+    }
+
+    /// Every replica has all that was acknowledged, and every worker serves the
+    /// newest.
+    pub(super) async fn has_all(&self, log: &Log) {
+        let mut newest = 0;
+        for n in 0..REPLICAS {
+            let mut admin = self.admin(n);
+            let missing = |types: Vec<String>| {
+                let is_missing = |name: &&String| !types.contains(name);
+                log.acknowledged.iter().filter(is_missing).count()
+            };
+            within(
+                OUTAGE,
+                "the replica has all that was acknowledged",
+                async || missing(types(&mut admin).await) == 0,
+            )
+            .await;
+            newest = newest.max(revision(&mut admin).await);
+        }
+        for worker in &self.workers {
+            eventually("the worker serves the newest revision", async || {
+                metric(worker, "metahub_policy_revision").await >= newest
+            })
+            .await;
+        }
+    }
+
+    /// How often workers have got the whole policy.
+    pub(super) async fn snapshots(&self) -> u64 {
+        let mut count = 0;
+        for worker in &self.workers {
+            count += metric(worker, "metahub_policy_snapshots_total").await;
+        }
+        count
+    }
+}
+
+impl Writer {
+    fn start(mut admins: Vec<Admin>) -> Self {
+        let (stop, log) = (Arc::<AtomicBool>::default(), Arc::<Mutex<Log>>::default());
+        let (stopping, noting) = (stop.clone(), log.clone());
+        let task = tokio::spawn(async move {
+            for n in 0.. {
+                if stopping.load(Relaxed) {
+                    return;
+                }
+                let name = format!("type{n}");
+                let count = admins.len();
+                let created = create(&mut admins[n % count], &name).await;
+                let mut log = noting.lock().expect("no one panics with it");
+                match created {
+                    Ok(()) => log.acknowledged.push(name),
+                    Err(status) => log.failed.push((name, status.message().to_owned())),
+                }
+            }
+        });
+        Self { stop, log, task }
+    }
+
+    pub(super) fn log(&self) -> Log {
+        self.log.lock().expect("no one panics with it").clone()
+    }
+
+    /// Waits until so many more changes are acknowledged.
+    pub(super) async fn goes_on(&self, more: usize) {
+        let before = self.log().acknowledged.len();
+        within(OUTAGE, "changes are acknowledged", async || {
+            self.log().acknowledged.len() >= before + more
+        })
+        .await;
+    }
+
+    pub(super) async fn stop(self) -> Log {
+        self.stop.store(true, Relaxed);
+        let Self { log, task, .. } = self;
+        task.await.expect("it ends by itself");
+        let log = log.lock().expect("no one panics with it");
+        log.clone()
+    }
+}
+
+pub(super) fn store(etcd: &Etcd) -> String {
+    format!("--store={}", etcd.store())
+}
+
+pub(super) async fn create(admin: &mut Admin, name: &str) -> Result<(), tonic::Status> {
+    let machine_type = policy::MachineType {
+        user: "qnib".into(),
+        name: name.into(),
+        os: "linux".into(),
+        ..Default::default()
+    };
+    let request = pb::CreateTypeRequest {
+        machine_type: Some(machine_type),
+        ..Default::default()
+    };
+    admin.client().create_type(request).await.map(|_| ())
+}
+
+pub(super) async fn types(admin: &mut Admin) -> Vec<String> {
+    let answer = admin.client().list_types(pb::ListTypesRequest::default());
+    let types = answer
+        .await
+        .expect("types are listed")
+        .into_inner()
+        .machine_types;
+    types.into_iter().map(|it| it.name).collect()
+}
+
+pub(super) async fn revision(admin: &mut Admin) -> u64 {
+    let answer = admin.client().list_workers(pb::ListWorkersRequest {});
+    let answer = answer.await.expect("workers are listed").into_inner();
+    answer.revision.expect("there is a revision").number
+}
+
+pub(super) async fn metric(worker: &Worker, name: &str) -> u64 {
+    let url = format!("http://{}/metrics", worker.admin_addr());
+    let answer = reqwest::get(url).await.expect("the worker has metrics");
+    let text = answer.text().await.expect("metrics are text");
+    let line = text
+        .lines()
+        .find_map(|it| it.strip_prefix(name)?.strip_prefix(' '));
+    line.unwrap_or_else(|| panic!("no {name}"))
+        .parse()
+        .expect("it is a number")
+}
