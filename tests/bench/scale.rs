@@ -10,6 +10,7 @@
 
 use std::{
     fmt::Write as _,
+    fs,
     io::{self, Write as _},
     time::{Duration, Instant},
 };
@@ -18,8 +19,9 @@ use clap::Parser as _;
 use metahub_tests::{
     admin::{Admin, Login},
     control::{ControlProcess, Place},
+    parts::Etcd,
     port::free_addr,
-    swarm::{Swarm, fill, memory_kib, revision},
+    swarm::{Swarm, cpu_time, fill, memory_kib, revision},
     worker::{Ports, WorkerProcess},
 };
 
@@ -39,6 +41,14 @@ struct Config {
     #[arg(long, default_value_t = 30)]
     changes: usize,
 
+    /// Over TLS: each worker joins, and shows its certificate from then on.
+    #[arg(long)]
+    tls: bool,
+
+    /// Over three nodes of etcd, on this machine, instead of SQLite.
+    #[arg(long)]
+    etcd: bool,
+
     /// What cargo says to each bench.
     #[arg(long, hide = true)]
     bench: bool,
@@ -51,6 +61,8 @@ struct Row {
     logins: usize,
     /// Until every worker has read the whole policy, from when all start.
     first: Duration,
+    /// What of the cores the control plane took for that.
+    first_cpu: Duration,
     /// From the admin's call to each worker, all calls and workers together.
     changes: Vec<Duration>,
     revocations: Vec<Duration>,
@@ -67,37 +79,33 @@ struct Row {
 
 #[tokio::main]
 async fn main() -> io::Result<()> {
-    let Config { sizes, changes, .. } = Config::parse();
+    let config = Config::parse();
     let mut out = io::stdout();
     out.write_all(HEAD.as_bytes())?;
-    for size in sizes {
+    for size in &config.sizes {
         let (workers, logins) = size.split_once(':').expect("a size is WORKERS:LOGINS");
         let [workers, logins] = [workers, logins].map(|it| it.parse().expect("a number"));
-        let row = measure(workers, logins, changes).await;
+        let row = measure(&config, workers, logins).await;
         out.write_all(row.line().as_bytes())?;
     }
     Ok(())
 }
 
-async fn measure(workers: usize, logins: usize, count: usize) -> Row {
-    let place = Place::at(free_addr());
+async fn measure(config: &Config, workers: usize, logins: usize) -> Row {
+    let (place, _etcd) = config.place().await;
     fill(&place, logins).await;
     let control = ControlProcess::start_at(place).await;
     let mut admin = control.place().admin();
-    let number = revision(&mut admin).await;
     let [alone_kib, _] = memory_kib(control.pid());
 
-    let began = Instant::now();
-    let swarm = Swarm::start(control.place(), workers);
-    swarm.await_revision(number).all().await;
-    let first = began.elapsed();
-
+    let start = Start::of(config, &control, workers).await;
+    let swarm = &start.swarm;
     let mut turn = Turn {
-        swarm: &swarm,
-        number,
+        swarm,
+        number: revision(&mut admin).await,
     };
     let (mut changes, mut revocations) = (Vec::new(), Vec::new());
-    for n in 0..count {
+    for n in 0..config.changes {
         let (login, times) = turn.create(&mut admin, n).await;
         changes.extend(times);
         revocations.extend(turn.revoke(&mut admin, &login).await);
@@ -107,7 +115,7 @@ async fn measure(workers: usize, logins: usize, count: usize) -> Row {
     let began = Instant::now();
     let control = ControlProcess::start_at(control.kill()).await;
     let mut admin = control.place().admin();
-    turn.create(&mut admin, count).await;
+    turn.create(&mut admin, config.changes).await;
     let restart = began.elapsed();
     admin.all_current(workers).await;
     let [_, peak] = memory_kib(control.pid());
@@ -119,7 +127,8 @@ async fn measure(workers: usize, logins: usize, count: usize) -> Row {
     Row {
         workers,
         logins,
-        first,
+        first: start.took,
+        first_cpu: start.cpu,
         changes,
         revocations,
         restart,
@@ -127,6 +136,56 @@ async fn measure(workers: usize, logins: usize, count: usize) -> Row {
         with_all_kib,
         peak_kib: peak.max(peak_before),
         worker_kib,
+    }
+}
+
+impl Config {
+    /// Where the control plane is to be, and its cluster.
+    async fn place(&self) -> (Place, Option<Etcd>) {
+        let mut flags = Vec::new();
+        if self.tls {
+            flags.push("--tls".to_owned());
+        }
+        let mut cluster = None;
+        if self.etcd {
+            let etcd = cluster.insert(Etcd::start().await);
+            flags.push(format!("--store={}", etcd.store()));
+        }
+        let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+        (Place::at(free_addr()).with(&flags), cluster)
+    }
+
+    /// Workers, as they are at this.
+    async fn swarm(&self, control: &Place, workers: usize) -> Swarm {
+        if !self.tls {
+            return Swarm::start(control, workers);
+        }
+        let token = control.admin().create_join_token("scale", 0).await;
+        let file = control.dir().join("join-token");
+        fs::write(&file, token).expect("there is room");
+        Swarm::join(control, workers, &file)
+    }
+}
+
+/// Workers that have started with nothing.
+struct Start {
+    swarm: Swarm,
+    took: Duration,
+    cpu: Duration,
+}
+
+impl Start {
+    /// Returns once all serve the whole policy.
+    async fn of(config: &Config, control: &ControlProcess, workers: usize) -> Self {
+        let number = revision(&mut control.place().admin()).await;
+        let (began, cpu) = (Instant::now(), cpu_time(control.pid()));
+        let swarm = config.swarm(control.place(), workers).await;
+        swarm.await_revision(number).all().await;
+        Self {
+            swarm,
+            took: began.elapsed(),
+            cpu: cpu_time(control.pid()).saturating_sub(cpu),
+        }
     }
 }
 
@@ -157,8 +216,8 @@ impl Turn<'_> {
 }
 
 const HEAD: &str = "\
-| workers | logins | first policy s | change p50 ms | p99 ms | most ms | revocation p99 ms | most ms | restart s | RSS alone MiB | with all MiB | most MiB | a worker's RSS MiB |
-|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|
+| workers | logins | first policy s | of that control's CPU s | change p50 ms | p99 ms | most ms | revocation p99 ms | most ms | restart s | RSS alone MiB | with all MiB | most MiB | a worker's RSS MiB |
+|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|
 ";
 
 impl Row {
@@ -166,10 +225,11 @@ impl Row {
         let mut text = String::new();
         let _ = writeln!(
             text,
-            "| {} | {} | {:.1} | {} | {} | {} | {} | {} | {:.1} | {} | {} | {} | {} |",
+            "| {} | {} | {:.1} | {:.1} | {} | {} | {} | {} | {} | {:.1} | {} | {} | {} | {} |",
             self.workers,
             self.logins,
             self.first.as_secs_f64(),
+            self.first_cpu.as_secs_f64(),
             millis(&self.changes, 50),
             millis(&self.changes, 99),
             millis(&self.changes, 100),

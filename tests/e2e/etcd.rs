@@ -5,6 +5,8 @@ mod people;
 mod restore;
 mod site;
 
+use std::time::Duration;
+
 use metahub_tests::{
     control::ControlProcess,
     parts::Etcd,
@@ -12,7 +14,10 @@ use metahub_tests::{
     wait::{eventually, within},
     worker::{Worker, readiness},
 };
-use tokio::process::Command;
+use tokio::{
+    process::Command,
+    time::{interval, timeout},
+};
 use tonic::Code;
 
 use self::site::{Log, OUTAGE, REPLICAS, Site, WORKERS, create, metric, revision, store, types};
@@ -65,9 +70,17 @@ async fn without_most_of_its_nodes_changes_are_refused_and_the_last_state_is_ser
     assert_eq!(code, Err(Code::Unavailable));
     assert!(types(&mut admin).await.contains(&"before".to_owned()));
     site.says("lost touch with etcd").await;
-    let is_ready = |worker: &Worker| readiness(worker.admin_addr());
-    for ready in site.workers.iter().map(is_ready) {
-        assert!(ready.await.is_some());
+    // Ready all the same, and sent away: it knows how old its policy is.
+    for worker in &site.workers {
+        within(
+            OUTAGE,
+            "the worker is without a control plane",
+            async || {
+                let ready = readiness(worker.admin_addr()).await;
+                ready.expect("it is ready").contains("not confirmed for")
+            },
+        )
+        .await;
     }
     site.etcd.restart(0).await;
     site.says("etcd is back").await;
@@ -167,6 +180,37 @@ async fn every_replica_lists_the_workers_of_all() {
     for n in 0..REPLICAS {
         site.admin(n).all_current(WORKERS + 2).await;
     }
+    // Longer than a replica's words last when it does not renew them.
+    let mut seconds = interval(Duration::from_secs(1));
+    for _ in 0..20 {
+        seconds.tick().await;
+        for n in 0..REPLICAS {
+            assert_eq!(site.admin(n).workers().await.len(), WORKERS + 2);
+        }
+    }
+}
+
+/// Not only when a replica looks for itself, every few seconds.
+#[tokio::test]
+async fn a_change_at_one_replica_is_heard_at_the_other_at_once() {
+    let site = Site::start().await;
+
+    let changes = async {
+        for n in 0..20 {
+            let (name, [here, there]) = (format!("type{n}"), [n % 2, 1 - n % 2]);
+            create(&mut site.admin(here), &name)
+                .await
+                .expect("etcd is whole");
+            let mut there = site.admin(there);
+            eventually("the other hears of it", async || {
+                types(&mut there).await.contains(&name)
+            })
+            .await;
+        }
+    };
+
+    let heard = timeout(Duration::from_secs(20), changes).await;
+    assert_eq!(heard, Ok(()));
 }
 
 #[tokio::test]
@@ -183,6 +227,31 @@ async fn a_compaction_disturbs_no_one() {
     assert_eq!(log.failed, []);
     site.has_all(&log).await;
     assert_eq!(site.snapshots().await, WORKERS as u64);
+}
+
+/// What it would go on from is compacted away.
+#[tokio::test]
+async fn a_replica_that_was_paused_goes_on_after_a_compaction() {
+    let site = Site::start().await;
+    let paused = site.controls[0].as_ref().expect("it runs");
+
+    paused.pause();
+    let mut log = Log::default();
+    for n in 0..10 {
+        let name = format!("type{n}");
+        create(&mut site.admin(1), &name)
+            .await
+            .expect("etcd is whole");
+        log.acknowledged.push(name);
+    }
+    site.etcd.compact().await;
+    paused.resume();
+
+    site.has_all(&log).await;
+    assert!(!paused.log().contains("lost touch with etcd"));
+    create(&mut site.admin(0), "later")
+        .await
+        .expect("etcd is whole");
 }
 
 #[tokio::test]

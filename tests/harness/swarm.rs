@@ -7,6 +7,7 @@
 
 use std::{
     fs,
+    path::Path,
     time::{Duration, Instant},
 };
 
@@ -37,12 +38,23 @@ pub struct Arrivals(JoinSet<Duration>);
 
 impl Swarm {
     /// Starts `count` workers of the control plane at `control`, on the
-    /// runtime that this is called on.
+    /// runtime that this is called on. Each shows the worker token.
     pub fn start(control: &Place, count: usize) -> Self {
+        let token_file = control.worker_token_file();
+        Self::proving(control, count, "--token-file", &token_file)
+    }
+
+    /// The same for workers that join with the token in this file, and then
+    /// show a certificate each.
+    pub fn join(control: &Place, count: usize, token_file: &Path) -> Self {
+        Self::proving(control, count, "--join-token-file", token_file)
+    }
+
+    fn proving(control: &Place, count: usize, flag: &str, file: &Path) -> Self {
         let config = Config::parse_from([
             "metahub-worker".to_owned(),
             format!("--control={}", control.url()),
-            format!("--token-file={}", control.worker_token_file().display()),
+            format!("{flag}={}", file.display()),
         ]);
         let (shelf, shutdown) = (Shelf::default(), CancellationToken::new());
         let start = |n| {
@@ -119,6 +131,16 @@ pub async fn fill(place: &Place, types: usize) {
     let app = App::bind(place.config()).await.expect("the store opens");
     let applied = app.catalog().apply(declaration).await;
     applied.expect("the declaration is taken");
+}
+
+/// How long a process has had a core so far, as proc(5) tells.
+pub fn cpu_time(pid: u32) -> Duration {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("the process runs");
+    // The name before may hold anything.
+    let rest = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+    let fields = rest.split_whitespace().skip(11).take(2);
+    let ticks: u64 = fields.filter_map(|it| it.parse::<u64>().ok()).sum();
+    Duration::from_millis(ticks * 10)
 }
 
 /// What a process holds in memory now, and has held at most, in KiB.

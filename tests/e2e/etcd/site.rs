@@ -17,7 +17,7 @@ use metahub_tests::{
     wait::{eventually, within},
     worker::Worker,
 };
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 
 pub(super) const REPLICAS: usize = 2;
 pub(super) const WORKERS: usize = 2;
@@ -32,11 +32,12 @@ pub(super) struct Site {
     pub(super) workers: Vec<Worker>,
 }
 
-/// Creates one machine type after the other, through all replicas in turn.
+/// Creates machine types, through all replicas at the same time, at each one
+/// after the other.
 pub(super) struct Writer {
     stop: Arc<AtomicBool>,
     log: Arc<Mutex<Log>>,
-    task: JoinHandle<()>,
+    tasks: JoinSet<()>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -144,25 +145,13 @@ impl Site {
 }
 
 impl Writer {
-    fn start(mut admins: Vec<Admin>) -> Self {
+    fn start(admins: Vec<Admin>) -> Self {
         let (stop, log) = (Arc::<AtomicBool>::default(), Arc::<Mutex<Log>>::default());
-        let (stopping, noting) = (stop.clone(), log.clone());
-        let task = tokio::spawn(async move {
-            for n in 0.. {
-                if stopping.load(Relaxed) {
-                    return;
-                }
-                let name = format!("type{n}");
-                let count = admins.len();
-                let created = create(&mut admins[n % count], &name).await;
-                let mut log = noting.lock().expect("no one panics with it");
-                match created {
-                    Ok(()) => log.acknowledged.push(name),
-                    Err(status) => log.failed.push((name, status.message().to_owned())),
-                }
-            }
-        });
-        Self { stop, log, task }
+        let at_each = admins.into_iter().enumerate();
+        let at_each =
+            at_each.map(|(replica, admin)| write(replica, admin, stop.clone(), log.clone()));
+        let tasks = at_each.collect();
+        Self { stop, log, tasks }
     }
 
     pub(super) fn log(&self) -> Log {
@@ -180,10 +169,25 @@ impl Writer {
 
     pub(super) async fn stop(self) -> Log {
         self.stop.store(true, Relaxed);
-        let Self { log, task, .. } = self;
-        task.await.expect("it ends by itself");
+        let log = self.log.clone();
+        self.tasks.join_all().await;
         let log = log.lock().expect("no one panics with it");
         log.clone()
+    }
+}
+
+async fn write(replica: usize, mut admin: Admin, stop: Arc<AtomicBool>, log: Arc<Mutex<Log>>) {
+    for n in 0.. {
+        if stop.load(Relaxed) {
+            return;
+        }
+        let name = format!("type{replica}x{n}");
+        let created = create(&mut admin, &name).await;
+        let mut log = log.lock().expect("no one panics with it");
+        match created {
+            Ok(()) => log.acknowledged.push(name),
+            Err(status) => log.failed.push((name, status.message().to_owned())),
+        }
     }
 }
 
