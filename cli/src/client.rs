@@ -83,7 +83,10 @@ impl Client {
         }
         let trust = settings.trust.of(url).await?;
         match Self::open(url, bearer, Some(&trust)).await {
-            Ok(client) => Ok(client),
+            Ok(client) => {
+                settings.trust.keep(url, &trust);
+                Ok(client)
+            }
             Err(error) => Err(settings.trust.explain(url, error).await),
         }
     }

@@ -11,6 +11,8 @@ use metahub_worker::trust::Fingerprint;
 use tonic::{Code, Status};
 use url::Url;
 
+use crate::sign_in::SignInError;
+
 /// The metadatum that names the field of an invalid argument.
 const FIELD: &str = "metahub-field";
 /// What the process exits with when what it compared differs.
@@ -34,6 +36,11 @@ pub(crate) enum Failure {
          {roots}. Someone may listen in, or the control plane has a new data directory"
     )]
     StrangeControl { url: Url, roots: String },
+    #[error(
+        "what answers at {url} is not the control plane that --fingerprint names: its certificate \
+         is rooted in {roots}"
+    )]
+    OtherControl { url: Url, roots: String },
     #[error("there is no admin token, and no one has signed in")]
     NoToken,
     #[error("the sign-in has ended")]
@@ -131,6 +138,10 @@ impl Failure {
                 "compare the new one with what the control plane's log shows; if they are equal, \
                  remove its line from that file and connect again",
             ),
+            Self::OtherControl { .. } => Some(
+                "compare the one that was seen with what the control plane's log shows; if they \
+                 are equal, give that one",
+            ),
             Self::NoToken => Some(
                 "the control plane writes one to `admin-token` in its data directory at its first \
                  start: run metahubctl where ./metahub-data is, give --token-file FILE, or run \
@@ -205,6 +216,13 @@ fn report(error: &anyhow::Error) -> String {
 }
 
 fn next_step(error: &anyhow::Error) -> Option<&'static str> {
+    let sign_in = error.chain().find_map(|cause| cause.downcast_ref());
+    if let Some(SignInError::Unreachable { .. }) = sign_in {
+        return Some(
+            "if a private authority vouches for the issuer, give its certificate: `metahubctl auth \
+             login --issuer-ca-file FILE`",
+        );
+    }
     let failure = error.chain().find_map(|cause| cause.downcast_ref());
     let port_taken = error
         .chain()

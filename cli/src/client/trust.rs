@@ -58,26 +58,43 @@ impl TrustSettings {
         Ok(Trust::Fingerprint(seen))
     }
 
+    /// Remembers whom the control plane at `url` has proved to be: what was
+    /// given once need not be given again. What cannot be kept is no failure.
+    pub(super) fn keep(&self, url: &Url, proved: &Trust) {
+        let (Some(path), Trust::Fingerprint(proved)) = (&self.known_controls, proved) else {
+            return;
+        };
+        if !matches!(self.known(url), Ok(Some(known)) if known == *proved) {
+            let _ = remember(path, url, *proved);
+        }
+    }
+
     /// Why a connection to `url` has failed: `error`, or something worse.
     pub(super) async fn explain(&self, url: &Url, error: anyhow::Error) -> anyhow::Error {
-        let is_given = self.fingerprint.is_some() || self.ca_file.is_some();
-        let (Some(file), Ok(Some(known)), false) =
-            (&self.known_controls, self.known(url), is_given)
-        else {
+        let wanted = match (self.fingerprint, &self.ca_file) {
+            (Some(given), _) => Some(given),
+            (None, Some(_)) => None,
+            (None, None) => self.known(url).ok().flatten(),
+        };
+        let (Some(wanted), Ok(endpoint)) = (wanted, super::endpoint(url)) else {
             return error;
         };
-        let seen = match super::endpoint(url) {
-            Ok(endpoint) => look(endpoint).await,
-            Err(_) => return error,
+        let seen = match look(endpoint).await {
+            Ok(seen) if seen != wanted => seen,
+            _ => return error,
         };
-        match seen {
-            Ok(seen) if seen != known => Failure::StrangeControl {
-                url: url.clone(),
-                roots: format!("{seen}, and {known} is remembered in {}", file.display()),
-            }
-            .into(),
-            _ => error,
+        let url = url.clone();
+        match &self.known_controls {
+            Some(file) if self.fingerprint.is_none() => Failure::StrangeControl {
+                url,
+                roots: format!("{seen}, and {wanted} is remembered in {}", file.display()),
+            },
+            _ => Failure::OtherControl {
+                url,
+                roots: format!("{seen}, and {wanted} was given"),
+            },
         }
+        .into()
     }
 
     fn known(&self, url: &Url) -> anyhow::Result<Option<Fingerprint>> {
@@ -89,7 +106,8 @@ impl TrustSettings {
             text => text.with_context(|| format!("cannot read {}", path.display()))?,
         };
         let origin = origin(url);
-        let mut lines = text.lines().filter_map(|line| line.split_once(' '));
+        // What was learned later counts.
+        let mut lines = text.lines().rev().filter_map(|line| line.split_once(' '));
         let known = lines.find(|(of, _)| *of == origin);
         let known = known.map(|(_, fingerprint)| fingerprint.trim().parse());
         known
@@ -162,6 +180,23 @@ mod tests {
         assert_eq!(settings.known(&other).unwrap(), None);
         let mode = fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn what_was_learned_last_counts() {
+        let dir = tempfile::tempdir().unwrap();
+        let settings = TrustSettings {
+            known_controls: Some(dir.path().join("known-controls")),
+            ..TrustSettings::default()
+        };
+
+        for digits in ["0a", "0a", "0b"] {
+            settings.keep(&url(), &Trust::Fingerprint(fingerprint(digits)));
+        }
+
+        assert_eq!(settings.known(&url()).unwrap(), Some(fingerprint("0b")));
+        let kept = fs::read_to_string(dir.path().join("known-controls")).unwrap();
+        assert_eq!(kept.lines().count(), 2, "{kept}");
     }
 
     #[test]

@@ -82,6 +82,29 @@ async fn a_control_plane_with_another_authority_is_refused_by_one_who_knew_it() 
 }
 
 #[tokio::test]
+async fn a_fingerprint_that_was_given_and_proved_right_need_not_be_given_again() {
+    let (control, other, home) = (secure().await, secure().await, Home::new());
+    let given = format!("--fingerprint={}", control.fingerprint());
+    home.unattended(other.place(), &given).await.complaint();
+    home.unattended(control.place(), &given).await.text();
+
+    home.unattended(control.place(), "").await.text();
+    let wrong = home.unattended(other.place(), "").await.complaint();
+    let place = control.stop().await;
+    std::fs::remove_file(place.dir().join("metahub.db")).expect("there is a store");
+    let control = Control::start_at(place).await;
+    let changed = home.unattended(control.place(), "").await.complaint();
+    let insisted = home.unattended(control.place(), &given).await.complaint();
+
+    assert!(wrong.contains("nothing says whether"), "{wrong}");
+    assert!(changed.contains("known-controls"), "{changed}");
+    assert!(
+        insisted.contains("not the control plane that --fingerprint names"),
+        "{insisted}"
+    );
+}
+
+#[tokio::test]
 async fn a_fingerprint_or_an_authority_that_is_given_is_asked_for_and_no_other() {
     let (control, other, home) = (secure().await, secure().await, Home::new());
     let place = control.place();
