@@ -15,8 +15,8 @@ use url::Url;
 
 pub(crate) use self::{
     device::Invitation,
-    issuer::{Issuer, SignInError},
-    store::{Session, Sessions},
+    issuer::{Issuer, SignInError, read_authorities},
+    store::{Place, Session, Sessions},
 };
 use crate::failure::Failure;
 
@@ -60,7 +60,7 @@ async fn refreshed(session: &Session) -> Result<Session, SignInError> {
         error: "it gave no refresh token".into(),
     };
     let refresh_token = session.refresh_token.as_ref().ok_or_else(refused)?;
-    let issuer = Issuer::find(&session.issuer, &session.client_id).await?;
+    let issuer = Issuer::find(&session.place).await?;
     let tokens = issuer.refresh(refresh_token).await?;
     Ok(Session {
         // An issuer may let the old one stand.
@@ -81,7 +81,7 @@ pub(crate) async fn end(sessions: &Sessions, control: &Url) -> anyhow::Result<bo
     };
     sessions.remove(control)?;
     if let Some(refresh_token) = &session.refresh_token {
-        let issuer = Issuer::find(&session.issuer, &session.client_id).await?;
+        let issuer = Issuer::find(&session.place).await?;
         issuer.revoke(refresh_token).await?;
     }
     Ok(true)

@@ -242,6 +242,56 @@ async fn one_whose_refresh_token_was_revoked_is_told_to_sign_in_again() {
 }
 
 #[tokio::test]
+async fn an_issuer_of_a_private_authority_is_trusted_by_those_who_are_told_to() {
+    let issuer = Issuer::start_private().await;
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let ca_file = dir.path().join("issuer-ca.pem");
+    std::fs::write(&ca_file, issuer.ca_pem()).expect("there is room");
+    let mut flags = issuer.flags(&ROLES);
+    flags.push(format!("--oidc-ca-file={}", ca_file.display()));
+    let control = started(&flags).await;
+    let site = Site {
+        metahubctl: Metahubctl::new(&control.place().url()),
+        issuer,
+        control,
+    };
+
+    let untold = site.metahubctl.run(&["auth", "login"]).await;
+    site.issuer.set_lifetime(Duration::from_secs(10));
+    let ca_flag = format!("--issuer-ca-file={}", ca_file.display());
+    let login = ["auth", "login", &ca_flag];
+    let login = site.metahubctl.run(&login);
+    let told = tokio::join!(login, site.issuer.confirm(staff())).0;
+
+    assert!(
+        untold.failed_with("--issuer-ca-file"),
+        "{}",
+        untold.complaint()
+    );
+    assert!(told.text().contains("oidc:alice"), "{}", told.text());
+    // The authority is kept with the sign-in, which has to be renewed by now.
+    std::fs::remove_file(&ca_file).expect("it is there");
+    site.metahubctl.run(&["status"]).await.text();
+    site.metahubctl.run(&["auth", "logout"]).await.text();
+    assert_eq!(site.issuer.refresh_tokens(), 0);
+}
+
+#[tokio::test]
+async fn a_file_that_holds_no_authority_is_named() {
+    let site = Site::start().await;
+    let empty = site.metahubctl.home().join("empty.pem");
+    std::fs::write(&empty, "").expect("there is room");
+
+    for file in [empty.as_path(), "/no/such/file".as_ref()] {
+        let ca_flag = format!("--issuer-ca-file={}", file.display());
+        let said = site.metahubctl.run(&["auth", "login", &ca_flag]).await;
+
+        let complaint = said.complaint();
+        assert!(complaint.contains(&*file.to_string_lossy()), "{complaint}");
+    }
+}
+
+#[tokio::test]
 async fn one_who_signs_out_leaves_nothing_behind() {
     let site = Site::start().await;
     site.sign_in(staff()).await.text();

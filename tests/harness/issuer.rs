@@ -17,7 +17,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub use self::keys::Algorithm;
 use self::keys::SigningKey;
-use crate::wait::eventually;
+use crate::{tls_front::TlsFront, wait::eventually};
 
 /// The client that it knows.
 pub const CLIENT_ID: &str = "metahubctl";
@@ -27,6 +27,7 @@ pub const CLIENT_ID: &str = "metahubctl";
 pub struct Issuer {
     url: String,
     state: Arc<Mutex<State>>,
+    front: Option<TlsFront>,
     _stop: DropGuard,
 }
 
@@ -69,8 +70,28 @@ impl Issuer {
         Self {
             url,
             state,
+            front: None,
             _stop: stop.drop_guard(),
         }
+    }
+
+    /// Starts one behind TLS, for which an authority vouches that no system
+    /// trusts.
+    pub async fn start_private() -> Self {
+        let issuer = Self::start().await;
+        let address = issuer.url.trim_start_matches("http://").parse();
+        let front = TlsFront::before(address.expect("an address")).await;
+        issuer.state().url = front.url();
+        Self {
+            url: front.url(),
+            front: Some(front),
+            ..issuer
+        }
+    }
+
+    /// The certificate of the authority that vouches for it, as PEM.
+    pub fn ca_pem(&self) -> String {
+        self.front.as_ref().expect("it has TLS").ca_pem()
     }
 
     /// Its URL, which is its name in tokens.

@@ -1,9 +1,13 @@
 //! `metahubctl auth`: who calls the control plane.
 
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
 use anyhow::ensure;
 use humantime::format_duration;
 use serde::Serialize;
-use std::time::Duration;
 
 use crate::{
     client::Client,
@@ -12,14 +16,19 @@ use crate::{
     failure::Failure,
     output::Output,
     record::Who,
-    sign_in::{self, Invitation, Issuer, Session},
+    sign_in::{self, Invitation, Issuer, Place, Session},
 };
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
     /// Signs in at the issuer that the control plane names, with a browser on
     /// any device.
-    Login,
+    Login {
+        /// Authorities to trust for the issuer besides the system's, as PEM.
+        /// Kept with the sign-in.
+        #[arg(long, env = "METAHUB_ISSUER_CA_FILE", value_name = "FILE")]
+        issuer_ca_file: Option<PathBuf>,
+    },
     /// Forgets the sign-in.
     Logout,
     /// Tells who the control plane takes the caller for.
@@ -33,17 +42,29 @@ pub(crate) async fn run(
     output: &mut Output<'_>,
 ) -> anyhow::Result<()> {
     match command {
-        Command::Login => login(settings, output).await,
+        Command::Login { issuer_ca_file } => {
+            login(issuer_ca_file.as_deref(), settings, output).await
+        }
         Command::Logout => logout(settings, output).await,
         Command::Status => status(settings, output).await,
     }
 }
 
-async fn login(settings: &Settings, output: &mut Output<'_>) -> anyhow::Result<()> {
+async fn login(
+    issuer_ca_file: Option<&Path>,
+    settings: &Settings,
+    output: &mut Output<'_>,
+) -> anyhow::Result<()> {
+    let issuer_ca_pem = issuer_ca_file.map(sign_in::read_authorities).transpose()?;
     let stranger = Client::connect_as(settings, None).await?;
     let found = stranger.auth_settings().await?;
     let wanted = found.ok_or(Failure::NoIssuer)?;
-    let issuer = Issuer::find(&wanted.issuer, &wanted.client_id).await?;
+    let place = Place {
+        issuer: wanted.issuer,
+        client_id: wanted.client_id,
+        issuer_ca_pem,
+    };
+    let issuer = Issuer::find(&place).await?;
     let invitation = issuer.invite(&wanted.scopes).await?;
     ensure!(
         invitation.is_printable(),
@@ -55,8 +76,7 @@ async fn login(settings: &Settings, output: &mut Output<'_>) -> anyhow::Result<(
     let client = Client::connect_as(settings, Some(&tokens.id_token)).await?;
     let who = client.who_am_i().await?;
     let session = Session {
-        issuer: wanted.issuer,
-        client_id: wanted.client_id,
+        place,
         id_token: tokens.id_token,
         refresh_token: tokens.refresh_token,
     };

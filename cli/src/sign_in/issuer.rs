@@ -1,13 +1,19 @@
 //! The issuer: where it is, and what its token endpoint answers.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{
+    fs,
+    path::Path,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
+use anyhow::{Context, ensure};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use reqwest::{Response, redirect};
+use reqwest::{Certificate, Response, redirect};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, de::DeserializeOwned};
 use url::Url;
 
+use super::store::Place;
 use crate::client::is_local;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -77,16 +83,11 @@ struct Claims {
 
 impl Issuer {
     /// Asks the issuer where its endpoints are.
-    pub(crate) async fn find(issuer: &str, client_id: &str) -> Result<Self, SignInError> {
-        let base = issuer.trim_end_matches('/');
+    pub(crate) async fn find(place: &Place) -> Result<Self, SignInError> {
+        let base = place.issuer.trim_end_matches('/');
         let url = format!("{base}/.well-known/openid-configuration");
         check_private(&url)?;
-        let http = reqwest::Client::builder()
-            .connect_timeout(CONNECT_TIMEOUT)
-            .timeout(TIMEOUT)
-            .redirect(redirect::Policy::none())
-            .build()
-            .map_err(|source| unreachable(&url, source))?;
+        let http = client(place).map_err(|source| unreachable(&url, source))?;
         let answer = http.get(&url).send().await;
         let answer = answer.and_then(Response::error_for_status);
         let answer = answer.map_err(|source| unreachable(&url, source))?;
@@ -98,7 +99,7 @@ impl Issuer {
         endpoints.check()?;
         Ok(Self {
             http,
-            client_id: client_id.to_owned(),
+            client_id: place.client_id.clone(),
             endpoints,
         })
     }
@@ -174,6 +175,31 @@ impl Endpoints {
         let mut others = others.into_iter().flatten();
         others.try_for_each(|url| check_private(url))
     }
+}
+
+/// The certificates of authorities in a PEM file, at least one, as they stand
+/// there.
+pub(crate) fn read_authorities(path: &Path) -> anyhow::Result<String> {
+    let wrong = || format!("cannot read the certificates in {}", path.display());
+    let pem = fs::read_to_string(path).with_context(wrong)?;
+    let certificates = Certificate::from_pem_bundle(pem.as_bytes()).with_context(wrong)?;
+    ensure!(
+        !certificates.is_empty(),
+        "{} holds no certificate: it starts with `-----BEGIN CERTIFICATE-----`",
+        path.display()
+    );
+    Ok(pem)
+}
+
+fn client(place: &Place) -> Result<reqwest::Client, reqwest::Error> {
+    let mut builder = reqwest::Client::builder()
+        .connect_timeout(CONNECT_TIMEOUT)
+        .timeout(TIMEOUT)
+        .redirect(redirect::Policy::none());
+    if let Some(pem) = &place.issuer_ca_pem {
+        builder = builder.tls_certs_merge(Certificate::from_pem_bundle(pem.as_bytes())?);
+    }
+    builder.build()
 }
 
 /// Whether a refusal only says to ask again: it is told by its code.

@@ -14,11 +14,21 @@ use serde::{Deserialize, Serialize, Serializer};
 use tokio::task::spawn_blocking;
 use url::Url;
 
+/// Where one signs in.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Place {
+    pub(crate) issuer: String,
+    pub(crate) client_id: String,
+    /// Authorities that are trusted for the issuer besides the system's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) issuer_ca_pem: Option<String>,
+}
+
 /// What is kept of a sign-in.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Session {
-    pub(crate) issuer: String,
-    pub(crate) client_id: String,
+    #[serde(flatten)]
+    pub(crate) place: Place,
     #[serde(serialize_with = "exposed")]
     pub(crate) id_token: SecretString,
     #[serde(default, serialize_with = "some_exposed")]
@@ -144,8 +154,11 @@ mod tests {
 
     fn session(token: &str) -> Session {
         Session {
-            issuer: "https://id.example.com".into(),
-            client_id: "metahubctl".into(),
+            place: Place {
+                issuer: "https://id.example.com".into(),
+                client_id: "metahubctl".into(),
+                issuer_ca_pem: None,
+            },
             id_token: token.into(),
             refresh_token: None,
         }
