@@ -110,9 +110,9 @@ pub(crate) async fn router(parts: Parts, tokens: Tokens, sign_in: Option<SignIn>
         .max_encoding_message_size(LARGEST_ANSWER);
     let authority = parts.joining.as_ref().map(|it| it.authority.clone());
     let (catalog, joining) = (parts.catalog.clone(), parts.joining.clone());
-    let join = JoinServiceServer::new(JoinApi::new(catalog.clone(), joining.clone()))
+    let join = JoinServiceServer::new(JoinApi::new(catalog, joining))
         .max_decoding_message_size(LARGEST_REQUEST);
-    let joining = JoiningServiceServer::new(JoiningApi::new(catalog, joining))
+    let joining = JoiningServiceServer::new(JoiningApi::new(parts.clone()))
         .max_decoding_message_size(LARGEST_REQUEST);
     let declaration = DeclarationServiceServer::new(DeclarationApi::new(parts.clone()))
         .max_decoding_message_size(LARGEST_REQUEST)

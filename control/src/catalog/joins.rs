@@ -139,13 +139,13 @@ impl Catalog {
 
     /// Removes a worker: none of its certificates is good from now on. With
     /// `is_foreign`, its certificate may be of the operator's own PKI, and its
-    /// name is kept out.
+    /// name is kept out. `false`: no such worker has joined.
     pub(crate) async fn remove_worker(
         &self,
         actor: &Actor,
         id: &str,
         is_foreign: bool,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         let key = Key::joined_worker(id);
         self.edit(actor, "worker.remove", |edit| {
             match edit.find::<JoinedWorker>(&key) {
@@ -157,16 +157,9 @@ impl Catalog {
                     expires_unix_secs: u64::MAX,
                 }),
                 Some(_) => {}
-                None => {
-                    return Err(Error::Blocked {
-                        reason: format!(
-                            "no worker `{id}` has joined. One that follows by the worker token \
-                             is kept out by giving the others another token"
-                        ),
-                    });
-                }
+                None => return Ok(false),
             }
-            Ok(())
+            Ok(true)
         })
         .await
     }

@@ -9,7 +9,7 @@ use metahub_proto::policy::v1::{
     Hello, WorkerMessage, policy_service_client::PolicyServiceClient,
     worker_message::Message as Said,
 };
-use metahub_tests::{process::Process, worker::spawn_bare};
+use metahub_tests::{metahubctl::Metahubctl, process::Process, worker::spawn_bare};
 use tempfile::TempDir;
 use tonic::{Code, Status, transport::Identity};
 
@@ -100,6 +100,34 @@ async fn a_join_token_for_one_worker_admits_one() {
 
     says(&refused, "the join token `one` is used up").await;
     says(&refused, "metahubctl worker token create").await;
+    open_since(&mut admin).await;
+}
+
+#[tokio::test]
+async fn one_that_follows_by_the_worker_token_is_not_removed_alone_and_it_is_said_why() {
+    let control = secure().await;
+    let _worker = Worker::start_with(control.place(), &["--worker-id=w1"]).await;
+    let mut admin = control.place().admin();
+    admin.all_current(1).await;
+    let metahubctl = Metahubctl::new(&control.place().url());
+    let token = fs::read_to_string(control.place().admin_token_file()).expect("a token");
+    let ca_file = format!("--ca-file={}", control.place().ca_file().display());
+    let remove = async |id| {
+        let arguments = ["worker", "remove", id, &ca_file];
+        metahubctl.run_with(&token, &arguments).await
+    };
+
+    let (there, nowhere) = (remove("w1").await, remove("w2").await);
+
+    let complaint = there.complaint();
+    for part in ["worker token", "worker token create", "`worker-token`"] {
+        assert!(complaint.contains(part), "no {part}: {complaint}");
+    }
+    assert!(
+        nowhere.complaint().contains("there is no worker `w2`"),
+        "{}",
+        nowhere.complaint()
+    );
     open_since(&mut admin).await;
 }
 
