@@ -195,6 +195,56 @@ async fn a_rollback_restores_what_was_but_no_secret_that_was_revoked() {
 }
 
 #[tokio::test]
+async fn over_tls_an_admin_applies_a_viewer_reads_and_an_owner_does_neither() {
+    let control = Control::start_with(&["--tls"]).await;
+    let place = control.place();
+    let _worker = Worker::start(place).await;
+    let ca_file = format!("--ca-file={}", place.ca_file().display());
+    let (dir, path) = file(FILE);
+    let path = path.to_str().expect("UTF-8");
+    let admin = Ctl::at(place);
+    let token = async |arguments: &str| {
+        let arguments = format!("token create {arguments} {ca_file}");
+        let arguments: Vec<&str> = arguments.split(' ').collect();
+        let created = admin.json(&arguments).await;
+        let token = dir.path().join(arguments[2]);
+        let secret = created["secret"].as_str().expect("a text");
+        fs::write(&token, secret).expect("there is room");
+        Ctl::at(place).with_token_file(&token)
+    };
+
+    let apply = ["apply", "-f", path, "--wait", &ca_file];
+    let applied = admin.json(&apply).await;
+    let (viewer, owner) = (
+        token("eye --role=viewer").await,
+        token("team --role=owner --user=moby").await,
+    );
+
+    assert_eq!(new_login(&applied).name, "moby-one");
+    let revision = applied["revision"].as_str().expect("a text");
+    let (_, revision) = revision.split_once('/').expect("an epoch and a number");
+    let diff = ["diff", "-f", path, "--exit-code", &ca_file];
+    assert_eq!(viewer.run(&diff).await.text(), "Nothing to change.\n");
+    let rollback = ["policy", "rollback", revision, &ca_file];
+    let dry = [&rollback[..], &["--dry-run"]].concat();
+    for (who, allowed) in [(&viewer, "viewer"), (&owner, "owner")] {
+        for command in [&apply[..], &rollback, &dry] {
+            let complaint = who.run(command).await.complaint();
+            assert!(
+                complaint.contains("not allowed") && complaint.contains(allowed),
+                "{complaint}"
+            );
+        }
+    }
+    let complaint = owner.run(&diff).await.complaint();
+    assert!(complaint.contains("not allowed"), "{complaint}");
+    let again = admin.run(&apply).await;
+    assert_eq!(again.text(), "Nothing to change.\n");
+    let rolled_back = admin.run(&[&rollback[..], &["--wait"]].concat()).await;
+    rolled_back.text();
+}
+
+#[tokio::test]
 async fn ten_thousand_types_with_logins_are_applied_from_one_file() {
     let control = Control::start().await;
     let ctl = Ctl::at(control.place());

@@ -36,7 +36,9 @@ pub(crate) enum Command {
     /// Makes the policy again what it was, as a new revision. Secrets stay as
     /// they are.
     Rollback {
-        /// The revision whose policy is to be restored.
+        /// The revision whose policy is to be restored, as `policy history`
+        /// shows it.
+        #[arg(value_parser = parse_revision)]
         revision: u64,
         /// Only say what would be changed.
         #[arg(long)]
@@ -168,6 +170,17 @@ fn located<T>(result: anyhow::Result<T>, files: &PolicyFiles) -> anyhow::Result<
     })
 }
 
+/// The number of a revision. With its epoch it may be one of another store.
+fn parse_revision(text: &str) -> Result<u64, String> {
+    let number = |text: &str| text.parse::<u64>().ok();
+    match text.split_once('/') {
+        Some((_, after)) if number(after).is_some() => {
+            Err(format!("give the number alone: {after}"))
+        }
+        _ => number(text).ok_or_else(|| "it is a number, as `policy history` shows it".into()),
+    }
+}
+
 /// Of the draft that editors know best.
 fn schema() -> anyhow::Result<String> {
     let generator = SchemaSettings::draft07().into_generator();
@@ -180,6 +193,14 @@ mod tests {
     use std::{fs, path::Path};
 
     use super::*;
+
+    #[test]
+    fn a_revision_is_a_number_and_who_gives_its_epoch_is_told_which() {
+        assert_eq!(parse_revision("4"), Ok(4));
+        let told = parse_revision("0a88f9dd75dc5563/4").unwrap_err();
+        assert!(told.ends_with("alone: 4"), "{told}");
+        assert!(parse_revision("latest").unwrap_err().contains("history"));
+    }
 
     #[test]
     fn the_checked_in_schema_is_the_one_that_is_printed() {
