@@ -1,7 +1,7 @@
 //! Blobs on disk, shared by the workers of a host.
 //!
 //! Only what has been verified is kept, and it is verified again whenever it
-//! is read as a whole. A blob that comes from an upstream is written by one
+//! is read as a whole, and beside those who read parts of it. A blob that comes from an upstream is written by one
 //! worker, and read from the growing file by whoever wants it meanwhile. Who
 //! may have it is for the caller to find out, each time.
 //!
@@ -9,6 +9,7 @@
 //! upstream.
 
 mod census;
+mod checks;
 mod directory;
 mod fill;
 mod ledger;
@@ -32,6 +33,7 @@ use tracing::{Instrument, debug, warn};
 
 pub(crate) use self::metrics::{CacheMetrics, Cause, Outcome};
 use self::{
+    checks::Checks,
     directory::{Claim, Claimed, Directory, Found},
     fill::{Fill, Growth},
 };
@@ -69,6 +71,7 @@ pub(super) struct BlobCache {
     has_warned: AtomicBool,
     deserted: Arc<Semaphore>,
     reads: Arc<Semaphore>,
+    checks: Checks,
 }
 
 impl BlobCache {
@@ -83,6 +86,7 @@ impl BlobCache {
             has_warned: AtomicBool::new(false),
             deserted: Arc::new(Semaphore::new(MOST_DESERTED)),
             reads: Arc::new(Semaphore::new(MOST_READS)),
+            checks: Checks::default(),
         }
     }
 

@@ -237,6 +237,65 @@ async fn a_file_that_has_rotted_breaks_off_once_and_is_fetched_again() {
 }
 
 #[tokio::test]
+async fn a_file_that_has_rotted_is_found_out_by_those_who_read_parts_of_it() {
+    let mut disk = Disk::new().await;
+    let digest = disk.with(large()).await;
+    disk.bench.puller = disk.worker();
+    let mut rotten = large().to_vec();
+    rotten[17] ^= 1;
+    fs::write(disk.path(&digest), &rotten).unwrap();
+    let part = async || {
+        let part = get(
+            &disk.bench.puller,
+            &disk.bench,
+            &digest,
+            Some("bytes=10-19"),
+        )
+        .await;
+        read(part.unwrap()).await.unwrap()
+    };
+
+    part().await;
+
+    let found_out = async {
+        while disk.failures(Cause::Corrupt) == 0 || disk.path(&digest).exists() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let found_out = tokio::time::timeout(Duration::from_secs(10), found_out);
+    found_out.await.expect("it is removed");
+    assert_eq!(part().await, large().slice(10..20));
+}
+
+#[tokio::test]
+async fn a_file_that_was_just_found_good_is_not_looked_through_for_a_part() {
+    let mut disk = Disk::new().await;
+    let digest = disk.with(large()).await;
+    disk.bench.puller = disk.worker();
+    let rot = |byte: u8| {
+        let mut bytes = large().to_vec();
+        bytes[17] ^= byte;
+        fs::write(disk.path(&digest), &bytes).unwrap();
+    };
+    read(disk.get(&digest).await.unwrap()).await.unwrap();
+
+    rot(1);
+    let part = get(
+        &disk.bench.puller,
+        &disk.bench,
+        &digest,
+        Some("bytes=10-19"),
+    )
+    .await;
+    read(part.unwrap()).await.unwrap();
+    tokio::task::yield_now().await;
+    rot(0);
+
+    assert_eq!(disk.failures(Cause::Corrupt), 0);
+    assert!(read(disk.get(&digest).await.unwrap()).await.unwrap() == large());
+}
+
+#[tokio::test]
 async fn a_file_of_the_wrong_length_is_fetched_again() {
     let mut disk = Disk::new().await;
     let digest = disk.with(large()).await;

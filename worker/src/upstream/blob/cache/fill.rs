@@ -145,6 +145,7 @@ impl Fill {
             Ok(()) => {
                 self.settle(State::Whole);
                 cache.keep(claim).await;
+                cache.checks.found_good(&landing.digest);
             }
             Err(halt) => {
                 let _ = blocking(move || claim.give_up()).await;

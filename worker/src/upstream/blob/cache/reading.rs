@@ -20,6 +20,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{
     BlobCache, Held, blocking,
+    checks::hashed,
     directory::is_held,
     fill::{Growth, State},
     metrics::Cause,
@@ -86,6 +87,9 @@ impl Reading {
         let is_all = part.start == 0 && part.end == held.length;
         // What this worker writes, it verifies as it comes.
         let is_verified = matches!(held.growth, Growth::Here(_));
+        if !is_all && held.is_whole() {
+            cache.check(digest, &held.file);
+        }
         Self {
             cache: Arc::clone(cache),
             hasher: (is_all && !is_verified).then(|| Hasher::new(digest.clone())),
@@ -189,11 +193,15 @@ impl Reading {
         self.position += bytes.len() as u64;
         if let Some(hasher) = &mut self.hasher {
             hasher.update(&bytes);
-            if self.position == self.end && !hasher.is_complete() {
+            let is_over = self.position == self.end;
+            if is_over && !hasher.is_complete() {
                 if self.held.is_whole() {
                     self.cache.discard(&self.digest).await;
                 }
                 return Err(self.reopen.given_up());
+            }
+            if is_over && self.held.is_whole() {
+                self.cache.checks.found_good(&self.digest);
             }
         }
         self.cache.metrics.served_bytes.inc_by(bytes.len() as u64);
@@ -202,36 +210,21 @@ impl Reading {
 
     async fn go_on_alone(&mut self) -> Result<(), Error> {
         let hasher = match self.hasher.take() {
-            None if self.is_all => Some(self.hash_again().await.map_err(|error| {
-                self.cache.failed(Cause::Read, &error);
-                self.reopen.given_up()
-            })?),
+            // The file is still there, if only for those who have it open.
+            None if self.is_all => {
+                let (digest, file) = (self.digest.clone(), Arc::clone(&self.held.file));
+                let so_far = hashed(digest, file, self.position).await;
+                Some(so_far.map_err(|error| {
+                    self.cache.failed(Cause::Read, &error);
+                    self.reopen.given_up()
+                })?)
+            }
             hasher => hasher,
         };
         let reopen = self.reopen.again();
         let rest = Transfer::resumed(reopen, self.position, self.end, hasher)?;
         self.rest = Some(rest);
         Ok(())
-    }
-
-    /// What the bytes so far hash to: the file is still there, if only for
-    /// those who have it open.
-    fn hash_again(&self) -> impl Future<Output = io::Result<Hasher>> + use<> {
-        let (file, position) = (Arc::clone(&self.held.file), self.position);
-        let mut hasher = Hasher::new(self.digest.clone());
-        blocking(move || {
-            let (mut buffer, mut at) = (vec![0; PIECE], 0);
-            while at < position {
-                let left = usize::try_from(position - at).map_or(PIECE, |left| left.min(PIECE));
-                let read = read_at(&file, &mut buffer[..left], at)?;
-                if read == 0 {
-                    return Err(io::ErrorKind::UnexpectedEof.into());
-                }
-                hasher.update(&buffer[..read]);
-                at += read as u64;
-            }
-            Ok(hasher)
-        })
     }
 }
 
