@@ -66,6 +66,8 @@ pub(crate) struct Upstream {
     /// Other names for it, by which workers are reached.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) hosts: Vec<String>,
+    /// HTTP/1.1 alone is spoken to it.
+    pub(crate) http1: bool,
 }
 
 /// How blobs get to clients.

@@ -294,6 +294,7 @@ fn upstream(it: &Upstream) -> proto::Upstream {
         }
         .into(),
         hosts: it.hosts.clone(),
+        http1: it.http1,
     }
 }
 
@@ -324,6 +325,7 @@ pub(crate) fn upstream_from(message: Option<proto::Upstream>) -> Result<Upstream
             proto::Blobs::Redirect => Blobs::Redirect,
         },
         hosts: message.hosts,
+        http1: message.http1,
     })
 }
 

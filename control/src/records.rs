@@ -88,6 +88,9 @@ pub(crate) struct Upstream {
     /// without a host for this upstream's.
     #[serde(default)]
     pub(crate) hosts: Vec<String>,
+    /// Whether HTTP/1.1 alone is spoken to it.
+    #[serde(default)]
+    pub(crate) http1: bool,
 }
 
 /// How blobs get to clients.
@@ -371,6 +374,7 @@ mod tests {
             ca_pem: None,
             blobs: Blobs::Proxy,
             hosts: vec!["mirror.test".into()],
+            http1: false,
         })
     }
 

@@ -29,6 +29,7 @@ mod spoiled;
 mod tls;
 mod tokens;
 mod upstream_options;
+mod upstream_rate;
 mod upstream_secrets;
 mod weather;
 

@@ -130,8 +130,9 @@ async fn pulled(host: &RegistryClient, tag: &str) -> Result<(), String> {
     }
 }
 
-/// Rotates a password that `require` has the registry ask for.
-async fn rotates(require: impl Fn(&Registry, &str)) {
+/// Rotates a password that `require` has the registry ask for, while a blob is
+/// on its way. What becomes of that is for `then`.
+async fn rotates(require: impl Fn(&Registry, &str), then: impl Fn(&Valve)) {
     let mut private = Private::start().await;
     let layer = b"layer".repeat(LAYER / 5);
     let blob = private.registry.put_blob("app", layer.clone());
@@ -150,7 +151,7 @@ async fn rotates(require: impl Fn(&Registry, &str)) {
     pulls.go_on().await;
     require(&private.registry, "new");
     pulls.go_on().await;
-    private.valve.open();
+    then(&private.valve);
 
     assert!(whole.await.expect("no panic").expect("it is whole") == layer);
     assert_eq!(pulls.stop().await, Vec::<String>::new());
@@ -161,10 +162,18 @@ async fn rotates(require: impl Fn(&Registry, &str)) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_password_that_is_rotated_fails_no_pull() {
-    rotates(|registry, password| registry.require_account("robot", password)).await;
+    let require = |it: &Registry, password: &str| it.require_account("robot", password);
+    rotates(require, Valve::open).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_password_for_tokens_that_is_rotated_fails_no_pull() {
-    rotates(|registry, password| registry.require_token("robot", password)).await;
+    let require = |it: &Registry, password: &str| it.require_token("robot", password);
+    rotates(require, Valve::open).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_blob_that_breaks_off_after_its_password_has_died_goes_on_with_the_new_one() {
+    let require = |it: &Registry, password: &str| it.require_account("robot", password);
+    rotates(require, Valve::cut).await;
 }

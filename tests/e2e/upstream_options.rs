@@ -3,10 +3,11 @@
 use std::net::SocketAddr;
 
 use metahub_proto::policy::v1::{Blobs, Upstream};
-use metahub_tests::{client::header, site::Site};
+use metahub_tests::{client::header, site::Site, tls_front::TlsFront, wait::eventually};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpListener,
+    task::JoinSet,
 };
 
 /// Where the upstream keeps its blobs: another host, which nobody serves.
@@ -58,4 +59,56 @@ async fn a_host_is_sent_to_where_the_upstream_keeps_its_blobs() {
     assert_eq!(answer.status(), 307);
     assert_eq!(header(&answer, "location"), STORE);
     assert_eq!(header(&answer, "cache-control"), "no-store");
+}
+
+const PULLS: usize = 4;
+const EMPTY_IMAGE: &str = r#"{"schemaVersion":2,"config":{},"layers":[]}"#;
+
+/// The protocols of all connections to an upstream that offers two, after one
+/// pull and then some that it answers all at the same time.
+async fn spoken(http1: bool) -> Vec<String> {
+    let mut site = Site::start(1).await;
+    let front = TlsFront::with_http2_before(site.upstream.address()).await;
+    let upstream = Upstream {
+        name: "front.test".into(),
+        url: front.url(),
+        ca_pem: front.ca_pem(),
+        http1,
+        ..Default::default()
+    };
+    site.admin.put_upstream(upstream).await;
+    site.admin.all_current(1).await;
+    let image = "application/vnd.oci.image.manifest.v1+json";
+    let digest = site.upstream.put_manifest("app", image, EMPTY_IMAGE);
+    for n in 0..=PULLS {
+        let tag = format!("t{n}");
+        site.upstream.tag("app", &tag, Some(&digest));
+    }
+    site.host().digest("front.test/app", "t0").await;
+    site.upstream.forget_requests();
+    site.upstream.hold(true);
+
+    let mut pulls = JoinSet::new();
+    for n in 1..=PULLS {
+        let host = site.host();
+        pulls.spawn(async move { host.digest("front.test/app", &format!("t{n}")).await });
+    }
+    eventually("all are asked for", async || {
+        site.upstream.requests().len() == PULLS
+    })
+    .await;
+    site.upstream.hold(false);
+
+    assert_eq!(pulls.join_all().await, vec![digest; PULLS]);
+    front.spoken()
+}
+
+#[tokio::test]
+async fn requests_to_an_upstream_share_one_connection_of_http2() {
+    assert_eq!(spoken(false).await, ["h2"]);
+}
+
+#[tokio::test]
+async fn an_upstream_that_is_said_to_speak_http1_gets_a_connection_for_each_request() {
+    assert_eq!(spoken(true).await, ["http/1.1"; PULLS]);
 }

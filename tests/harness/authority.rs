@@ -79,6 +79,11 @@ impl Identity {
 
     /// What a TLS server needs of it.
     pub fn server(&self) -> Arc<ServerConfig> {
+        self.server_of(&[])
+    }
+
+    /// The same, for a server that offers these protocols, the first by choice.
+    pub fn server_of(&self, protocols: &[&str]) -> Arc<ServerConfig> {
         let key = PrivateKeyDer::Pkcs8(self.key.serialize_der().into());
         let chain = vec![CertificateDer::clone(self.certificate.der())];
         let config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
@@ -86,6 +91,8 @@ impl Identity {
             .expect("the provider has them")
             .with_no_client_auth()
             .with_single_cert(chain, key);
-        Arc::new(config.expect("the key is the certificate's"))
+        let mut config = config.expect("the key is the certificate's");
+        config.alpn_protocols = protocols.iter().map(|it| it.as_bytes().into()).collect();
+        Arc::new(config)
     }
 }

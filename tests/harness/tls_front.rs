@@ -1,6 +1,9 @@
 //! TLS in front of a server that has none.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt, copy, split},
@@ -16,8 +19,12 @@ use crate::authority::Authority;
 pub struct TlsFront {
     address: SocketAddr,
     authority: Authority,
+    spoken: Spoken,
     _stop: DropGuard,
 }
+
+/// The protocol that was agreed on, for each connection so far.
+type Spoken = Arc<Mutex<Vec<String>>>;
 
 /// How a front ends a connection when its server has ended it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,27 +38,42 @@ enum Manners {
 impl TlsFront {
     /// Starts one before `server`.
     pub async fn before(server: SocketAddr) -> Self {
-        Self::start(server, Manners::Polite).await
+        Self::start(server, &[], Manners::Polite).await
+    }
+
+    /// Starts one that offers HTTP/2, and HTTP/1.1, which `server` must both
+    /// speak.
+    pub async fn with_http2_before(server: SocketAddr) -> Self {
+        Self::start(server, &["h2", "http/1.1"], Manners::Polite).await
     }
 
     /// Starts one that ends no connection as TLS has it: what is cut off looks
     /// like what is at its end, to those who do not look.
     pub async fn cutting_before(server: SocketAddr) -> Self {
-        Self::start(server, Manners::Rude).await
+        Self::start(server, &[], Manners::Rude).await
     }
 
-    async fn start(server: SocketAddr, manners: Manners) -> Self {
+    async fn start(server: SocketAddr, protocols: &[&str], manners: Manners) -> Self {
         let authority = Authority::new();
-        let acceptor = TlsAcceptor::from(authority.identity("127.0.0.1").server());
+        let identity = authority.identity("127.0.0.1");
+        let acceptor = TlsAcceptor::from(identity.server_of(protocols));
+        let spoken = Spoken::default();
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await;
         let listener = listener.expect("loopback has a free port");
         let address = listener.local_addr().expect("a bound port has an address");
         let stop = CancellationToken::new();
-        let accepting = accept(listener, acceptor, server, manners, stop.clone());
+        let front = Front {
+            acceptor,
+            server,
+            manners,
+            spoken: spoken.clone(),
+        };
+        let accepting = accept(listener, front, stop.clone());
         tokio::spawn(stop.clone().run_until_cancelled_owned(accepting));
         Self {
             address,
             authority,
+            spoken,
             _stop: stop.drop_guard(),
         }
     }
@@ -61,31 +83,48 @@ impl TlsFront {
         format!("https://{}", self.address)
     }
 
+    /// The protocols of its connections so far, as ALPN names them: empty where
+    /// none is offered.
+    pub fn spoken(&self) -> Vec<String> {
+        let spoken = self.spoken.lock();
+        spoken.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// The certificate of the authority that vouches for it, as PEM.
     pub fn ca_pem(&self) -> String {
         self.authority.pem()
     }
 }
 
-async fn accept(
-    listener: TcpListener,
+/// What a connection needs to know.
+#[derive(Clone)]
+struct Front {
     acceptor: TlsAcceptor,
     server: SocketAddr,
     manners: Manners,
-    stop: CancellationToken,
-) {
+    spoken: Spoken,
+}
+
+async fn accept(listener: TcpListener, front: Front, stop: CancellationToken) {
     while let Ok((stream, _)) = listener.accept().await {
-        let acceptor = acceptor.clone();
-        let connection = async move {
-            // A client that does not like the certificate goes away.
-            if let (Ok(client), Ok(server)) = (
-                acceptor.accept(stream).await,
-                TcpStream::connect(server).await,
-            ) {
-                relay(client, server, manners).await;
-            }
-        };
+        let connection = front.clone().connection(stream);
         tokio::spawn(stop.clone().run_until_cancelled_owned(connection));
+    }
+}
+
+impl Front {
+    async fn connection(self, stream: TcpStream) {
+        // A client that does not like the certificate goes away.
+        let Ok(client) = self.acceptor.accept(stream).await else {
+            return;
+        };
+        let agreed = client.get_ref().1.alpn_protocol().unwrap_or_default();
+        let agreed = String::from_utf8_lossy(agreed).into_owned();
+        let spoken = self.spoken.lock();
+        spoken.unwrap_or_else(PoisonError::into_inner).push(agreed);
+        if let Ok(server) = TcpStream::connect(self.server).await {
+            relay(client, server, self.manners).await;
+        }
     }
 }
 

@@ -27,11 +27,22 @@ pub struct Valve {
     _stop: DropGuard,
 }
 
+/// What becomes of a connection that has reached the limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Position {
+    /// It stops.
+    Shut,
+    /// It goes on.
+    Open,
+    /// It goes on, unless it had to stop: then it ends.
+    Cut,
+}
+
 #[derive(Debug)]
 struct State {
     server: SocketAddr,
     limit: u64,
-    open: watch::Sender<bool>,
+    position: watch::Sender<Position>,
     /// The client's port of the connection that reached the limit last.
     stuck: watch::Sender<Option<u16>>,
 }
@@ -45,7 +56,7 @@ impl Valve {
         let state = Arc::new(State {
             server,
             limit,
-            open: watch::Sender::new(false),
+            position: watch::Sender::new(Position::Shut),
             stuck: watch::Sender::new(None),
         });
         let stop = CancellationToken::new();
@@ -73,7 +84,12 @@ impl Valve {
 
     /// Lets all connections go on, also later ones.
     pub fn open(&self) {
-        self.state.open.send_replace(true);
+        self.state.position.send_replace(Position::Open);
+    }
+
+    /// Breaks off the connections that have stopped, and lets later ones pass.
+    pub fn cut(&self) {
+        self.state.position.send_replace(Position::Cut);
     }
 }
 
@@ -102,9 +118,13 @@ async fn answers(from: OwnedReadHalf, mut to: OwnedWriteHalf, port: u16, state: 
     let passed = copy(&mut head, &mut to).await;
     if passed.is_ok_and(|bytes| bytes == state.limit) {
         state.stuck.send_replace(Some(port));
-        let mut open = state.open.subscribe();
-        let _ = open.wait_for(|open| *open).await;
-        let _ = copy(&mut head.into_inner(), &mut to).await;
+        let mut position = state.position.subscribe();
+        let has_stopped = *position.borrow() == Position::Shut;
+        let now = position.wait_for(|now| *now != Position::Shut).await;
+        let now = now.map_or(Position::Cut, |now| *now);
+        if now == Position::Open || !has_stopped {
+            let _ = copy(&mut head.into_inner(), &mut to).await;
+        }
     }
     let _ = to.shutdown().await;
 }

@@ -22,7 +22,7 @@ use crate::{
     server::{self, Limits},
     snapshot::Current,
     sync::{Introduction, Keeper, Link, SealedFile, Sync, Unusable},
-    upstream::{BlobDirectory, Puller, Settings},
+    upstream::{BlobDirectory, Puller, Roster, Settings},
 };
 
 /// Connections to health and metrics, which only operators use.
@@ -181,7 +181,6 @@ fn new_registry(
         cache_bytes: size - size / ANSWERS_SHARE,
         tag_ttl: config.tag_ttl,
         requests_per_second: config.upstream_rate,
-        http1_only: config.upstream_http1,
         header_timeout: config.upstream_timeout,
         stall_timeout: config.upstream_timeout,
         blob_directory: config.blobs.blob_cache.clone().map(|path| BlobDirectory {
@@ -191,6 +190,10 @@ fn new_registry(
         blob_ring_bytes: in_memory(config.blobs.blob_ring_size),
         blob_rings_bytes: in_memory(config.blobs.blob_memory_size),
         largest_blob: config.blobs.largest_blob.0,
+        roster: {
+            let current = Arc::clone(current);
+            Roster::new(move |name| current.load().as_ref()?.upstream(name).cloned())
+        },
         ..Settings::default()
     };
     let puller = Puller::new(settings).context("cannot set up the way to the upstreams")?;

@@ -120,10 +120,6 @@ pub struct Config {
     #[arg(long, env = "METAHUB_UPSTREAM_RATE", value_name = "N")]
     pub upstream_rate: Option<NonZeroU32>,
 
-    /// Speak HTTP/1.1 alone to upstreams, also where they offer HTTP/2.
-    #[arg(long, env = "METAHUB_UPSTREAM_HTTP1")]
-    pub upstream_http1: bool,
-
     /// How long to accept connections still once the worker is told to stop
     /// and `/readyz` says so: what a load balancer without retries needs to
     /// notice.
@@ -226,7 +222,6 @@ impl fmt::Display for Config {
         let tag_ttl = duration(self.tag_ttl);
         let upstream_timeout = duration(self.upstream_timeout);
         let upstream_rate = self.upstream_rate.map_or("any".into(), |it| it.to_string());
-        let upstream_http1 = self.upstream_http1;
         let drain_delay = duration(self.drain_delay);
         let drain_timeout = duration(self.drain_timeout);
         let header_timeout = duration(self.header_timeout);
@@ -239,7 +234,7 @@ impl fmt::Display for Config {
             "registry_addr={registry_addr} admin_addr={admin_addr} control={control} \
              token_file={} cache_size={cache_size} {blobs} tag_ttl={tag_ttl} \
              upstream_timeout={upstream_timeout} upstream_rate={upstream_rate} \
-             upstream_http1={upstream_http1} max_policy_age={max_policy_age} \
+             max_policy_age={max_policy_age} \
              snapshot_file={snapshot_file} \
              drain_delay={drain_delay} drain_timeout={drain_timeout} header_timeout={header_timeout} \
              stall_timeout={stall_timeout} max_connections={max_connections} \

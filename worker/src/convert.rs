@@ -321,7 +321,8 @@ fn upstream(it: proto::Upstream) -> Result<Upstream, &'static str> {
         .restricted(it.restricted)
         .judged(judgement)
         .reached_by(it.hosts)
-        .handing_over_blobs(blobs == proto::Blobs::Redirect))
+        .handing_over_blobs(blobs == proto::Blobs::Redirect)
+        .speaking_http1(it.http1))
 }
 
 /// One that is neither for a user nor for all opens nothing to anyone.

@@ -24,6 +24,7 @@ mod metrics;
 mod patience;
 mod puller;
 mod reach;
+mod roster;
 mod settings;
 mod shelf;
 mod source;
@@ -51,6 +52,7 @@ pub(crate) use self::hash::sha256;
 pub(crate) use self::listing::{ReferrersPage, TagsPage};
 pub(crate) use self::metrics::Metrics;
 pub(crate) use self::puller::{BuildError, Puller};
+pub(crate) use self::roster::Roster;
 pub(crate) use self::settings::Settings;
 pub(crate) use self::source::{Source, Stale};
 #[cfg(any(test, feature = "fuzzing"))]
@@ -77,6 +79,7 @@ pub(crate) struct Upstream {
     is_restricted: bool,
     judgement: Judgement,
     hands_over_blobs: bool,
+    speaks_http1: bool,
     site: Site,
 }
 
@@ -125,6 +128,7 @@ impl Upstream {
             is_restricted: credential.is_some(),
             judgement: Judgement::System,
             hands_over_blobs: false,
+            speaks_http1: false,
             credential,
         }
     }
@@ -160,6 +164,17 @@ impl Upstream {
     /// Whether its redirects of blobs are for clients to follow.
     pub(crate) fn hands_over_blobs(&self) -> bool {
         self.hands_over_blobs
+    }
+
+    /// The same, asked over HTTP/1.1 alone or not.
+    pub(crate) fn speaking_http1(mut self, speaks_http1: bool) -> Self {
+        self.speaks_http1 = speaks_http1;
+        self
+    }
+
+    /// Whether HTTP/1.1 alone is spoken to it, and to where it leads.
+    pub(crate) fn speaks_http1(&self) -> bool {
+        self.speaks_http1
     }
 
     /// The same, open only to users with a grant if `restricted` says so. With

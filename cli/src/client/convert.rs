@@ -146,6 +146,7 @@ pub(super) fn upstream(wire: policy::Upstream) -> Upstream {
         insecure: wire.insecure,
         ca_pem: wire.ca_pem,
         hosts: wire.hosts,
+        http1: wire.http1,
     }
 }
 
@@ -165,6 +166,7 @@ pub(super) fn to_upstream(record: Upstream, password: String) -> policy::Upstrea
         }
         .into(),
         hosts: record.hosts,
+        http1: record.http1,
     }
 }
 

@@ -71,6 +71,9 @@ pub(crate) struct Create {
     /// How blobs get to clients.
     #[arg(long, value_enum, default_value_t)]
     blobs: Blobs,
+    /// Speak HTTP/1.1 alone to it, also where it offers HTTP/2.
+    #[arg(long)]
+    http1: bool,
 }
 
 pub(crate) async fn run(
@@ -131,6 +134,7 @@ impl Create {
             ca_pem: ca_pem.transpose()?.unwrap_or_default(),
             blobs: self.blobs,
             hosts: self.hosts,
+            http1: self.http1,
         })
     }
 }

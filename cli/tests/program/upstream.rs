@@ -57,6 +57,20 @@ async fn an_upstream_is_pulled_from_anonymously_or_with_an_account() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_upstream_speaks_http1_alone_for_as_long_as_that_is_said() {
+    let site = Site::start().await;
+
+    printed(&site.run(&[&CREATE[..], &["--http1"]].concat()));
+    let said = listed(&site)["http1"].clone();
+    printed(&site.run(&CREATE));
+
+    assert_eq!(
+        (said, listed(&site)["http1"].clone()),
+        (true.into(), false.into())
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_name_of_another_upstream_is_refused_and_named() {
     let site = site().await;
     let hosts = ["--anonymous", "--host=a.test", "--host=b.test:7480"];

@@ -202,6 +202,9 @@ pub struct DeclaredUpstream {
     /// without a host for this upstream's.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hosts: Vec<String>,
+    /// Whether HTTP/1.1 alone is spoken to it, also where it offers HTTP/2.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub http1: bool,
 }
 
 /// What an admin knows about variants that their author did not label.

@@ -30,6 +30,7 @@ fn upstream(name: &str) -> Upstream {
         ca_pem: None,
         blobs: Blobs::Proxy,
         hosts: Vec::new(),
+        http1: false,
     }
 }
 

@@ -62,6 +62,7 @@ pub(super) fn docker_hub() -> Upstream {
         ca_pem: None,
         blobs: Blobs::Proxy,
         hosts: Vec::new(),
+        http1: false,
     }
 }
 

@@ -334,6 +334,7 @@ async fn workers_get_an_upstreams_password_and_admins_do_not() {
         ca_pem: "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n".into(),
         blobs: Blobs::Redirect.into(),
         hosts: vec!["ghcr.mirror.test".into()],
+        http1: true,
     };
     let request = PutUpstreamRequest {
         upstream: Some(upstream.clone()),

@@ -153,6 +153,9 @@ pub struct Upstream {
     /// to one upstream at most.
     #[prost(string, repeated, tag = "10")]
     pub hosts: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Whether HTTP/1.1 alone is spoken to it, also where it offers HTTP/2.
+    #[prost(bool, tag = "11")]
+    pub http1: bool,
 }
 /// Opens repositories of restricted upstreams.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -40,13 +40,15 @@ const MAX_HEADER_BYTES: u32 = 64 << 10;
 const SPECIAL_CAPACITY: u64 = 16 << 20;
 const CLIENT_WEIGHT: usize = 64 << 10;
 
-/// What a request is for.
+/// How a request shares connections with others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Lane {
-    /// Small answers: one HTTP/2 connection carries many.
-    Small,
-    /// Blobs: each has a connection, and a congestion window, of its own.
-    Bulk,
+    /// For small answers: one connection carries many, where the host speaks
+    /// HTTP/2.
+    Shared,
+    /// For blobs: each has a connection of HTTP/1.1, and a congestion window,
+    /// of its own.
+    Own,
 }
 
 /// All HTTP clients of a worker: one for each lane and reach, made when it is
@@ -55,8 +57,8 @@ pub(crate) enum Lane {
 pub(crate) struct Dialer {
     settings: Settings,
     names: TokioResolver,
-    small: [OnceLock<Client>; Reach::ALL.len()],
-    bulk: [OnceLock<Client>; Reach::ALL.len()],
+    shared: [OnceLock<Client>; Reach::ALL.len()],
+    own: [OnceLock<Client>; Reach::ALL.len()],
     /// Those that judge certificates in a way of their upstream's own.
     special: Cache<(Judgement, Lane, Reach), Client>,
 }
@@ -103,12 +105,12 @@ impl Dialer {
         let dialer = Self {
             settings: settings.clone(),
             names,
-            small: Default::default(),
-            bulk: Default::default(),
+            shared: Default::default(),
+            own: Default::default(),
             special: Cache::new(SPECIAL_CAPACITY, |_, _| CLIENT_WEIGHT),
         };
         // What cannot be made should be known at the start.
-        dialer.made(Lane::Small, Reach::Link)?;
+        dialer.made(Lane::Shared, Reach::Link)?;
         Ok(dialer)
     }
 
@@ -155,8 +157,8 @@ impl Dialer {
 
     fn made(&self, lane: Lane, reach: Reach) -> Result<&Client, reqwest::Error> {
         let clients = match lane {
-            Lane::Small => &self.small,
-            Lane::Bulk => &self.bulk,
+            Lane::Shared => &self.shared,
+            Lane::Own => &self.own,
         };
         let place = &clients[reach as usize];
         if let Some(client) = place.get() {
@@ -217,11 +219,10 @@ fn builder(
         .pool_idle_timeout(IDLE_TIMEOUT)
         .dns_resolver(Arc::new(Names { resolver, reach }));
     match lane {
-        Lane::Small if settings.http1_only => builder.http1_only(),
-        Lane::Small => builder
+        Lane::Shared => builder
             .http2_adaptive_window(true)
             .http2_max_header_list_size(MAX_HEADER_BYTES),
-        Lane::Bulk => builder.http1_only(),
+        Lane::Own => builder.http1_only(),
     }
 }
 
@@ -283,7 +284,7 @@ mod tests {
             ("http://10.0.0.1/", Reach::Loopback, true),
         ] {
             let url = url.parse().unwrap();
-            let client = dialer.client(Lane::Bulk, &url, reach, Judgement::System);
+            let client = dialer.client(Lane::Own, &url, reach, Judgement::System);
             assert_eq!(client.is_ok(), allowed, "{url} from {reach:?}");
         }
     }
@@ -292,7 +293,7 @@ mod tests {
     async fn a_name_that_leads_too_close_is_refused_when_it_is_dialled() {
         let dialer = dialer();
         let url: Url = "http://localhost:1/".parse().unwrap();
-        let client = dialer.client(Lane::Small, &url, Reach::Public, Judgement::System);
+        let client = dialer.client(Lane::Shared, &url, Reach::Public, Judgement::System);
         let client = client.unwrap();
 
         let error = client.get(url).send().await.unwrap_err();

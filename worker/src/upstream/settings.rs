@@ -2,7 +2,7 @@
 
 use std::{num::NonZeroU32, time::Duration};
 
-use super::BlobDirectory;
+use super::{BlobDirectory, Roster};
 
 /// How a [`super::Puller`] caches and waits.
 #[derive(Clone, Debug)]
@@ -15,8 +15,6 @@ pub(crate) struct Settings {
     /// How many requests a second an upstream gets, blobs aside. None: any
     /// number.
     pub(crate) requests_per_second: Option<NonZeroU32>,
-    /// Whether HTTP/2 is not spoken.
-    pub(crate) http1_only: bool,
     /// The longest wait for a connection, TLS included.
     pub(crate) connect_timeout: Duration,
     /// The longest wait for an answer's headers.
@@ -35,6 +33,8 @@ pub(crate) struct Settings {
     /// recovers; and how long one that could have a cached answer waits for a
     /// newer one.
     pub(crate) patience: Duration,
+    /// Who knows the upstreams as they are now.
+    pub(crate) roster: Roster,
 }
 
 impl Default for Settings {
@@ -43,7 +43,6 @@ impl Default for Settings {
             cache_bytes: 256 << 20,
             tag_ttl: Duration::from_secs(15),
             requests_per_second: None,
-            http1_only: false,
             connect_timeout: Duration::from_secs(5),
             header_timeout: Duration::from_secs(30),
             stall_timeout: Duration::from_secs(30),
@@ -52,6 +51,7 @@ impl Default for Settings {
             largest_blob: 256 << 30,
             blob_directory: None,
             patience: Duration::from_secs(4),
+            roster: Roster::default(),
         }
     }
 }

@@ -173,8 +173,9 @@ impl Wire {
     ) -> Result<Response, Error> {
         let upstream = call.upstream;
         let lane = match call.kind {
-            Kind::Blob => Lane::Bulk,
-            _ => Lane::Small,
+            Kind::Blob => Lane::Own,
+            _ if upstream.speaks_http1() => Lane::Own,
+            _ => Lane::Shared,
         };
         let client = self
             .dialer

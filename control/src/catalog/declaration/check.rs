@@ -357,6 +357,7 @@ fn upstream(declared: DeclaredUpstream, mode: Mode) -> Result<(Upstream, Secrecy
         ca_pem: declared.ca_pem,
         blobs: declared.blobs,
         hosts: declared.hosts,
+        http1: declared.http1,
     })?;
     Ok((upstream, secret))
 }

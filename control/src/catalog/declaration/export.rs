@@ -70,5 +70,6 @@ fn upstream(upstream: &Upstream, with_secrets: bool) -> DeclaredUpstream {
         ca_file: None,
         blobs: upstream.blobs,
         hosts: upstream.hosts.clone(),
+        http1: upstream.http1,
     }
 }

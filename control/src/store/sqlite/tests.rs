@@ -29,6 +29,7 @@ fn upstream(password: &str) -> Record {
         ca_pem: None,
         blobs: Blobs::Proxy,
         hosts: Vec::new(),
+        http1: false,
     })
 }
 

@@ -73,8 +73,9 @@ impl Reopen {
         }
     }
 
-    /// Asks for the bytes from `position` on, up to but without `end`. Fails
-    /// when that has been tried often enough.
+    /// Asks for the bytes from `position` on, up to but without `end`, with the
+    /// password that the upstream has now. Fails when that has been tried often
+    /// enough.
     pub(super) fn open(&mut self, position: u64, end: Option<u64>) -> Result<Opening, Error> {
         if position - self.broken_at >= PROGRESS {
             self.tries = 0;
@@ -94,7 +95,7 @@ impl Reopen {
             None => format!("bytes={position}-"),
         };
         let exchange = Arc::clone(&self.exchange);
-        let upstream = Arc::clone(&self.upstream);
+        let upstream = self.exchange.wire.settings.roster.now(&self.upstream);
         let (repository, path) = (self.repository.clone(), format!("blobs/{}", self.digest));
         let opening = async move {
             tokio::time::sleep(pause).await;

@@ -118,8 +118,8 @@ async fn a_name_that_moves_to_this_link_is_refused_at_the_next_connection() {
         client.unwrap().get(url).send().await
     };
 
-    assert!(ask(Lane::Small).await.is_ok());
-    let moved = ask(Lane::Bulk).await.unwrap_err();
+    assert!(ask(Lane::Shared).await.is_ok());
+    let moved = ask(Lane::Own).await.unwrap_err();
 
     assert!(is_too_close(&moved), "{moved:?}");
     assert_eq!(registry.seen().len(), 1);
@@ -134,7 +134,7 @@ async fn of_a_names_addresses_only_those_far_enough_are_dialled() {
     let wire = server.wire();
     let client = wire
         .dialer
-        .client(Lane::Bulk, &url, Reach::Public, Judgement::System);
+        .client(Lane::Own, &url, Reach::Public, Judgement::System);
     let outcome = client.unwrap().get(url).send().await;
 
     assert!(!is_too_close(&outcome.unwrap_err()));

@@ -63,14 +63,16 @@ fn an_upstream() -> impl Strategy<Value = DeclaredUpstream> {
         any::<bool>(),
         any::<bool>(),
         any::<bool>(),
+        any::<bool>(),
         select(vec![Blobs::Proxy, Blobs::Redirect]),
     )
         .prop_map(
-            |(has_account, restricted, insecure, blobs)| DeclaredUpstream {
+            |(has_account, restricted, insecure, http1, blobs)| DeclaredUpstream {
                 username: has_account.then(|| "robot #1: \"yes\"".to_owned()),
                 password: has_account.then(|| Secret::from("pass: 'word' #%\\".to_owned())),
                 restricted,
                 insecure,
+                http1,
                 blobs,
                 ..DeclaredUpstream::default()
             },
