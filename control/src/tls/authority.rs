@@ -20,8 +20,9 @@ use crate::{Error, Result, records, secrets};
 const LIFETIME: Duration = Duration::from_secs(10 * 365 * DAY);
 /// For how long a certificate of the port is good.
 pub(super) const SERVER_LIFETIME: Duration = Duration::from_secs(7 * DAY);
-/// How much earlier certificates are good than they were made: clocks differ.
-const EARLIER: Duration = Duration::from_secs(60 * 60);
+/// How much earlier certificates are good than they were made: clocks differ,
+/// and jump. New keys have no past to protect.
+const EARLIER: Duration = SERVER_LIFETIME;
 const DAY: u64 = 24 * 60 * 60;
 
 /// Signs certificates.

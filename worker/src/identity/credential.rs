@@ -4,7 +4,7 @@ use std::{
     fmt, fs,
     io::ErrorKind,
     path::Path,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::Context as _;
@@ -26,6 +26,8 @@ pub(super) struct Credential {
     certificate_pem: String,
     key_pem: SecretString,
     obtained: SystemTime,
+    /// When this run of the worker got it: a clock may be set back later.
+    taken: Instant,
     lifetime: Duration,
 }
 
@@ -72,6 +74,7 @@ impl Application {
             certificate_pem,
             key_pem: self.key.serialize_pem().into(),
             obtained: SystemTime::now(),
+            taken: Instant::now(),
             lifetime,
         }
     }
@@ -83,9 +86,15 @@ impl Credential {
         Identity::from_pem(&self.certificate_pem, self.key_pem.expose_secret())
     }
 
-    /// Whether it has expired, or is about to.
+    /// Whether it has expired, or is about to, as far as this clock knows.
     pub(super) fn is_over(&self, now: SystemTime) -> bool {
-        now >= self.expires()
+        self.age(now).is_some_and(|age| age >= self.lifetime)
+    }
+
+    /// `None`: the clock was set back since, so it may be of any age.
+    fn age(&self, now: SystemTime) -> Option<Duration> {
+        let age = now.duration_since(self.obtained).ok()?;
+        Some(age.max(self.taken.elapsed()))
     }
 
     /// When it expires.
@@ -95,11 +104,11 @@ impl Credential {
 
     /// How long to wait until it is renewed: some time before two thirds of its
     /// lifetime are over. `jitter`, from 0 to 1, spreads workers that started
-    /// together.
+    /// together. At once when nothing tells how old it is.
     pub(super) fn renewal(&self, now: SystemTime, jitter: f64) -> Duration {
         let share = 2.0 / 3.0 - 0.1 * jitter.clamp(0.0, 1.0);
-        let due = self.obtained + self.lifetime.mul_f64(share);
-        due.duration_since(now).unwrap_or_default()
+        let age = self.age(now).unwrap_or(self.lifetime);
+        self.lifetime.mul_f64(share).saturating_sub(age)
     }
 
     /// Its whole lifetime.
@@ -121,6 +130,7 @@ impl Credential {
             certificate_pem: kept.certificate_pem,
             key_pem: kept.key_pem.into(),
             obtained: UNIX_EPOCH + Duration::from_secs(kept.obtained_unix_secs),
+            taken: Instant::now(),
             lifetime: Duration::from_secs(kept.lifetime_secs),
         }))
     }
@@ -183,9 +193,29 @@ mod tests {
         let credential = credential();
         let at = |secs| credential.obtained + Duration::from_secs(secs);
 
-        assert_eq!(credential.renewal(at(0), 0.0).as_secs(), 2_000);
-        assert_eq!(credential.renewal(at(0), 1.0).as_secs(), 1_700);
+        let near = |wait: Duration, secs| wait.abs_diff(Duration::from_secs(secs)).as_secs() < 60;
+        assert!(near(credential.renewal(at(0), 0.0), 2_000));
+        assert!(near(credential.renewal(at(0), 1.0), 1_700));
         assert_eq!(credential.renewal(at(2_500), 0.0), Duration::ZERO);
         assert!(!credential.is_over(at(2_999)) && credential.is_over(at(3_000)));
+    }
+
+    #[test]
+    fn one_from_before_the_clock_was_set_back_is_renewed_at_once_and_not_given_up() {
+        let credential = credential();
+        let before = credential.obtained - Duration::from_secs(1);
+
+        assert_eq!(credential.renewal(before, 0.0), Duration::ZERO);
+        assert!(!credential.is_over(before));
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_by_less_makes_none_younger() {
+        let mut credential = credential();
+        let hour = Duration::from_secs(60 * 60);
+        credential.taken = credential.taken.checked_sub(hour).unwrap();
+
+        assert!(credential.is_over(credential.obtained));
+        assert_eq!(credential.renewal(credential.obtained, 0.0), Duration::ZERO);
     }
 }

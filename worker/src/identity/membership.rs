@@ -3,11 +3,13 @@
 //!
 //! What cannot be renewed is used to its end. A worker whose certificate has
 //! expired serves on, and joins again as soon as it has a token that is good.
+//! Whether it has expired is told by the control plane's clock: the worker's
+//! own says no more than when to ask.
 
 use std::{
     fs,
     path::PathBuf,
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime},
 };
 
@@ -34,7 +36,7 @@ use crate::{Config, backoff::Backoff, trust::Fingerprint};
 const PREFIX: &str = "mh_join_";
 const STATE_FILE: &str = "identity.json";
 /// Clocks may jump: what is to be renewed is looked at this often.
-const LONGEST_SLEEP: Duration = Duration::from_secs(60);
+const LONGEST_SLEEP: Duration = Duration::from_secs(5);
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(8);
 const MIN_DELAY: Duration = Duration::from_millis(500);
@@ -47,6 +49,8 @@ pub(super) struct Membership {
     token_file: Option<PathBuf>,
     state_file: Option<PathBuf>,
     current: watch::Sender<Option<Arc<Credential>>>,
+    /// The connection of the newest stream.
+    connected: Mutex<Option<Channel>>,
 }
 
 impl Membership {
@@ -82,23 +86,26 @@ impl Membership {
             token_file: config.join_token_file.clone(),
             state_file,
             current: watch::Sender::new(kept.map(Arc::new)),
+            connected: Mutex::default(),
         })
     }
 
     /// A new connection on which the certificate is shown. Joins first if there
-    /// is none.
+    /// is none that is good.
     pub(super) async fn connect(&self, way: &Way) -> Result<Channel, NoWay> {
-        let credential = match self.good(SystemTime::now()) {
-            Some(credential) => credential,
+        let held = self.current.borrow().clone();
+        let credential = match held {
             None => self.join(way).await?,
+            Some(held) if !held.is_over(SystemTime::now()) => held,
+            Some(over) => match self.renew(way, &over).await {
+                Ok(renewed) => renewed,
+                Err(_) => self.join(way).await?,
+            },
         };
         let identity = Some(credential.identity());
-        way.open(identity, credential.pinned).await
-    }
-
-    fn good(&self, now: SystemTime) -> Option<Arc<Credential>> {
-        let current = self.current.borrow();
-        current.clone().filter(|it| !it.is_over(now))
+        let channel = way.open(identity, credential.pinned).await?;
+        *self.lock() = Some(channel.clone());
+        Ok(channel)
     }
 
     async fn join(&self, way: &Way) -> Result<Arc<Credential>, NoWay> {
@@ -127,7 +134,7 @@ impl Membership {
         let mut jitter = fastrand::f64();
         loop {
             let newest = current.borrow_and_update().clone();
-            let Some(credential) = newest.filter(|it| !it.is_over(SystemTime::now())) else {
+            let Some(credential) = newest else {
                 // It joins when it connects.
                 let _ = timeout(LONGEST_SLEEP, current.changed()).await;
                 continue;
@@ -138,7 +145,7 @@ impl Membership {
                 continue;
             }
             match self.renew(way, &credential).await {
-                Ok(()) => {
+                Ok(_) => {
                     backoff.reset();
                     jitter = fastrand::f64();
                 }
@@ -146,26 +153,46 @@ impl Membership {
                     let (end, delay) = (credential.expires(), backoff.next_delay(fastrand::f64()));
                     let delay = delay.min(credential.lifetime() / 10);
                     let end = humantime::format_rfc3339_seconds(end);
-                    warn!(?delay, "the certificate is good until {end}: {error}");
+                    warn!(?delay, "the certificate's end is {end}: {error}");
                     sleep(delay).await;
                 }
             }
         }
     }
 
-    async fn renew(&self, way: &Way, credential: &Credential) -> Result<(), NoWay> {
+    /// Renews it over a new connection. One that the control plane takes for
+    /// over gets none: then over the stream's, which was let in by it.
+    async fn renew(&self, way: &Way, credential: &Credential) -> Result<Arc<Credential>, NoWay> {
+        let renewed = match self.knock(way, credential).await {
+            Ok(channel) => self.renew_over(channel, credential).await,
+            Err(error) => Err(error),
+        };
+        let connected = self.lock().clone();
+        match (renewed, connected) {
+            (Err(_), Some(channel)) => self.renew_over(channel, credential).await,
+            (renewed, _) => renewed,
+        }
+    }
+
+    async fn knock(&self, way: &Way, credential: &Credential) -> Result<Channel, NoWay> {
         let identity = Some(credential.identity());
         let channel = timeout(PATIENCE, way.open(identity, credential.pinned)).await;
         let late = |_| NoWay::NotRenewed(tonic::Status::unavailable("no connection in time"));
-        let channel = channel.map_err(late)??;
+        channel.map_err(late)?
+    }
+
+    async fn renew_over(
+        &self,
+        channel: Channel,
+        credential: &Credential,
+    ) -> Result<Arc<Credential>, NoWay> {
         let application = Application::new()?;
         let request = RenewRequest {
             signing_request: application.signing_request.clone(),
         };
         let answer = in_time(JoinServiceClient::new(channel).renew(request)).await;
         let issued = answer.map_err(NoWay::NotRenewed)?.into_inner().issued;
-        self.take(application, credential.pinned, issued.unwrap_or_default());
-        Ok(())
+        Ok(self.take(application, credential.pinned, issued.unwrap_or_default()))
     }
 
     /// Uses what was issued from now on. What cannot be kept for a restart is
@@ -187,6 +214,12 @@ impl Membership {
         let credential = Arc::new(credential);
         self.current.send_replace(Some(credential.clone()));
         credential
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Channel>> {
+        self.connected
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
