@@ -36,6 +36,8 @@ mod weather;
 #[cfg(feature = "real-parts")]
 mod bearer;
 #[cfg(feature = "real-parts")]
+mod clocks;
+#[cfg(feature = "real-parts")]
 mod deploy;
 #[cfg(feature = "real-parts")]
 mod disk_full;

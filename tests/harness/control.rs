@@ -11,7 +11,12 @@ use clap::Parser as _;
 use metahub_control::{App, Config};
 use tempfile::TempDir;
 
-use crate::{admin::Admin, port::free_addr, process::Process, running::Running, wait::eventually};
+use crate::{
+    admin::Admin, parts::Clock, port::free_addr, process::Process, running::Running,
+    wait::eventually,
+};
+
+const PROGRAM: &str = "metahub-control";
 
 /// Where a control plane keeps its state, and where it serves: what stays when
 /// it is started again.
@@ -84,9 +89,12 @@ impl Place {
 
     /// Where it serves gRPC, as a URL.
     pub fn url(&self) -> String {
-        let is_secure = self.flags.iter().any(|flag| flag.starts_with("--tls"));
-        let scheme = if is_secure { "https" } else { "http" };
+        let scheme = if self.is_secure() { "https" } else { "http" };
         format!("{scheme}://{}", self.addr)
+    }
+
+    fn is_secure(&self) -> bool {
+        self.flags.iter().any(|flag| flag.starts_with("--tls"))
     }
 
     /// Where it serves gRPC.
@@ -189,9 +197,20 @@ impl ControlProcess {
 
     /// Starts one with more flags.
     pub async fn start_with(place: Place, flags: &[&str]) -> Self {
-        let mut args = place.args().to_vec();
+        let mut args = place.args();
         args.extend(flags.iter().map(|flag| (*flag).to_owned()));
-        let process = Process::start_ours("metahub-control", args, place.dir.path());
+        let process = Process::start_ours(PROGRAM, args, place.dir.path());
+        Self::started(place, process).await
+    }
+
+    /// Starts one that goes by `clock`.
+    pub async fn start_by(clock: &Clock, place: Place) -> Self {
+        let (program, args) = clock.around(PROGRAM, place.args());
+        let process = Process::start(PROGRAM, &program, args, place.dir.path());
+        Self::started(place, process).await
+    }
+
+    async fn started(place: Place, process: Process) -> Self {
         let mut control = Self { place, process };
         control.answers().await;
         control
@@ -204,6 +223,7 @@ impl ControlProcess {
             tokio::net::TcpStream::connect(place.addr).await.is_ok()
                 && place.admin_token_file().exists()
                 && place.worker_token_file().exists()
+                && (place.ca_file().exists() || !place.is_secure())
         })
         .await;
     }

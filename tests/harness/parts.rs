@@ -4,6 +4,7 @@
 //! loopback, and ends with the test. One that is not on this machine fails the
 //! test, and says what to install.
 
+mod clock;
 mod cluster;
 mod containerd;
 mod containers;
@@ -16,6 +17,7 @@ mod traefik;
 
 use std::path::{Path, PathBuf};
 
+pub use self::clock::Clock;
 pub use self::cluster::Cluster;
 pub use self::containerd::Containerd;
 pub use self::containers::Containers;
