@@ -70,12 +70,17 @@ use tokio::{
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub use self::{access::EtcdAccess, error::EtcdError};
-use self::{client::Client, follower::Follower, layout::Layout, presence::Presence};
+use self::{
+    client::Client,
+    follower::{Follower, Own},
+    layout::Layout,
+    presence::Presence,
+    reader::Loaded,
+};
 use crate::audit::AuditRecord;
 
 use super::{
-    Batch, Commit, Contents, News, Revision, StoreError, WATCH_BACKLOG, location::EtcdCluster,
-    whole::Whole,
+    Batch, Contents, News, Revision, StoreError, WATCH_BACKLOG, location::EtcdCluster, whole::Whole,
 };
 
 /// For how long a call is tried. An election takes a second or two.
@@ -95,7 +100,7 @@ pub(super) struct Etcd {
     watched: Arc<Cluster>,
     presence: Arc<Presence>,
     /// To the one who follows.
-    committed: Arc<Mutex<Option<mpsc::Sender<Option<Commit>>>>>,
+    committed: Arc<Mutex<Option<mpsc::Sender<Option<Own>>>>>,
     silent_since: watch::Sender<Option<Instant>>,
     /// The follower ends with the last handle.
     stop: CancellationToken,
@@ -139,7 +144,7 @@ impl Etcd {
     }
 
     pub(super) async fn load(&self) -> Result<Contents, StoreError> {
-        Ok(self.cluster.load().await?.0)
+        Ok(self.cluster.load().await?.contents)
     }
 
     /// Puts everything where nothing may be.
@@ -148,13 +153,17 @@ impl Etcd {
     }
 
     pub(super) async fn watch(&self) -> Result<(Contents, mpsc::Receiver<News>), StoreError> {
-        let (contents, read_at) = self.cluster.load().await?;
+        let Loaded {
+            contents,
+            known,
+            read_at,
+        } = self.cluster.load().await?;
         let (sender, receiver) = mpsc::channel(WATCH_BACKLOG);
         let (committed, own) = mpsc::channel(WATCH_BACKLOG);
         *self.follower() = Some(committed);
         let follower = Follower {
             cluster: self.watched.clone(),
-            known: contents.revision,
+            known,
             read_at,
             sender,
             pending: None,
@@ -173,18 +182,18 @@ impl Etcd {
             let silence = PATIENCE_OF_COMMIT;
             let committed = timeout(silence, cluster.commit(expected, &batch)).await;
             let committed = committed.unwrap_or(Err(EtcdError::Silent { silence }.into()));
-            let news = committed.as_ref().ok().map(|revision| Commit {
-                revision: *revision,
+            let own = committed.as_ref().ok().map(|known| Own {
+                known: known.clone(),
                 changes: batch.changes.into(),
             });
             // One that has not room for it looks by itself.
-            let _ = follower.map(|it| it.try_send(news));
-            committed
+            let _ = follower.map(|it| it.try_send(own));
+            Ok(committed?.revision)
         });
         committing.await.map_err(|_| StoreError::Closed)?
     }
 
-    fn follower(&self) -> MutexGuard<'_, Option<mpsc::Sender<Option<Commit>>>> {
+    fn follower(&self) -> MutexGuard<'_, Option<mpsc::Sender<Option<Own>>>> {
         let follower = self.committed.lock();
         follower.unwrap_or_else(PoisonError::into_inner)
     }

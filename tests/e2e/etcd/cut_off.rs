@@ -1,32 +1,30 @@
-//! Nodes that others do not reach: each in a network of its own, with a cable
+//! Nodes that others do not reach, or get no answer from: each in a network of its own, with a cable
 //! between any two and one to the control planes.
 
 use metahub_tests::{parts::Etcd, wait::within};
 
-use super::site::{OUTAGE, Site, create, metric, revision, types};
-
-const NODES: usize = 3;
+use super::site::{NODES, OUTAGE, Site, create, metric, revision, types};
 
 /// Cuts each node off in turn, the leader and those that replicas ask among
 /// them, while changes go on.
-async fn each_in_turn(cut: impl Fn(&Etcd, usize)) {
+async fn each_in_turn(cut: impl Fn(&Etcd, usize), heal: impl Fn(&Etcd, usize)) {
     let site = Site::start_over(Etcd::start_apart().await).await;
     let writer = site.writer();
     writer.goes_on(10).await;
 
-    for node in 0..NODES {
+    for turn in 0..=NODES {
+        // After each of them, one that leads for sure.
+        let node = if turn < NODES {
+            turn
+        } else {
+            site.etcd.leader().await
+        };
         cut(&site.etcd, node);
         writer.goes_on(20).await;
         site.has_all(&writer.log()).await;
-        site.etcd.heal(node);
+        heal(&site.etcd, node);
         writer.goes_on(10).await;
     }
-    // Also one that leads, wherever that has gone.
-    let leader = site.etcd.leader().await;
-    cut(&site.etcd, leader);
-    writer.goes_on(20).await;
-    site.has_all(&writer.log()).await;
-    site.etcd.heal(leader);
 
     let log = writer.stop().await;
     assert_eq!(log.failed, []);
@@ -35,12 +33,17 @@ async fn each_in_turn(cut: impl Fn(&Etcd, usize)) {
 
 #[tokio::test]
 async fn a_node_that_the_others_do_not_reach_fails_no_change_and_loses_none() {
-    each_in_turn(Etcd::part).await;
+    each_in_turn(Etcd::part, Etcd::heal).await;
 }
 
 #[tokio::test]
 async fn a_node_that_no_one_reaches_fails_no_change_and_loses_none() {
-    each_in_turn(Etcd::cut_off).await;
+    each_in_turn(Etcd::cut_off, Etcd::heal).await;
+}
+
+#[tokio::test]
+async fn a_node_that_freezes_fails_no_change_and_loses_none() {
+    each_in_turn(Etcd::freeze, Etcd::thaw).await;
 }
 
 /// The node answers its clients, and knows nothing new.
@@ -81,16 +84,17 @@ async fn a_replica_leaves_a_node_that_has_lost_the_others() {
 
     for node in 0..NODES {
         site.etcd.part(node);
-        let name = format!("without{node}");
-        create(&mut site.admin(node % 2), &name)
-            .await
-            .expect("two nodes are enough");
-
-        let mut other = site.admin(1 - node % 2);
-        within(OUTAGE, "the other replica hears of it", async || {
-            types(&mut other).await.contains(&name)
-        })
-        .await;
+        for [here, there] in [[0, 1], [1, 0]] {
+            let name = format!("at{here}without{node}");
+            create(&mut site.admin(here), &name)
+                .await
+                .expect("two nodes are enough");
+            let mut there = site.admin(there);
+            within(OUTAGE, "the other replica hears of it", async || {
+                types(&mut there).await.contains(&name)
+            })
+            .await;
+        }
         site.etcd.heal(node);
     }
 

@@ -15,7 +15,7 @@ use metahub_tests::{
 };
 use tempfile::TempDir;
 
-use super::site::{OUTAGE, REPLICAS, Site, store};
+use super::site::{OUTAGE, REPLICAS, Site, store, types};
 
 /// How many changes follow the backup.
 const LOST: usize = 3;
@@ -89,6 +89,49 @@ async fn workers_come_to_serve_what_was_restored_to_etcd() {
             site.admin(n).all_current(site.workers.len()).await;
         }
     }
+}
+
+/// It should have been stopped, and is not told that etcd was.
+#[tokio::test]
+async fn a_replica_that_was_left_running_comes_to_what_was_restored_to_etcd() {
+    let mut site = Site::start().await;
+    let dir = TempDir::new().expect("a temporary directory");
+    for made in MADE {
+        let backup = dir.path().join(format!("{made}.db"));
+        site.etcd.save(&backup).await;
+        create(&mut site.admin(0), &format!("lost{made}x"), LOST).await;
+        site.stop_control(1);
+        let left = site.controls[0].as_ref().expect("it runs");
+        within(OUTAGE, "it has what will be lost", async || {
+            has(&site, 0, &format!("lost{made}x2")).await
+        })
+        .await;
+
+        left.pause();
+        site.etcd.restore(&backup).await;
+        let (flag, name) = (store(&site.etcd), format!("made{made}x"));
+        change_unseen(&site.places[1], &flag, &name, made).await;
+        left.resume();
+
+        within(OUTAGE, "it has forgotten what was lost", async || {
+            !has(&site, 0, &format!("lost{made}x0")).await
+        })
+        .await;
+        site.start_control(1).await;
+        let both = [
+            types(&mut site.admin(0)).await,
+            types(&mut site.admin(1)).await,
+        ];
+        assert_eq!(both[0], both[1]);
+        for n in 0..REPLICAS {
+            site.admin(n).all_current(site.workers.len()).await;
+        }
+    }
+}
+
+async fn has(site: &Site, replica: usize, name: &str) -> bool {
+    let types = types(&mut site.admin(replica)).await;
+    types.iter().any(|it| it == name)
 }
 
 /// As the manual says.

@@ -20,6 +20,8 @@ use metahub_tests::{
 use tokio::task::JoinSet;
 
 pub(super) const REPLICAS: usize = 2;
+/// Of etcd.
+pub(super) const NODES: usize = 3;
 pub(super) const WORKERS: usize = 2;
 /// Elections, and a store that waits for them.
 pub(super) const OUTAGE: Duration = Duration::from_secs(60);

@@ -3,7 +3,8 @@
 //! A watch says that something happened; what, is read. Also without a word
 //! from the watch the head is looked at now and then, so a watch that has gone
 //! deaf costs seconds, and nothing is ever missed: what is told next always
-//! begins where the last thing told ended. While etcd does not answer, the
+//! begins where the last thing told ended; where that is no longer part of the
+//! history, as after a restore, everything is told anew. While etcd does not answer, the
 //! last state stays.
 
 use std::{
@@ -20,9 +21,9 @@ use tracing::{info, warn};
 
 use super::{
     Cluster,
-    reader::{Beyond, Seen},
+    reader::{Beyond, Known, Seen},
 };
-use crate::store::{Commit, Contents, News, Revision, StoreError};
+use crate::store::{Change, Commit, Contents, News, StoreError};
 
 /// How often the head is looked at unasked.
 const LOOK_INTERVAL: Duration = Duration::from_secs(3);
@@ -33,16 +34,23 @@ const PAUSE: Duration = Duration::from_millis(500);
 pub(super) struct Follower {
     pub(super) cluster: Arc<Cluster>,
     /// The newest that was told.
-    pub(super) known: Revision,
+    pub(super) known: Known,
     /// The revision of etcd up to which that is all there is.
     pub(super) read_at: i64,
     /// A batch that is decided and not in place, and since when that is known.
     pub(super) pending: Option<(i64, Instant)>,
     pub(super) sender: mpsc::Sender<News>,
     /// What this replica has committed itself. `None`: there is more than that.
-    pub(super) own: mpsc::Receiver<Option<Commit>>,
+    pub(super) own: mpsc::Receiver<Option<Own>>,
     /// Since when etcd does not answer.
     pub(super) silent_since: watch::Sender<Option<Instant>>,
+}
+
+/// What this replica has committed.
+#[derive(Debug)]
+pub(super) struct Own {
+    pub(super) known: Known,
+    pub(super) changes: Arc<[Change]>,
 }
 
 /// The one who listens is gone.
@@ -57,7 +65,7 @@ impl Follower {
                 is_new
             }) {
                 warn!(
-                    policy.revision = %self.known,
+                    policy.revision = %self.known.revision,
                     "lost touch with etcd; serving the last state until it is back: {error}"
                 );
             }
@@ -86,7 +94,7 @@ impl Follower {
                     () = sleep(LOOK_INTERVAL) => {}
                 }
                 let told = match own {
-                    Some(commit) => self.tell_own(commit).await,
+                    Some(own) => self.tell_own(own).await,
                     None => self.look().await?,
                 };
                 if told.is_err() {
@@ -102,21 +110,21 @@ impl Follower {
         let (beyond, read_at) = loop {
             tokio::select! {
                 biased;
-                Some(Some(commit)) = self.own.recv() => {
-                    if self.tell_own(commit).await.is_err() {
+                Some(Some(own)) = self.own.recv() => {
+                    if self.tell_own(own).await.is_err() {
                         return Ok(Err(Unheard));
                     }
                 }
-                beyond = self.cluster.beyond(self.known) => break beyond?,
+                beyond = self.cluster.beyond(&self.known) => break beyond?,
             }
         };
         self.back_in_touch();
         match beyond {
             Beyond::Nothing => self.read_at = read_at,
             Beyond::Pending(seen) => self.settle_if_left(&seen).await?,
-            Beyond::News(news) => {
+            Beyond::News(news, known) => {
                 self.read_at = read_at;
-                return Ok(self.tell(news).await);
+                return Ok(self.tell(news, known).await);
             }
         }
         Ok(Ok(()))
@@ -138,23 +146,22 @@ impl Follower {
     }
 
     /// Tells of a commit if it is the next.
-    async fn tell_own(&mut self, commit: Commit) -> Result<(), Unheard> {
-        let Revision { epoch, number } = commit.revision;
-        let is_next = (epoch, number) == (self.known.epoch, self.known.number + 1);
+    async fn tell_own(&mut self, own: Own) -> Result<(), Unheard> {
+        let Own { known, changes } = own;
+        let (last, revision) = (self.known.revision, known.revision);
+        let is_next = (revision.epoch, revision.number) == (last.epoch, last.number + 1);
+        let commit = Commit { revision, changes };
         match is_next {
-            true => self.tell(News::Commit(commit)).await,
+            true => self.tell(News::Commit(commit), known).await,
             false => Ok(()),
         }
     }
 
-    async fn tell(&mut self, news: News) -> Result<(), Unheard> {
-        self.known = match &news {
-            News::Commit(commit) => commit.revision,
-            News::Whole(Contents { revision, .. }) => {
-                info!(policy.revision = %revision, "read everything anew from etcd");
-                *revision
-            }
-        };
+    async fn tell(&mut self, news: News, known: Known) -> Result<(), Unheard> {
+        if let News::Whole(Contents { revision, .. }) = &news {
+            info!(policy.revision = %revision, "read everything anew from etcd");
+        }
+        self.known = known;
         self.sender.send(news).await.map_err(|_| Unheard)
     }
 

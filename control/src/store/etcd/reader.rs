@@ -35,14 +35,32 @@ pub(super) struct Seen {
     pub(super) read_at: i64,
 }
 
-/// What there is beyond a known revision.
+/// A revision that was read, and the batch that led to it: after a restore of
+/// etcd, another batch can have led to the same revision.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Known {
+    pub(super) revision: Revision,
+    pub(super) batch: String,
+}
+
+/// Everything.
+#[derive(Debug)]
+pub(super) struct Loaded {
+    pub(super) contents: Contents,
+    /// What it is.
+    pub(super) known: Known,
+    /// The revision of etcd that it is of.
+    pub(super) read_at: i64,
+}
+
+/// What there is beyond what is known.
 #[derive(Debug)]
 pub(super) enum Beyond {
     /// Nothing.
     Nothing,
     /// A batch is decided and not yet in place.
     Pending(Seen),
-    News(News),
+    News(News, Known),
 }
 
 impl Cluster {
@@ -69,13 +87,18 @@ impl Cluster {
         }
     }
 
-    /// Everything, and the revision of etcd that it is of.
-    pub(super) async fn load(&self) -> Result<(Contents, i64), StoreError> {
+    pub(super) async fn load(&self) -> Result<Loaded, StoreError> {
         loop {
             let seen = self.settled_head().await?;
             match self.load_at(&seen).await {
                 Err(StoreError::Etcd(EtcdError::Compacted)) => {}
-                loaded => return Ok((loaded?, seen.read_at)),
+                loaded => {
+                    return Ok(Loaded {
+                        contents: loaded?,
+                        known: seen.head.known(),
+                        read_at: seen.read_at,
+                    });
+                }
             }
         }
     }
@@ -92,7 +115,7 @@ impl Cluster {
     }
 
     /// What there is beyond `known`, and the revision of etcd that it is of.
-    pub(super) async fn beyond(&self, known: Revision) -> Result<(Beyond, i64), StoreError> {
+    pub(super) async fn beyond(&self, known: &Known) -> Result<(Beyond, i64), StoreError> {
         loop {
             match self.beyond_once(known).await {
                 Err(StoreError::Etcd(EtcdError::Compacted)) => {}
@@ -101,9 +124,9 @@ impl Cluster {
         }
     }
 
-    async fn beyond_once(&self, known: Revision) -> Result<(Beyond, i64), StoreError> {
+    async fn beyond_once(&self, known: &Known) -> Result<(Beyond, i64), StoreError> {
         let mut log = all_of(&self.layout.all_log());
-        log.key = self.layout.log(known.number + 1).into();
+        log.key = self.layout.log(known.revision.number).into();
         let head = one(self.layout.head());
         let answer = self.client.txn(reads([head, log])).await?;
         let [head, log] = answered(answer);
@@ -112,23 +135,45 @@ impl Cluster {
             return Err(damaged(self.layout.head().as_bytes()).into());
         };
         let seen = seen(kv, read_at)?;
-        let revision = seen.head.revision();
         if seen.head.pending.is_some() {
             return Ok((Beyond::Pending(seen), read_at));
         }
-        if revision == known {
+        let next = seen.head.known();
+        if next == *known {
             return Ok((Beyond::Nothing, read_at));
         }
-        let log = self.log(&log.kvs)?;
-        let is_gapless = revision.epoch == known.epoch && log.contains_key(&(known.number + 1));
+        let leads_on = next.revision.epoch == known.revision.epoch
+            && next.revision.number > known.revision.number
+            && self.follows(&log.kvs, known)?;
+        let mut log = self.log(&log.kvs)?;
+        log.remove(&known.revision.number);
         let keys: BTreeSet<Key> = log.into_values().flatten().collect();
-        if !is_gapless || keys.len() > MOST_CHANGED {
-            let (contents, read_at) = self.load().await?;
-            return Ok((Beyond::News(News::Whole(contents)), read_at));
+        if !leads_on || keys.len() > MOST_CHANGED {
+            let Loaded {
+                contents,
+                known,
+                read_at,
+            } = self.load().await?;
+            return Ok((Beyond::News(News::Whole(contents), known), read_at));
         }
         let changes = self.changes(keys.into_iter().collect(), read_at).await?;
-        let commit = Commit { revision, changes };
-        Ok((Beyond::News(News::Commit(commit)), read_at))
+        let revision = next.revision;
+        let commit = News::Commit(Commit { revision, changes });
+        Ok((Beyond::News(commit, next), read_at))
+    }
+
+    /// Whether what is logged in `kvs`, from `known` on, goes on from it.
+    fn follows(&self, kvs: &[KeyValue], known: &Known) -> Result<bool, StoreError> {
+        let number = known.revision.number;
+        if number == 0 {
+            return Ok(true);
+        }
+        let [own, next] = [number, number + 1].map(|number| {
+            let start = self.layout.log(number);
+            kvs.iter().find(|kv| kv.key.starts_with(start.as_bytes()))
+        });
+        let entry = own.map(read::<LogEntry>).transpose()?;
+        Ok(next.is_some() && entry.is_some_and(|entry| entry.batch == known.batch))
     }
 
     /// What is under `keys` at `revision`.
@@ -208,6 +253,13 @@ impl Head {
         Revision {
             epoch: self.epoch,
             number: self.number,
+        }
+    }
+
+    pub(super) fn known(&self) -> Known {
+        Known {
+            revision: self.revision(),
+            batch: self.batch.clone(),
         }
     }
 }

@@ -310,7 +310,7 @@ async fn a_commit_whose_answer_got_lost_is_found_in_the_log() {
 async fn one_who_was_away_for_longer_than_the_log_reads_everything() {
     let server = Server::start();
     let store = server.store().await;
-    let known = store.commit(0, put(user("a"))).await.unwrap();
+    let known = store.cluster.commit(0, &put(user("a"))).await.unwrap();
     store.commit(1, put(user("b"))).await.unwrap();
     store.commit(2, put(user("c"))).await.unwrap();
     let sweep = pb::TxnRequest {
@@ -322,9 +322,9 @@ async fn one_who_was_away_for_longer_than_the_log_reads_everything() {
     };
     store.cluster.client.txn(sweep).await.unwrap();
 
-    let (beyond, _) = store.cluster.beyond(known).await.unwrap();
+    let (beyond, _) = store.cluster.beyond(&known).await.unwrap();
 
-    let Beyond::News(News::Whole(contents)) = beyond else {
+    let Beyond::News(News::Whole(contents), _) = beyond else {
         panic!("everything was expected");
     };
     assert_eq!(contents.records.len(), 3);
@@ -334,14 +334,14 @@ async fn one_who_was_away_for_longer_than_the_log_reads_everything() {
 async fn several_missed_commits_are_told_as_one() {
     let server = Server::start();
     let store = server.store().await;
-    let known = store.commit(0, put(user("a"))).await.unwrap();
+    let known = store.cluster.commit(0, &put(user("a"))).await.unwrap();
     store.commit(1, put(user("b"))).await.unwrap();
     let gone = batch(vec![(Key::user("a"), None)]);
     let newest = store.commit(2, gone).await.unwrap();
 
-    let (beyond, _) = store.cluster.beyond(known).await.unwrap();
+    let (beyond, _) = store.cluster.beyond(&known).await.unwrap();
 
-    let Beyond::News(News::Commit(commit)) = beyond else {
+    let Beyond::News(News::Commit(commit), _) = beyond else {
         panic!("a commit was expected");
     };
     assert_eq!(commit.revision, newest);

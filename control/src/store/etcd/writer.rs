@@ -16,7 +16,7 @@ use super::{
         staged, to_stage, unchanged,
     },
     pb::{RequestOp, TxnRequest},
-    reader::{Seen, answered, reads},
+    reader::{Known, Seen, answered, reads},
 };
 use crate::{
     audit::AuditRecord,
@@ -47,23 +47,21 @@ impl Cluster {
     ///
     /// An answer that got lost does not matter: the log tells whether the
     /// batch was committed.
-    pub(super) async fn commit(
-        &self,
-        expected: u64,
-        batch: &Batch,
-    ) -> Result<Revision, StoreError> {
+    pub(super) async fn commit(&self, expected: u64, batch: &Batch) -> Result<Known, StoreError> {
         let plan = self.plan(expected + 1, batch)?;
-        match self.commit_plan(expected, &plan).await {
+        let revision = match self.commit_plan(expected, &plan).await {
             // Whatever a later try met: an earlier one may have come through.
             Err(StoreError::Etcd(EtcdError::Refused { node, reason })) => {
                 let seen = self.settled_head().await?;
                 match self.is_committed(&seen, expected + 1, &plan).await? {
-                    true => Ok(revision(&seen.head, expected + 1)),
-                    false => Err(EtcdError::Refused { node, reason }.into()),
+                    true => revision(&seen.head, expected + 1),
+                    false => return Err(EtcdError::Refused { node, reason }.into()),
                 }
             }
-            committed => committed,
-        }
+            committed => committed?,
+        };
+        let batch = plan.batch;
+        Ok(Known { revision, batch })
     }
 
     pub(super) async fn commit_plan(
