@@ -330,6 +330,53 @@ async fn one_who_was_away_for_longer_than_the_log_reads_everything() {
     assert_eq!(contents.records.len(), 3);
 }
 
+/// A restore put another batch in the place of the one that is known.
+#[tokio::test]
+async fn one_whose_history_is_no_more_reads_everything() {
+    let server = Server::start();
+    let store = server.store().await;
+    let known = store.cluster.commit(0, &put(user("a"))).await.unwrap();
+    let same = reader::Known {
+        batch: "another".into(),
+        ..known
+    };
+
+    for later in 1..3 {
+        let (beyond, _) = store.cluster.beyond(&same).await.unwrap();
+        assert!(matches!(beyond, Beyond::News(News::Whole(_), _)));
+        store.commit(later, put(user("b"))).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn what_is_compacted_away_while_it_is_read_is_read_anew() {
+    let server = Server::start();
+    let store = server.store().await;
+    store.commit(0, logins(5_000)).await.unwrap();
+    let done = CancellationToken::new();
+
+    let compactions = async {
+        for number in 1.. {
+            if done.is_cancelled() {
+                return number;
+            }
+            store.commit(number, put(user("a"))).await.unwrap();
+            let seen = store.cluster.head().await.unwrap();
+            server.ctl(&["compact", &seen.read_at.to_string()]).await;
+        }
+        0
+    };
+    let loads = async {
+        let _done = done.clone().drop_guard();
+        for _ in 0..10 {
+            assert!(store.load().await.unwrap().records.len() >= 5_000);
+        }
+    };
+
+    let (compactions, ()) = tokio::join!(compactions, loads);
+    assert!(compactions > 2);
+}
+
 #[tokio::test]
 async fn several_missed_commits_are_told_as_one() {
     let server = Server::start();
