@@ -49,7 +49,7 @@ pub fn trim(source: &[u8], kept: &[usize], source_digest: &str) -> Result<Vec<u8
         trim_entry(text, document.entries[place], &mut edits)?;
     }
     if !document.is_docker_list() {
-        name_source(&document.top, source_digest, &mut edits)?;
+        name_source(&document, source_digest, &mut edits)?;
     }
     Ok(edits.apply(text).into_bytes())
 }
@@ -195,7 +195,12 @@ impl<'a> OsFeatures<'a> {
 }
 
 /// Names `digest` in the annotations of the index.
-fn name_source(top: &Object<'_>, digest: &str, edits: &mut Edits) -> Result<(), InvalidIndex> {
+fn name_source(
+    document: &Document<'_>,
+    digest: &str,
+    edits: &mut Edits,
+) -> Result<(), InvalidIndex> {
+    let top = &document.top;
     let text = top.text;
     let value = serde_json::to_string(digest).map_err(InvalidIndex::Json)?;
     let member = format!("\"{SOURCE_DIGEST}\":{value}");
@@ -208,11 +213,10 @@ fn name_source(top: &Object<'_>, digest: &str, edits: &mut Edits) -> Result<(), 
         edits.put(end..end, format!(",\"annotations\":{{{member}}}"));
         return Ok(());
     };
-    if !own.value.starts_with('{') {
+    let Some(annotations) = &document.annotations else {
         edits.put(span(text, own.value), format!("{{{member}}}"));
         return Ok(());
-    }
-    let annotations = Object::read(own.value)?;
+    };
     let base = offset(text, annotations.text);
     if let Some(named) = annotations
         .members

@@ -87,6 +87,11 @@ fn challenge(input: &[u8]) {
     };
     let offers = Offers::read(&headers(&WWW_AUTHENTICATE, lines.iter()), &repository);
     let Some(bearer) = &offers.bearer else { return };
+    // Others are never asked, and some URLs of files read as another one when
+    // they are written.
+    if !matches!(bearer.realm.scheme(), "http" | "https") {
+        return;
+    }
     let mut text = format!("Bearer realm={}", quoted(bearer.realm.as_str()));
     if let Some(service) = &bearer.service {
         text += &format!(",service={}", quoted(service));
@@ -118,7 +123,9 @@ fn own_challenge(host: &HeaderValue, path: &HeaderValue) {
     assert_eq!(offers.bearer.is_some(), realm.is_ok(), "{origin}");
     if let (Some(bearer), Ok(realm)) = (offers.bearer, realm) {
         assert_eq!((&bearer.realm, realm.path()), (&realm, "/token"));
-        let expected = scope.map_or(Scope::Pull, |scope| Scope::Spelled(scope.into()));
+        let usual = Scope::Pull.for_repository(&repository);
+        let spelled = scope.filter(|scope| *scope != usual);
+        let expected = spelled.map_or(Scope::Pull, |scope| Scope::Spelled(scope.into()));
         assert_eq!(bearer.scope, expected);
     }
 }
@@ -189,20 +196,26 @@ fn quoted(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
     fn the_inputs_that_are_kept_break_no_promise() {
         let seeds = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fuzz/seeds");
         let seeds = std::fs::read_dir(seeds).unwrap();
-        let mut parsers = std::collections::BTreeSet::new();
+        let (mut parsers, mut broken) = (BTreeSet::new(), BTreeSet::new());
 
         for seed in seeds {
-            let seed = std::fs::read(seed.unwrap().path()).unwrap();
+            let path = seed.unwrap().path();
+            let seed = std::fs::read(&path).unwrap();
             parsers.insert(usize::from(seed[0]) % CHECKS.len());
-            check(&seed);
+            if std::panic::catch_unwind(|| check(&seed)).is_err() {
+                broken.insert(path);
+            }
         }
 
+        assert_eq!(broken, BTreeSet::new());
         assert_eq!(parsers.len(), CHECKS.len(), "each parser has an input");
     }
 }

@@ -34,6 +34,8 @@ const MANIFEST_KEYS: [&str; 4] = ["config", "layers", "fsLayers", "blobs"];
 #[derive(Debug)]
 pub(crate) struct Document<'a> {
     pub(crate) top: Object<'a>,
+    /// Its annotations; `None` when it has none that are an object.
+    pub(crate) annotations: Option<Object<'a>>,
     /// The raw text of the array of entries; `None` when it is `null`.
     pub(crate) manifests: Option<&'a str>,
     /// The raw text of each entry.
@@ -50,6 +52,7 @@ impl<'a> Document<'a> {
         json::check_depth(text)?;
         let top = Object::read_strict(text, &KEYS)?;
         refuse_others(&top)?;
+        let annotations = annotations(&top)?;
         let manifests = top.get("manifests");
         let entries = match manifests {
             Some(raw) => json::array(raw, "entries", MAX_ENTRIES)?,
@@ -57,6 +60,7 @@ impl<'a> Document<'a> {
         };
         Ok(Self {
             top,
+            annotations,
             manifests,
             entries,
         })
@@ -66,6 +70,21 @@ impl<'a> Document<'a> {
     pub(crate) fn is_docker_list(&self) -> bool {
         media_type(&self.top).is_some_and(|media_type| media_type == DOCKER_LIST)
     }
+}
+
+/// The annotations. Whatever is read must have room for one more, in them and
+/// beside them: it may be trimmed, and what comes of that is read again.
+fn annotations<'a>(top: &Object<'a>) -> Result<Option<Object<'a>>, InvalidIndex> {
+    let raw = top.get("annotations").filter(|raw| raw.starts_with('{'));
+    let annotations = raw.map(Object::read).transpose()?;
+    let has_place = top.members.iter().any(|member| member.key == "annotations");
+    if !has_place {
+        top.check_room()?;
+    }
+    if let Some(annotations) = &annotations {
+        annotations.check_room()?;
+    }
+    Ok(annotations)
 }
 
 fn refuse_others(top: &Object<'_>) -> Result<(), InvalidIndex> {

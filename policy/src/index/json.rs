@@ -85,6 +85,17 @@ impl<'a> Object<'a> {
         }
     }
 
+    /// Fails unless one more member could be read.
+    pub(crate) fn check_room(&self) -> Result<(), InvalidIndex> {
+        if self.members.len() < MAX_MEMBERS {
+            return Ok(());
+        }
+        Err(InvalidIndex::TooMany {
+            what: "members in one object",
+            limit: MAX_MEMBERS - 1,
+        })
+    }
+
     /// The raw value of `key`; `None` for `null` as well.
     pub(crate) fn get(&self, key: &str) -> Option<&'a str> {
         let member = self.members.iter().find(|member| member.key == key)?;

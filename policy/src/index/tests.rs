@@ -281,3 +281,27 @@ fn flattening_keeps_the_raw_text_of_entries() {
     let expected = format!(r#"{{"x":1, "manifests": [{strange}] ,"y":2}}"#);
     assert_eq!(String::from_utf8(flat).unwrap(), expected);
 }
+
+#[test]
+fn an_index_that_could_not_be_trimmed_is_not_taken() {
+    let entries = linux('a', "amd64");
+    let full = |count: usize| {
+        let members: Vec<_> = (0..count).map(|n| format!(r#""{n}":"""#)).collect();
+        members.join(",")
+    };
+    let twice = format!(r#"{{"annotations":{{"a":"","a":""}},"manifests":[{entries}]}}"#);
+    let beside = |count| format!(r#"{{{},"manifests":[{entries}]}}"#, full(count));
+    let within = |count| {
+        let annotations = full(count);
+        format!(r#"{{"annotations":{{{annotations}}},"manifests":[{entries}]}}"#)
+    };
+
+    assert!(refusal(&twice).contains("key `a` comes twice"));
+    for text in [beside(999), within(1_000)] {
+        assert!(refusal(&text).contains("more than 999 members"));
+    }
+    for text in [beside(998), within(999)] {
+        let trimmed = crate::trim(text.as_bytes(), &[0], &digest('b')).unwrap();
+        assert_eq!(Index::parse(&trimmed).unwrap().entries.len(), 1);
+    }
+}
