@@ -43,12 +43,7 @@ pub(crate) async fn run(catalog: Catalog, retention: Retention, shutdown: Cancel
     let mut ticks = interval_at(Instant::now() + first, INTERVAL);
     while shutdown.run_until_cancelled(ticks.tick()).await.is_some() {
         let jump = watch.jump(Instant::now(), SystemTime::now());
-        if jump < TOLERANCE {
-            sweep(&catalog, retention).await;
-        } else {
-            let jump = humantime::format_duration(Duration::from_secs(jump.as_secs()));
-            warn!("the clock has jumped by {jump}: nothing is deleted this time");
-        }
+        tidy(&catalog, retention, jump).await;
         if let Err(error) = catalog.rotate_signing_keys(SystemTime::now()).await {
             warn!("cannot rotate the signing keys: {error}");
         }
@@ -56,6 +51,15 @@ pub(crate) async fn run(catalog: Catalog, retention: Retention, shutdown: Cancel
     }
     // The store may be what is in trouble.
     let _ = timeout(LAST_WRITE_TIMEOUT, keep_token_uses(&catalog)).await;
+}
+
+/// Deletes what is old, unless the clock has jumped so far.
+async fn tidy(catalog: &Catalog, retention: Retention, jump: Duration) {
+    if jump < TOLERANCE {
+        return sweep(catalog, retention).await;
+    }
+    let jump = humantime::format_duration(Duration::from_secs(jump.as_secs()));
+    warn!("the clock has jumped by {jump}: nothing is deleted this time");
 }
 
 async fn sweep(catalog: &Catalog, retention: Retention) {
@@ -122,5 +126,26 @@ mod tests {
         let later = watch.jump(steady + 2 * HOUR, day + 1_001 * HOUR);
         assert_eq!(later, Duration::ZERO);
         assert_eq!(watch.jump(steady + 3 * HOUR, day + 3 * HOUR), 999 * HOUR);
+    }
+
+    /// How much of the audit is left after a round that is to leave nothing.
+    async fn left_after(jump: Duration) -> usize {
+        let catalog = Catalog::in_memory().await;
+        let begun = SystemTime::now();
+        while begun.elapsed().unwrap_or_default() < Duration::from_millis(2) {
+            tokio::task::yield_now().await;
+        }
+        let retention = Retention {
+            recipes: Duration::ZERO,
+            audit: Duration::ZERO,
+        };
+        tidy(&catalog, retention, jump).await;
+        catalog.sweep_audit(Duration::ZERO).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn what_is_old_is_deleted_unless_the_clock_has_jumped() {
+        assert_eq!(left_after(Duration::ZERO).await, 0);
+        assert_eq!(left_after(HOUR).await, 1);
     }
 }

@@ -76,6 +76,14 @@ impl Planes {
         }
     }
 
+    /// Kills the control plane and starts it again, which all have to find.
+    async fn restart_control(mut self) -> Self {
+        let place = self.control.kill();
+        self.control = ControlProcess::start_with(place, &["--insecure"]).await;
+        self.admin = self.control.place().admin();
+        self
+    }
+
     async fn change(&mut self) {
         let name = format!("type{}", self.types);
         self.types += 1;
@@ -139,11 +147,18 @@ async fn workers_behind_a_cable_that_loses_packets_end_up_current() {
     planes.network.lose(0.2, planes.port);
 
     let mut seconds = interval(Duration::from_secs(1));
-    for _ in 0..60 {
+    for second in 0..60 {
         seconds.tick().await;
+        if second == 30 {
+            planes = planes.restart_control().await;
+        }
         planes.change().await;
     }
+    planes.admin.all_current(NEAR + FAR).await;
+    let dropped = planes.network.dropped();
+    assert!(dropped > 50, "{dropped}");
     planes.network.heal();
+    planes.change().await;
 
     planes.all_current_soon().await;
 }

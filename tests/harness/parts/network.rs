@@ -144,10 +144,19 @@ impl Network {
         self.iptables(&["-F"]);
     }
 
-    fn iptables(&self, args: &[&str]) {
+    /// How many packets were dropped since it began to lose them.
+    pub fn dropped(&self) -> u64 {
+        let rules = self.iptables(&["-nvxL"]);
+        let rules = rules.lines().map(|it| it.split_whitespace().collect());
+        let drops = rules.filter(|rule: &Vec<_>| rule.get(2) == Some(&"DROP"));
+        let packets = drops.map(|rule| rule[0].parse::<u64>().expect("a count"));
+        packets.sum()
+    }
+
+    fn iptables(&self, args: &[&str]) -> String {
         let args = args.iter().map(|arg| (*arg).to_owned()).collect();
         let (program, args) = self.enter(IPTABLES.path(), args);
-        run(&program, &args);
+        run(&program, &args)
     }
 
     /// What dockerd must be told to stay in it.
@@ -217,7 +226,8 @@ fn ip(args: &[&str]) {
     run(&IP.path(), args);
 }
 
-fn run(program: &Path, args: &[impl AsRef<OsStr> + Debug]) {
+/// Runs it to its end, and returns what it prints.
+fn run(program: &Path, args: &[impl AsRef<OsStr> + Debug]) -> String {
     let done = Command::new(program).args(args).output();
     let done = done.expect("it starts");
     assert!(
@@ -226,4 +236,5 @@ fn run(program: &Path, args: &[impl AsRef<OsStr> + Debug]) {
         program.display(),
         String::from_utf8_lossy(&done.stderr)
     );
+    String::from_utf8_lossy(&done.stdout).into_owned()
 }
