@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// The annotation that names the index that was trimmed.
-const SOURCE_DIGEST: &str = "io.metahub.source.digest";
+pub(crate) const SOURCE_DIGEST: &str = "io.metahub.source.digest";
 
 /// The trimmed form of the index `source`: only the entries at `kept`, without
 /// their requirement tokens, and an annotation that names `source_digest`.

@@ -4,6 +4,7 @@ use super::{
     DOCKER_LIST, InvalidIndex, is_index_media_type,
     json::{self, Object},
 };
+use crate::trim::SOURCE_DIGEST;
 
 /// Largest index that is read, in bytes: what clients take at most.
 pub const MAX_INDEX_BYTES: usize = 4 * 1024 * 1024;
@@ -72,17 +73,14 @@ impl<'a> Document<'a> {
     }
 }
 
-/// The annotations. Whatever is read must have room for one more, in them and
-/// beside them: it may be trimmed, and what comes of that is read again.
+/// The annotations. There must be room for the one that trimming adds, unless it
+/// is there: what comes of trimming is read again.
 fn annotations<'a>(top: &Object<'a>) -> Result<Option<Object<'a>>, InvalidIndex> {
     let raw = top.get("annotations").filter(|raw| raw.starts_with('{'));
     let annotations = raw.map(Object::read).transpose()?;
-    let has_place = top.members.iter().any(|member| member.key == "annotations");
-    if !has_place {
-        top.check_room()?;
-    }
+    top.check_room_for("annotations")?;
     if let Some(annotations) = &annotations {
-        annotations.check_room()?;
+        annotations.check_room_for(SOURCE_DIGEST)?;
     }
     Ok(annotations)
 }

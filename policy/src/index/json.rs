@@ -85,9 +85,10 @@ impl<'a> Object<'a> {
         }
     }
 
-    /// Fails unless one more member could be read.
-    pub(crate) fn check_room(&self) -> Result<(), InvalidIndex> {
-        if self.members.len() < MAX_MEMBERS {
+    /// Fails unless it could be read with a member `key` as well.
+    pub(crate) fn check_room_for(&self, key: &str) -> Result<(), InvalidIndex> {
+        let is_there = self.members.iter().any(|member| member.key == key);
+        if is_there || self.members.len() < MAX_MEMBERS {
             return Ok(());
         }
         Err(InvalidIndex::TooMany {
