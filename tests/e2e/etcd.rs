@@ -29,7 +29,7 @@ use self::site::{
 async fn killing_each_node_in_turn_fails_no_change_and_loses_none() {
     let mut site = Site::start().await;
     let writer = site.writer();
-    writer.goes_on(10).await;
+    writer.goes_on(5).await;
 
     for turn in 0..=NODES {
         // After each of them, one that leads for sure.
@@ -39,9 +39,9 @@ async fn killing_each_node_in_turn_fails_no_change_and_loses_none() {
             site.etcd.leader().await
         };
         site.etcd.kill(node);
-        writer.goes_on(20).await;
-        site.etcd.restart(node).await;
         writer.goes_on(10).await;
+        site.etcd.restart(node).await;
+        writer.goes_on(5).await;
     }
 
     let log = writer.stop().await;
@@ -144,7 +144,7 @@ async fn workers_of_a_replica_that_is_cut_off_go_on_at_the_other_with_changes_on
 async fn after_a_restart_of_everything_all_that_was_acknowledged_is_there() {
     let mut site = Site::start().await;
     let writer = site.writer();
-    writer.goes_on(10).await;
+    writer.goes_on(5).await;
     let snapshots = site.snapshots().await;
 
     for n in 0..REPLICAS {
@@ -212,7 +212,7 @@ async fn a_compaction_disturbs_no_one() {
     let writer = site.writer();
 
     for _ in 0..5 {
-        writer.goes_on(10).await;
+        writer.goes_on(5).await;
         site.etcd.compact().await;
     }
 

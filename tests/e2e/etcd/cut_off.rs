@@ -10,7 +10,7 @@ use super::site::{NODES, OUTAGE, Site, create, metric, revision, types};
 async fn each_in_turn(cut: impl Fn(&Etcd, usize), heal: impl Fn(&Etcd, usize)) {
     let site = Site::start_over(Etcd::start_apart().await).await;
     let writer = site.writer();
-    writer.goes_on(10).await;
+    writer.goes_on(5).await;
 
     for turn in 0..=NODES {
         // After each of them, one that leads for sure.
@@ -20,10 +20,10 @@ async fn each_in_turn(cut: impl Fn(&Etcd, usize), heal: impl Fn(&Etcd, usize)) {
             site.etcd.leader().await
         };
         cut(&site.etcd, node);
-        writer.goes_on(20).await;
+        writer.goes_on(10).await;
         site.has_all(&writer.log()).await;
         heal(&site.etcd, node);
-        writer.goes_on(10).await;
+        writer.goes_on(5).await;
     }
 
     let log = writer.stop().await;

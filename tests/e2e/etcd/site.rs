@@ -160,11 +160,12 @@ impl Writer {
         self.log.lock().expect("no one panics with it").clone()
     }
 
-    /// Waits until so many more changes are acknowledged.
+    /// Waits until so many more changes are acknowledged by each replica.
     pub(super) async fn goes_on(&self, more: usize) {
-        let before = self.log().acknowledged.len();
-        within(OUTAGE, "changes are acknowledged", async || {
-            self.log().acknowledged.len() >= before + more
+        let before = self.log().counts();
+        within(OUTAGE, "each replica acknowledges changes", async || {
+            let counts = self.log().counts().into_iter();
+            counts.zip(before).all(|(now, before)| now >= before + more)
         })
         .await;
     }
@@ -175,6 +176,19 @@ impl Writer {
         self.tasks.join_all().await;
         let log = log.lock().expect("no one panics with it");
         log.clone()
+    }
+}
+
+impl Log {
+    /// How many each replica has acknowledged.
+    fn counts(&self) -> [usize; REPLICAS] {
+        let mut counts = [0; REPLICAS];
+        for name in &self.acknowledged {
+            let replica = name.strip_prefix("type").and_then(|it| it.split_once('x'));
+            let replica = replica.and_then(|(replica, _)| replica.parse::<usize>().ok());
+            counts[replica.expect("a writer has named it")] += 1;
+        }
+        counts
     }
 }
 
