@@ -72,7 +72,7 @@ impl App {
             false => None,
         };
         if let Some(tls) = &tls {
-            tls.publish(&config.data_dir.join("ca.pem"))?;
+            tls.publish()?;
             if let Some(path) = &config.join_token_file {
                 let secret = tokens::join_secret(path, &tls.fingerprint())?;
                 let taken = catalog.take_join_secret(&secret).await;
@@ -144,7 +144,6 @@ impl App {
             catalog: self.catalog,
             fleet,
             joining: self.tls.as_ref().map(|tls| Joining {
-                authority: tls.authority(),
                 served: tls.current(),
                 lifetime: self.config.worker_certificate_lifetime,
                 takes_foreign: self.config.tls_client_ca_file.is_some(),

@@ -27,6 +27,7 @@ use tracing::{debug, info, warn};
 
 pub(crate) use self::admin_tokens::TokenWish;
 pub(crate) use self::audit::AuditStart;
+pub(crate) use self::authority::Trusted;
 pub use self::declaration::{
     Declaration, DeclaredCpu, DeclaredGrant, DeclaredMatch, DeclaredPin, DeclaredRule,
     DeclaredType, DeclaredUpstream, DeclaredUser,

@@ -32,7 +32,7 @@ pub(crate) use self::admin::{listed_upstream, login_summary, new_login, user, wo
 pub(crate) use self::audit::{audit_start_from, audited};
 pub(crate) use self::declaration::{declaration_from, declaration_pieces, outcome_parts};
 pub(crate) use self::joining::{
-    issued_certificate, join_token, join_token_text, join_token_wish_from,
+    authority, issued_certificate, join_token, join_token_text, join_token_wish_from,
 };
 
 /// An encoded `State`: records that are put one after the other.

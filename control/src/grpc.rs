@@ -6,6 +6,7 @@
 mod access;
 mod admin;
 mod audit;
+mod authority;
 mod declaration;
 mod gate;
 mod join;
@@ -25,6 +26,7 @@ use metahub_proto::{
         access_service_server::AccessServiceServer,
         admin_service_server::{AdminServiceServer, SERVICE_NAME as ADMIN_SERVICE},
         audit_service_server::{AuditServiceServer, SERVICE_NAME as AUDIT_SERVICE},
+        authority_service_server::AuthorityServiceServer,
         declaration_service_server::{
             DeclarationServiceServer, SERVICE_NAME as DECLARATION_SERVICE,
         },
@@ -45,8 +47,9 @@ use tonic_health::{
 use tower::layer::util::{Identity, Stack};
 
 use self::{
-    access::AccessApi, admin::AdminApi, audit::AuditApi, declaration::DeclarationApi, gate::actor,
-    join::JoinApi, joining::JoiningApi, policy::PolicyApi,
+    access::AccessApi, admin::AdminApi, audit::AuditApi, authority::AuthorityApi,
+    declaration::DeclarationApi, gate::actor, join::JoinApi, joining::JoiningApi,
+    policy::PolicyApi,
 };
 pub(crate) use self::{
     gate::{Gate, Tokens},
@@ -108,9 +111,10 @@ pub(crate) async fn router(parts: Parts, tokens: Tokens, sign_in: Option<SignIn>
     let audit = AuditServiceServer::new(AuditApi::new(parts.clone()))
         .max_decoding_message_size(LARGEST_REQUEST)
         .max_encoding_message_size(LARGEST_ANSWER);
-    let authority = parts.joining.as_ref().map(|it| it.authority.clone());
-    let (catalog, joining) = (parts.catalog.clone(), parts.joining.clone());
-    let join = JoinServiceServer::new(JoinApi::new(catalog, joining))
+    let authority = AuthorityServiceServer::new(AuthorityApi::new(parts.clone()))
+        .max_decoding_message_size(LARGEST_REQUEST);
+    let (catalog, own) = (parts.catalog.clone(), parts.joining.clone());
+    let join = JoinServiceServer::new(JoinApi::new(catalog, own.clone()))
         .max_decoding_message_size(LARGEST_REQUEST);
     let joining = JoiningServiceServer::new(JoiningApi::new(parts.clone()))
         .max_decoding_message_size(LARGEST_REQUEST);
@@ -118,7 +122,7 @@ pub(crate) async fn router(parts: Parts, tokens: Tokens, sign_in: Option<SignIn>
         .max_decoding_message_size(LARGEST_REQUEST)
         .max_encoding_message_size(LARGEST_ANSWER);
     let access = AccessServiceServer::new(AccessApi::new(parts.catalog.clone(), sign_in.clone()));
-    let gate = Gate::new(tokens, parts.catalog.clone(), sign_in, authority);
+    let gate = Gate::new(tokens, parts.catalog.clone(), sign_in, own);
     let admin = AdminServiceServer::new(AdminApi::new(parts))
         .max_decoding_message_size(LARGEST_REQUEST)
         .max_encoding_message_size(LARGEST_ANSWER);
@@ -137,6 +141,7 @@ pub(crate) async fn router(parts: Parts, tokens: Tokens, sign_in: Option<SignIn>
         .add_service(declaration)
         .add_service(join)
         .add_service(joining)
+        .add_service(authority)
 }
 /// What the health service calls the store: not serving while it does not
 /// answer, although the last state is served.

@@ -13,7 +13,7 @@ use metahub_policy::{Cpu, Grant, Rule};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub(crate) use self::joining::{Authority, JoinToken, JoinedWorker};
+pub(crate) use self::joining::{Authority, FormerAuthority, JoinToken, JoinedWorker};
 pub(crate) use self::key::{Key, Kind};
 use crate::access::Role;
 

@@ -11,7 +11,7 @@ mod worker;
 
 use std::{
     net::{IpAddr, SocketAddr},
-    path::Path,
+    path::PathBuf,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -34,7 +34,11 @@ pub(crate) use self::{
     authority::{Authority, Issued},
     worker::WorkerCertificate,
 };
-use crate::{Catalog, Config, tokens};
+use crate::{
+    Catalog, Config,
+    records::{self, Key},
+    tokens,
+};
 
 /// How often certificates are looked at: files for a change, others for their
 /// age.
@@ -43,9 +47,20 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// What the port serves with, kept fresh.
 #[derive(Debug)]
 pub(crate) struct Tls {
+    catalog: Catalog,
     source: Source,
-    authority: Arc<Authority>,
+    files: Files,
+    /// What the authority was read from, which may be replaced.
+    record: records::Authority,
+    material: Material,
     current: watch::Sender<Arc<Served>>,
+}
+
+/// Where others read whom to trust.
+#[derive(Debug)]
+struct Files {
+    ca: PathBuf,
+    join_token: Option<PathBuf>,
 }
 
 /// What new connections are served with.
@@ -55,6 +70,8 @@ pub(crate) struct Served {
     /// The fingerprint of what the port's certificate is rooted in: `sha256:`
     /// and 64 hex digits. Callers pin it.
     pub(crate) fingerprint: String,
+    /// What workers' certificates are from.
+    pub(crate) authority: Arc<Authority>,
 }
 
 /// Where the port's certificate comes from.
@@ -76,8 +93,9 @@ impl Tls {
         addr: SocketAddr,
         catalog: &Catalog,
     ) -> anyhow::Result<Self> {
-        let authority = catalog.authority().await;
-        let authority = Arc::new(authority.context("cannot read or make the authority")?);
+        let record = catalog.authority().await;
+        let record = record.context("cannot read or make the authority")?;
+        let authority = Authority::of(&record).context("the stored authority is broken")?;
         let mut source = match Brought::of(config) {
             Some(files) => Source::Brought(files),
             None => Source::Own {
@@ -85,13 +103,20 @@ impl Tls {
                 made: SystemTime::UNIX_EPOCH,
             },
         };
-        let first = source
+        let material = source
             .look(&authority)?
             .context("there is no certificate")?;
+        let first = Served::with(Arc::new(authority), material.clone())?;
         Ok(Self {
+            catalog: catalog.clone(),
             source,
-            current: watch::Sender::new(Arc::new(Served::with(&authority, first)?)),
-            authority,
+            files: Files {
+                ca: config.data_dir.join("ca.pem"),
+                join_token: config.join_token_file.clone(),
+            },
+            record,
+            material,
+            current: watch::Sender::new(Arc::new(first)),
         })
     }
 
@@ -100,18 +125,22 @@ impl Tls {
         self.current.subscribe()
     }
 
-    /// Writes the authority to `path`, if the port's certificate is from it.
-    pub(crate) fn publish(&self, path: &Path) -> anyhow::Result<()> {
+    /// Writes whom to trust to the files for that, if the port's certificate
+    /// is from the own authority.
+    pub(crate) fn publish(&self) -> anyhow::Result<()> {
         if let Source::Brought(_) = self.source {
             return Ok(());
         }
-        tokens::write_private(path, self.authority.certificate_pem().trim_end())
-            .with_context(|| format!("cannot write {}", path.display()))
-    }
-
-    /// The authority that workers' certificates are from.
-    pub(crate) fn authority(&self) -> Arc<Authority> {
-        self.authority.clone()
+        let authority = self.current.borrow().authority.clone();
+        let path = &self.files.ca;
+        tokens::write_private(path, authority.trusted_pem().trim_end())
+            .with_context(|| format!("cannot write {}", path.display()))?;
+        match (&self.files.join_token, authority.former_fingerprint()) {
+            (Some(path), Some(former)) => {
+                tokens::repin_join_token(path, &former, authority.fingerprint())
+            }
+            _ => Ok(()),
+        }
     }
 
     /// What the port's certificate is rooted in.
@@ -130,18 +159,43 @@ impl Tls {
     }
 
     fn refresh(&mut self) -> anyhow::Result<()> {
-        let Some(next) = self.source.look(&self.authority)? else {
-            return Ok(());
+        let newest = self.newest_record();
+        let authority = match &newest {
+            None => self.current.borrow().authority.clone(),
+            Some(record) => {
+                self.source.distrust();
+                Arc::new(Authority::of(record).context("the stored authority is broken")?)
+            }
         };
-        let next = Served::with(&self.authority, next)?;
+        let material = self.source.look(&authority)?;
+        if newest.is_none() && material.is_none() {
+            return Ok(());
+        }
+        if let Some(material) = material {
+            self.material = material;
+        }
+        let next = Served::with(authority, self.material.clone())?;
         info!("took up a new certificate, rooted in {}", next.fingerprint);
         self.current.send_replace(Arc::new(next));
-        Ok(())
+        match newest {
+            None => Ok(()),
+            Some(record) => {
+                self.record = record;
+                self.publish()
+            }
+        }
+    }
+
+    /// The record of the authority, if that was replaced.
+    fn newest_record(&self) -> Option<records::Authority> {
+        let policy = self.catalog.policy();
+        let record = policy.find::<records::Authority>(&Key::authority());
+        record.filter(|it| **it != self.record).cloned()
     }
 }
 
 /// What one configuration is made from.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Material {
     key: CertifiedKey,
     /// Authorities of workers' certificates beside the own one.
@@ -149,6 +203,13 @@ struct Material {
 }
 
 impl Source {
+    /// What the own authority has made is not to be served with any more.
+    fn distrust(&mut self) {
+        if let Self::Own { made, .. } = self {
+            *made = SystemTime::UNIX_EPOCH;
+        }
+    }
+
     /// What to serve with from now on. `None`: what is served with is good.
     fn look(&mut self, authority: &Authority) -> anyhow::Result<Option<Material>> {
         match self {
@@ -171,18 +232,21 @@ impl Source {
 }
 
 impl Served {
-    fn with(authority: &Authority, material: Material) -> anyhow::Result<Self> {
+    fn with(authority: Arc<Authority>, material: Material) -> anyhow::Result<Self> {
         let anchor = material.key.cert.last();
         Ok(Self {
             fingerprint: fingerprint(anchor.context("there is no certificate")?),
-            config: server_config(authority, material)?,
+            config: server_config(&authority, material)?,
+            authority,
         })
     }
 }
 
 fn server_config(authority: &Authority, material: Material) -> anyhow::Result<Arc<ServerConfig>> {
     let mut roots = RootCertStore::empty();
-    roots.add(authority.certificate().clone())?;
+    for certificate in authority.trusted() {
+        roots.add(certificate.clone())?;
+    }
     for certificate in material.client_authorities {
         let added = roots.add(certificate);
         added.context("the authority of workers' certificates cannot be used")?;

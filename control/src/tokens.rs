@@ -90,6 +90,22 @@ pub(crate) fn join_secret(path: &Path, fingerprint: &str) -> anyhow::Result<Secr
     Ok(secret.to_owned().into())
 }
 
+/// Has the join token in a file name `fingerprint`, if it names `former`.
+pub(crate) fn repin_join_token(path: &Path, former: &str, fingerprint: &str) -> anyhow::Result<()> {
+    let Ok(text) = fs::read_to_string(path) else {
+        // It is made with the newest one.
+        return Ok(());
+    };
+    match text.trim().split_once('.') {
+        Some((secret, pinned)) if former.ends_with(pinned) => {
+            let fingerprint = fingerprint.trim_start_matches("sha256:");
+            write_private(path, &format!("{secret}.{fingerprint}"))
+                .with_context(|| format!("cannot write the join token to {}", path.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Writes a file that is whole and private from the moment that it has its
 /// name, also when the program is killed on the way.
 pub(crate) fn write_private(path: &Path, text: &str) -> io::Result<()> {

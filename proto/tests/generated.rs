@@ -4,7 +4,7 @@
 
 use std::{fs, path::Path};
 
-const PROTOS: [&str; 8] = [
+const PROTOS: [&str; 9] = [
     "metahub/policy/v1/records.proto",
     "metahub/policy/v1/policy.proto",
     "metahub/policy/v1/join.proto",
@@ -13,6 +13,7 @@ const PROTOS: [&str; 8] = [
     "metahub/admin/v1/access.proto",
     "metahub/admin/v1/declaration.proto",
     "metahub/admin/v1/joining.proto",
+    "metahub/admin/v1/authority.proto",
 ];
 const BINDINGS: [&str; 3] = ["metahub.policy.v1.rs", "metahub.admin.v1.rs", CALLS];
 /// Every call, for those who must not forget one.

@@ -101,6 +101,15 @@ pub(crate) fn event(message: proto::ControlMessage) -> Result<Event, Unreadable>
     })
 }
 
+/// The fingerprint of the authority that certificates are from, if the message
+/// tells it.
+pub(crate) fn authority(message: &proto::ControlMessage) -> Option<&str> {
+    match &message.message {
+        Some(Said::Heartbeat(beat)) => Some(&beat.authority),
+        _ => None,
+    }
+}
+
 /// Reads a whole encoded `State`.
 pub(crate) fn state(encoded: Bytes) -> Result<Records, Unreadable> {
     let records = entries(proto::State::decode(encoded)?.records)?;
@@ -150,6 +159,7 @@ pub(crate) fn heartbeat(held: Option<(Revision, StateDigest)>) -> proto::WorkerM
     says(Says::Heartbeat(proto::Heartbeat {
         revision: held.map(|(revision, _)| revision.into()),
         digest: digest.map(Bytes::from_owner).unwrap_or_default(),
+        ..proto::Heartbeat::default()
     }))
 }
 

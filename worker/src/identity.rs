@@ -131,7 +131,7 @@ impl Identity {
             Proof::Token(file) => {
                 let bearer = bearer(&read(file).await?)?;
                 Ok(Door {
-                    channel: self.way.open(None, None).await?,
+                    channel: self.way.open(None, None).await?.channel,
                     bearer: Some(bearer),
                 })
             }
@@ -143,10 +143,18 @@ impl Identity {
                 let (certificate, key) = (read(certificate).await?, read(key).await?);
                 let identity = transport::Identity::from_pem(certificate, key);
                 Ok(Door {
-                    channel: self.way.open(Some(identity), None).await?,
+                    channel: self.way.open(Some(identity), None).await?.channel,
                     bearer: None,
                 })
             }
+        }
+    }
+
+    /// Has a certificate renewed that is not from `authority`, by its
+    /// fingerprint.
+    pub(crate) fn heed(&self, authority: &str) {
+        if let Proof::Joined(membership) = &self.proof {
+            membership.heed(authority);
         }
     }
 

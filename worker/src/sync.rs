@@ -196,6 +196,9 @@ impl Sync {
         say: &mpsc::Sender<WorkerMessage>,
         message: ControlMessage,
     ) -> Result<(), Lost> {
+        if let Some(authority) = convert::authority(&message) {
+            self.introduction.identity.heed(authority);
+        }
         match self.replica.take(convert::event(message)?)? {
             Outcome::Quiet => {}
             Outcome::Applied(revision) => self.say(say, convert::applied(revision)),

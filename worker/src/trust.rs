@@ -25,6 +25,7 @@ use tokio_rustls::rustls::{
     pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject},
 };
 use tonic::transport::{ClientTlsConfig, Endpoint, Identity};
+use webpki::EndEntityCert;
 
 /// The SHA-256 of an authority's certificate: `sha256:` and 64 hex digits.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -43,6 +44,11 @@ pub enum Trust {
     /// These authorities.
     Authorities(Arc<RootCertStore>),
 }
+
+/// The authority that takes the place of a trusted one, once a connection has
+/// shown it. The trusted one vouches for it.
+#[derive(Clone, Debug, Default)]
+pub struct Successor(Arc<OnceLock<Fingerprint>>);
 
 /// Why no one can be trusted.
 #[derive(Debug, thiserror::Error)]
@@ -68,7 +74,7 @@ pub enum TrustError {
 }
 
 /// The control plane's chain has no certificate with the wanted fingerprint.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[error("its certificate is rooted in {seen}, and {wanted} was expected")]
 struct Stranger {
     seen: Fingerprint,
@@ -110,10 +116,26 @@ impl Trust {
         endpoint: Endpoint,
         identity: Option<Identity>,
     ) -> Result<Endpoint, TrustError> {
+        self.secure_noting(endpoint, identity, &Successor::default())
+    }
+
+    /// The same, and notes in `successor` who takes the place of the authority
+    /// that is trusted by its fingerprint.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the identity or an authority cannot be used.
+    pub fn secure_noting(
+        &self,
+        endpoint: Endpoint,
+        identity: Option<Identity>,
+        successor: &Successor,
+    ) -> Result<Endpoint, TrustError> {
         let provider = Arc::new(default_provider());
         let verifier: Arc<dyn ServerCertVerifier> = match self {
             Self::Fingerprint(wanted) => Arc::new(Pinned {
                 wanted: *wanted,
+                successor: successor.clone(),
                 provider,
             }),
             Self::Authorities(roots) => {
@@ -150,6 +172,14 @@ fn secure(
         config = config.identity(identity);
     }
     Ok(endpoint.tls_config_with_verifier(config, verifier)?)
+}
+
+impl Successor {
+    /// Who it is. Ask once the connection stands: what was shown before is not
+    /// proved. `None`: no one takes its place.
+    pub fn get(&self) -> Option<Fingerprint> {
+        self.0.get().copied()
+    }
 }
 
 impl Fingerprint {
@@ -192,11 +222,19 @@ impl fmt::Debug for Fingerprint {
     }
 }
 
+/// TLS shows an error of ours in this way alone.
+impl fmt::Debug for Stranger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
 /// Trusts one authority that the control plane itself brings along, which is
 /// told by its fingerprint. All else is verified as ever.
 #[derive(Debug)]
 struct Pinned {
     wanted: Fingerprint,
+    successor: Successor,
     provider: Arc<CryptoProvider>,
 }
 
@@ -217,13 +255,27 @@ impl ServerCertVerifier for Pinned {
                 wanted: self.wanted,
             })
         })?;
-        let mut roots = RootCertStore::empty();
-        roots.add(anchor.clone().into_owned())?;
-        let roots = Arc::new(roots);
-        WebPkiServerVerifier::builder_with_provider(roots, self.provider.clone())
-            .build()
-            .map_err(|error| Error::Other(OtherError(Arc::new(error))))?
-            .verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
+        let verify = |anchor| {
+            self.rooted_in(anchor)?.verify_server_cert(
+                end_entity,
+                intermediates,
+                server_name,
+                ocsp_response,
+                now,
+            )
+        };
+        let verified = verify(anchor)?;
+        // Both are authorities of their own, and the same certificate is from
+        // either: who made it has a certificate of the one that is trusted.
+        if let Some(last) = intermediates.last()
+            && last != anchor
+            && is_authority(anchor)
+            && is_authority(last)
+            && verify(last).is_ok()
+        {
+            let _ = self.successor.0.set(Fingerprint::of(last));
+        }
+        Ok(verified)
     }
 
     fn verify_tls12_signature(
@@ -250,6 +302,23 @@ impl ServerCertVerifier for Pinned {
         let algorithms = self.provider.signature_verification_algorithms;
         algorithms.supported_schemes()
     }
+}
+
+impl Pinned {
+    /// Trusts what `anchor` vouches for.
+    fn rooted_in(&self, anchor: &CertificateDer<'_>) -> Result<Arc<WebPkiServerVerifier>, Error> {
+        let mut roots = RootCertStore::empty();
+        roots.add(anchor.clone().into_owned())?;
+        WebPkiServerVerifier::builder_with_provider(Arc::new(roots), self.provider.clone())
+            .build()
+            .map_err(|error| Error::Other(OtherError(Arc::new(error))))
+    }
+}
+
+/// Whether a certificate is an authority's own, which no other has signed.
+fn is_authority(certificate: &CertificateDer<'_>) -> bool {
+    let certificate = EndEntityCert::try_from(certificate);
+    certificate.is_ok_and(|it| it.issuer() == it.subject())
 }
 
 /// Trusts no one, and notes who was there.

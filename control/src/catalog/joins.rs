@@ -11,7 +11,7 @@ use crate::{
     policy::Policy,
     records::{JoinToken, JoinedWorker, Key},
     secrets,
-    tls::WorkerCertificate,
+    tls::{Issued, WorkerCertificate},
 };
 
 /// What every secret starts with, for scanners of leaked secrets.
@@ -91,13 +91,13 @@ impl Catalog {
     }
 
     /// Spends a use of the join token with this secret, and notes that
-    /// `worker` is in, with a certificate that expires at `expires`.
+    /// `worker` is in, with the certificate that was issued.
     pub(crate) async fn admit_worker(
         &self,
         actor: &Actor,
         secret: &Secret,
         worker: &WorkerCertificate,
-        expires: SystemTime,
+        issued: &Issued,
     ) -> Result<()> {
         let hash = secrets::sha256_hex(secret);
         self.edit(actor, "worker.join", |edit| {
@@ -109,7 +109,8 @@ impl Catalog {
                 id: worker.id.clone(),
                 membership: worker.membership.clone(),
                 token: token.name.clone(),
-                expires_unix_secs: unix_secs(expires),
+                expires_unix_secs: unix_secs(issued.expires),
+                authority: Some(issued.authority.clone()),
             });
             edit.put(token);
             Ok(())
@@ -117,19 +118,20 @@ impl Catalog {
         .await
     }
 
-    /// Notes that a worker has a certificate that expires later.
+    /// Notes that a worker has another certificate, the one that was issued.
     pub(crate) async fn note_renewal(
         &self,
         actor: &Actor,
         worker: &WorkerCertificate,
-        expires: SystemTime,
+        issued: &Issued,
     ) -> Result<()> {
         self.edit(actor, RENEWAL, |edit| {
             worker.check(edit.base())?;
             let key = Key::joined_worker(&worker.id);
             let joined = edit.need::<JoinedWorker>(&key)?;
             edit.put(JoinedWorker {
-                expires_unix_secs: unix_secs(expires),
+                expires_unix_secs: unix_secs(issued.expires),
+                authority: Some(issued.authority.clone()),
                 ..joined.clone()
             });
             Ok(())
@@ -155,6 +157,7 @@ impl Catalog {
                     membership: None,
                     token: String::new(),
                     expires_unix_secs: u64::MAX,
+                    authority: None,
                 }),
                 Some(_) => {}
                 None => return Ok(false),
@@ -265,11 +268,19 @@ mod tests {
         catalog.create_join_token(&actor(), wish).await.unwrap().1
     }
 
+    fn issued(lifetime: Duration) -> Issued {
+        Issued {
+            certificate_pem: String::new(),
+            expires: SystemTime::now() + lifetime,
+            authority: String::new(),
+        }
+    }
+
     async fn join(catalog: &Catalog, secret: &Secret, id: &str) -> Result<()> {
-        let expires = SystemTime::now() + Duration::from_secs(60);
+        let issued = issued(Duration::from_secs(60));
         let worker = worker(id, "m");
         catalog
-            .admit_worker(&actor(), secret, &worker, expires)
+            .admit_worker(&actor(), secret, &worker, &issued)
             .await
     }
 
@@ -305,12 +316,12 @@ mod tests {
     async fn a_worker_that_joins_again_makes_its_former_certificates_worthless() {
         let catalog = Catalog::in_memory().await;
         let secret = token(&catalog, 2, HOUR).await;
-        let expires = SystemTime::now() + HOUR;
+        let issued = issued(HOUR);
         let (former, latter) = (worker("a", "1"), worker("a", "2"));
 
         let actor = actor();
         for worker in [&former, &latter] {
-            let joined = catalog.admit_worker(&actor, &secret, worker, expires);
+            let joined = catalog.admit_worker(&actor, &secret, worker, &issued);
             joined.await.unwrap();
         }
 

@@ -4,7 +4,12 @@ use std::time::Duration;
 
 use metahub_proto::{admin::v1 as proto, policy::v1 as policy};
 
-use crate::{Secret, catalog::JoinTokenWish, records::JoinToken};
+use crate::{
+    Secret,
+    catalog::{JoinTokenWish, Trusted},
+    records::JoinToken,
+    tls::Issued,
+};
 
 /// Without the secret.
 pub(crate) fn join_token(it: &JoinToken) -> proto::JoinToken {
@@ -29,9 +34,18 @@ pub(crate) fn join_token_text(secret: &Secret, fingerprint: &str) -> String {
     format!("{}.{fingerprint}", secret.expose())
 }
 
-pub(crate) fn issued_certificate(pem: &str, lifetime: Duration) -> policy::IssuedCertificate {
+pub(crate) fn issued_certificate(it: &Issued, lifetime: Duration) -> policy::IssuedCertificate {
     policy::IssuedCertificate {
-        certificate_pem: pem.to_owned(),
+        certificate_pem: it.certificate_pem.clone(),
         lifetime_secs: lifetime.as_secs(),
+        authority: it.authority.clone(),
+    }
+}
+
+pub(crate) fn authority(it: Trusted) -> proto::Authority {
+    proto::Authority {
+        fingerprint: it.fingerprint,
+        former_fingerprint: it.former.unwrap_or_default(),
+        behind: it.behind,
     }
 }

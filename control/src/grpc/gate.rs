@@ -17,7 +17,7 @@ use tonic::{
 };
 use tower::{Layer, Service};
 
-use super::lease::leased;
+use super::{join::Joining, lease::leased};
 use crate::{
     Catalog, Error, Result, Secret,
     access::{Caller, Ownership, Role, Rule, Standing, rule_of},
@@ -27,7 +27,7 @@ use crate::{
     },
     oidc::SignIn,
     secrets,
-    tls::{Authority, WorkerCertificate},
+    tls::WorkerCertificate,
 };
 
 /// The tokens that are kept in files.
@@ -44,7 +44,7 @@ pub(crate) struct Gate {
     catalog: Catalog,
     sign_in: Option<Arc<SignIn>>,
     /// Whose certificates workers show. `None`: in plain text there are none.
-    authority: Option<Arc<Authority>>,
+    joining: Option<Joining>,
 }
 
 /// Services behind a [`Gate`].
@@ -59,13 +59,13 @@ impl Gate {
         tokens: Tokens,
         catalog: Catalog,
         sign_in: Option<Arc<SignIn>>,
-        authority: Option<Arc<Authority>>,
+        joining: Option<Joining>,
     ) -> Self {
         Self {
             tokens: Arc::new(tokens),
             catalog,
             sign_in,
-            authority,
+            joining,
         }
     }
 
@@ -136,9 +136,9 @@ impl Gate {
         let connection = extensions.get::<TlsConnectInfo<TcpConnectInfo>>();
         let chain = connection.and_then(TlsConnectInfo::peer_certs);
         let first = chain.as_ref().and_then(|chain| chain.first());
-        let shown = first.zip(self.authority.as_deref());
+        let shown = first.zip(self.joining.as_ref());
         shown
-            .map(|(first, authority)| WorkerCertificate::read(first, authority))
+            .map(|(first, joining)| WorkerCertificate::read(first, &joining.authority()))
             .transpose()
     }
 

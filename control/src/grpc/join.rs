@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use metahub_proto::policy::v1::{
     self as proto, join_service_server::JoinService as JoinServiceTrait,
 };
+use tokio::sync::watch;
 use tonic::{Request, Response, Status};
 
 use super::gate::{actor, certificate};
@@ -19,8 +20,7 @@ use crate::{
 /// What it takes to let workers join. There is none without TLS.
 #[derive(Clone, Debug)]
 pub(crate) struct Joining {
-    pub(crate) authority: Arc<Authority>,
-    pub(crate) served: tokio::sync::watch::Receiver<Arc<Served>>,
+    pub(crate) served: watch::Receiver<Arc<Served>>,
     /// How long a worker's certificate is good.
     pub(crate) lifetime: Duration,
     /// Whether certificates of the operator's own PKI are taken, too.
@@ -51,12 +51,17 @@ pub(super) fn needed(joining: Option<&Joining>) -> Result<&Joining> {
 
 impl Joining {
     fn issue(&self, request: &[u8], worker: &WorkerCertificate) -> Result<Issued> {
-        let lifetime = self.lifetime;
-        self.authority.worker_certificate(request, worker, lifetime)
+        let authority = self.authority();
+        authority.worker_certificate(request, worker, self.lifetime)
+    }
+
+    /// What workers' certificates are from now on.
+    pub(super) fn authority(&self) -> Arc<Authority> {
+        self.served.borrow().authority.clone()
     }
 
     fn answer(&self, issued: &Issued) -> proto::IssuedCertificate {
-        convert::issued_certificate(&issued.certificate_pem, self.lifetime)
+        convert::issued_certificate(issued, self.lifetime)
     }
 }
 
@@ -81,9 +86,7 @@ impl JoinServiceTrait for JoinApi {
             scope: Scope::All,
         };
         let secret = Secret::from(request.secret);
-        let admitted = self
-            .catalog
-            .admit_worker(&actor, &secret, &worker, issued.expires);
+        let admitted = self.catalog.admit_worker(&actor, &secret, &worker, &issued);
         admitted.await?;
         Ok(Response::new(proto::JoinResponse {
             issued: Some(joining.answer(&issued)),
@@ -102,7 +105,7 @@ impl JoinServiceTrait for JoinApi {
         })?;
         let request = request.into_inner();
         let issued = joining.issue(&request.signing_request, &worker)?;
-        let noted = self.catalog.note_renewal(&actor, &worker, issued.expires);
+        let noted = self.catalog.note_renewal(&actor, &worker, &issued);
         noted.await?;
         Ok(Response::new(proto::RenewResponse {
             issued: Some(joining.answer(&issued)),

@@ -111,6 +111,7 @@ async fn run(
         session: &session,
         told: held,
         differs: &listener.differs,
+        joining: parts.joining.as_ref(),
         pace: parts.pace,
         turn: None,
     };

@@ -13,6 +13,17 @@ pub(crate) struct Authority {
     pub(crate) certificate_pem: String,
     /// PKCS #8.
     pub(crate) key_pem: Secret,
+    /// The one whose place it took, for as long as that is trusted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) former: Option<FormerAuthority>,
+}
+
+/// An authority that signs no more. Its key was forgotten.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct FormerAuthority {
+    pub(crate) certificate_pem: String,
+    /// The newest authority's certificate as this one has signed it.
+    pub(crate) vouching_pem: String,
 }
 
 /// What admits workers that have no certificate yet.
@@ -38,4 +49,8 @@ pub(crate) struct JoinedWorker {
     pub(crate) token: String,
     /// When its last certificate expires.
     pub(crate) expires_unix_secs: u64,
+    /// The fingerprint of the authority that this is from. `None`: it was not
+    /// noted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) authority: Option<String>,
 }

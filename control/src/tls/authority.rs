@@ -1,4 +1,7 @@
 //! The control plane's own authority, and the certificates that it makes.
+//!
+//! One that has taken the place of another shows, beside its own certificate,
+//! one that the former has signed. Whoever trusts either trusts what it makes.
 
 use std::time::{Duration, SystemTime};
 
@@ -13,7 +16,7 @@ use tokio_rustls::rustls::{
     sign::CertifiedKey,
 };
 
-use super::worker::WorkerCertificate;
+use super::{fingerprint, worker::WorkerCertificate};
 use crate::{Error, Result, records, secrets};
 
 /// For how long the authority's own certificate is good.
@@ -30,7 +33,18 @@ const DAY: u64 = 24 * 60 * 60;
 pub(crate) struct Authority {
     certificate: CertificateDer<'static>,
     certificate_pem: String,
+    fingerprint: String,
     issuer: Issuer<'static, KeyPair>,
+    former: Option<Former>,
+}
+
+/// The authority before, which is still trusted.
+#[derive(Debug)]
+struct Former {
+    certificate: CertificateDer<'static>,
+    certificate_pem: String,
+    /// The newest one's certificate as this one has signed it.
+    vouching: CertificateDer<'static>,
 }
 
 /// A worker's certificate as it is handed out.
@@ -38,50 +52,79 @@ pub(crate) struct Authority {
 pub(crate) struct Issued {
     pub(crate) certificate_pem: String,
     pub(crate) expires: SystemTime,
+    /// The fingerprint of the authority that it is from.
+    pub(crate) authority: String,
 }
 
 impl Authority {
     /// Makes the record of a new one.
     pub(crate) fn make(now: SystemTime) -> Result<records::Authority, rcgen::Error> {
         let key = KeyPair::generate()?;
-        // Two authorities never share a name.
-        let name = format!("MetaHub {:016x}", secrets::random_u64());
-        let mut params = params(&name, now, LIFETIME);
-        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        Ok(records::Authority {
+            certificate_pem: authority_params(now).self_signed(&key)?.pem(),
+            key_pem: key.serialize_pem().into(),
+            former: None,
+        })
+    }
+
+    /// Makes the record of one that takes the place of this one, and for which
+    /// this one vouches.
+    pub(crate) fn successor(&self, now: SystemTime) -> Result<records::Authority, rcgen::Error> {
+        let key = KeyPair::generate()?;
+        let params = authority_params(now);
         Ok(records::Authority {
             certificate_pem: params.self_signed(&key)?.pem(),
             key_pem: key.serialize_pem().into(),
+            former: Some(records::FormerAuthority {
+                certificate_pem: self.certificate_pem.clone(),
+                vouching_pem: params.signed_by(&key, &self.issuer)?.pem(),
+            }),
         })
     }
 
     /// The one that `record` keeps.
     pub(crate) fn of(record: &records::Authority) -> anyhow::Result<Self> {
         let certificate_pem = record.certificate_pem.clone();
-        let certificate = CertificateDer::from_pem_slice(certificate_pem.as_bytes());
-        let certificate = certificate.context("its certificate cannot be read")?;
+        let certificate = certificate(&certificate_pem)?;
         let key = KeyPair::from_pem(record.key_pem.expose());
         let key = key.context("its key cannot be read")?;
         let issuer = Issuer::from_ca_cert_der(&certificate, key);
         Ok(Self {
             issuer: issuer.context("its certificate cannot be read")?,
+            fingerprint: fingerprint(&certificate),
+            former: record.former.as_ref().map(Former::of).transpose()?,
             certificate,
             certificate_pem,
         })
     }
 
-    /// Its own certificate.
-    pub(crate) fn certificate(&self) -> &CertificateDer<'static> {
-        &self.certificate
+    /// What its own certificate is known by.
+    pub(crate) fn fingerprint(&self) -> &str {
+        &self.fingerprint
     }
 
-    /// Its own certificate as PEM, for those who are to trust it.
-    pub(crate) fn certificate_pem(&self) -> &str {
-        &self.certificate_pem
+    /// What the former one is known by, while it is trusted.
+    pub(crate) fn former_fingerprint(&self) -> Option<String> {
+        let former = self.former.as_ref();
+        former.map(|former| fingerprint(&former.certificate))
+    }
+
+    /// The certificates of all that are trusted, its own first.
+    pub(super) fn trusted(&self) -> impl Iterator<Item = &CertificateDer<'static>> {
+        let former = self.former.as_ref().map(|former| &former.certificate);
+        std::iter::once(&self.certificate).chain(former)
+    }
+
+    /// The same as PEM, for those who are to trust them.
+    pub(super) fn trusted_pem(&self) -> String {
+        let former = self.former.as_ref();
+        let former = former.map_or("", |former| &former.certificate_pem);
+        format!("{}{former}", self.certificate_pem)
     }
 
     /// A certificate for the port, with a new key. The authority's own is at
-    /// the end of its chain, so that callers can pin that.
+    /// the end of its chain, so that callers can pin that; who pins the former
+    /// one gets there by way of what that has signed.
     pub(super) fn server_certificate(
         &self,
         names: &[String],
@@ -93,7 +136,11 @@ impl Authority {
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         let signed = params.signed_by(&key, &self.issuer)?;
-        let chain = vec![signed.into(), self.certificate.clone()];
+        let mut chain = vec![signed.into()];
+        if let Some(former) = &self.former {
+            chain.extend([former.vouching.clone(), former.certificate.clone()]);
+        }
+        chain.push(self.certificate.clone());
         let key = PrivatePkcs8KeyDer::from(key.serialize_der());
         Ok(CertifiedKey::from_der(
             chain,
@@ -126,8 +173,33 @@ impl Authority {
         Ok(Issued {
             certificate_pem: certificate.pem(),
             expires: now + lifetime,
+            authority: self.fingerprint.clone(),
         })
     }
+}
+
+impl Former {
+    fn of(record: &records::FormerAuthority) -> anyhow::Result<Self> {
+        Ok(Self {
+            certificate: certificate(&record.certificate_pem)?,
+            certificate_pem: record.certificate_pem.clone(),
+            vouching: certificate(&record.vouching_pem)?,
+        })
+    }
+}
+
+fn certificate(pem: &str) -> anyhow::Result<CertificateDer<'static>> {
+    let certificate = CertificateDer::from_pem_slice(pem.as_bytes());
+    certificate.context("its certificate cannot be read")
+}
+
+fn authority_params(now: SystemTime) -> CertificateParams {
+    // Two authorities never share a name.
+    let name = format!("MetaHub {:016x}", secrets::random_u64());
+    let mut params = params(&name, now, LIFETIME);
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    params
 }
 
 fn params(name: &str, now: SystemTime, lifetime: Duration) -> CertificateParams {

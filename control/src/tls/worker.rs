@@ -33,8 +33,10 @@ impl WorkerCertificate {
         let Ok(parsed) = EndEntityCert::try_from(certificate) else {
             return Err(unreadable);
         };
-        let own = EndEntityCert::try_from(own.certificate());
-        let is_own = own.is_ok_and(|own| own.subject() == parsed.issuer());
+        let is_own = own.trusted().any(|own| {
+            let own = EndEntityCert::try_from(own);
+            own.is_ok_and(|own| own.subject() == parsed.issuer())
+        });
         let uri = |start: &str| {
             let mut uris = parsed.valid_uri_names();
             uris.find_map(|uri| uri.strip_prefix(start).map(str::to_owned))
@@ -42,9 +44,11 @@ impl WorkerCertificate {
         let id = uri(ID).and_then(|id| decode(&id));
         let (id, membership) = match is_own {
             true => (id, Some(uri(MEMBERSHIP).unwrap_or_default())),
+            // It has a membership if an own authority made it that was retired
+            // since: the connection is older.
             false => {
                 let dns = || parsed.valid_dns_names().next().map(str::to_owned);
-                (id.or_else(dns), None)
+                (id.or_else(dns), uri(MEMBERSHIP))
             }
         };
         let id = id.ok_or(unreadable)?;

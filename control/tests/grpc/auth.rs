@@ -19,7 +19,8 @@ const PUBLIC: [&str; 2] = [
 ];
 
 /// What viewers may call of the admin services.
-const VIEWERS: [&str; 16] = [
+const VIEWERS: [&str; 17] = [
+    "AuthorityService/GetAuthority",
     "AdminService/ListUsers",
     "AdminService/ListTypes",
     "AdminService/ListLogins",

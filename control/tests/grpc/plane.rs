@@ -259,8 +259,12 @@ impl Follower {
 
     pub(crate) async fn holds(&self, revision: Revision, digest: Bytes) {
         let revision = Some(revision);
-        self.say(Said::Heartbeat(Heartbeat { revision, digest }))
-            .await;
+        self.say(Said::Heartbeat(Heartbeat {
+            revision,
+            digest,
+            ..Heartbeat::default()
+        }))
+        .await;
     }
 
     pub(crate) async fn rejected(&self, revision: Revision, reason: &str) {

@@ -48,4 +48,7 @@
     "/metahub.admin.v1.JoiningService/ListJoinTokens",
     "/metahub.admin.v1.JoiningService/RevokeJoinToken",
     "/metahub.admin.v1.JoiningService/RemoveWorker",
+    "/metahub.admin.v1.AuthorityService/GetAuthority",
+    "/metahub.admin.v1.AuthorityService/RotateAuthority",
+    "/metahub.admin.v1.AuthorityService/RetireAuthority",
 ]

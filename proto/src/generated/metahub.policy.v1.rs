@@ -531,6 +531,11 @@ pub struct Heartbeat {
     /// The digest of that revision, as in `Hello`. Empty: not told.
     #[prost(bytes = "bytes", tag = "2")]
     pub digest: ::prost::bytes::Bytes,
+    /// From the control plane: the fingerprint of the authority that it gives
+    /// certificates from. A worker whose certificate is from another renews it.
+    /// Empty: not told.
+    #[prost(string, tag = "3")]
+    pub authority: ::prost::alloc::string::String,
 }
 /// What the control plane says.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1174,6 +1179,9 @@ pub struct IssuedCertificate {
     /// For how long it is good from now on.
     #[prost(uint64, tag = "2")]
     pub lifetime_secs: u64,
+    /// The fingerprint of the authority that it is from. Empty: not told.
+    #[prost(string, tag = "3")]
+    pub authority: ::prost::alloc::string::String,
 }
 /// Generated client implementations.
 pub mod join_service_client {

@@ -9,6 +9,7 @@ use std::{
 
 use anyhow::Context as _;
 use bytes::Bytes;
+use metahub_proto::policy::v1::IssuedCertificate;
 use rcgen::{CertificateParams, KeyPair};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
@@ -29,6 +30,8 @@ pub(super) struct Credential {
     /// When this run of the worker got it: a clock may be set back later.
     taken: Instant,
     lifetime: Duration,
+    /// The fingerprint of the authority that it is from, if that was told.
+    authority: Option<String>,
 }
 
 /// A key, and the request for a certificate for it.
@@ -47,6 +50,8 @@ struct Kept {
     key_pem: String,
     obtained_unix_secs: u64,
     lifetime_secs: u64,
+    #[serde(default)]
+    authority: Option<String>,
 }
 
 impl Application {
@@ -65,17 +70,17 @@ impl Application {
         self,
         worker_id: String,
         pinned: Option<Fingerprint>,
-        certificate_pem: String,
-        lifetime: Duration,
+        issued: IssuedCertificate,
     ) -> Credential {
         Credential {
             worker_id,
             pinned,
-            certificate_pem,
+            certificate_pem: issued.certificate_pem,
             key_pem: self.key.serialize_pem().into(),
             obtained: SystemTime::now(),
             taken: Instant::now(),
-            lifetime,
+            lifetime: Duration::from_secs(issued.lifetime_secs),
+            authority: Some(issued.authority).filter(|it| !it.is_empty()),
         }
     }
 }
@@ -111,6 +116,27 @@ impl Credential {
         self.lifetime.mul_f64(share).saturating_sub(age)
     }
 
+    /// Whether it is from another authority than the one with this
+    /// fingerprint.
+    pub(super) fn is_from_another(&self, authority: &str) -> bool {
+        self.authority.as_deref().is_some_and(|it| it != authority)
+    }
+
+    /// Whom to trust once another certificate was issued, from `authority`.
+    /// Whoever trusted what this one is from trusts what that one is from.
+    pub(super) fn pinned_after(
+        &self,
+        successor: Option<Fingerprint>,
+        authority: &str,
+    ) -> Option<Fingerprint> {
+        let pinned = self.pinned?;
+        let trusts_own = self.authority.as_ref() == Some(&pinned.to_string());
+        match authority.parse() {
+            Ok(newest) if trusts_own => Some(newest),
+            _ => Some(successor.unwrap_or(pinned)),
+        }
+    }
+
     /// Its whole lifetime.
     pub(super) fn lifetime(&self) -> Duration {
         self.lifetime
@@ -132,6 +158,7 @@ impl Credential {
             obtained: UNIX_EPOCH + Duration::from_secs(kept.obtained_unix_secs),
             taken: Instant::now(),
             lifetime: Duration::from_secs(kept.lifetime_secs),
+            authority: kept.authority,
         }))
     }
 
@@ -145,6 +172,7 @@ impl Credential {
             key_pem: self.key_pem.expose_secret().to_owned(),
             obtained_unix_secs: obtained.as_secs(),
             lifetime_secs: self.lifetime.as_secs(),
+            authority: self.authority.clone(),
         };
         let json = serde_json::to_vec(&kept)?;
         replace_file(path, &json).with_context(|| format!("cannot write {}", path.display()))
@@ -165,8 +193,13 @@ mod tests {
     use super::*;
 
     fn credential() -> Credential {
-        let (application, lifetime) = (Application::new().unwrap(), Duration::from_secs(3_000));
-        application.granted("worker-0".into(), None, "certificate".into(), lifetime)
+        let issued = IssuedCertificate {
+            certificate_pem: "certificate".into(),
+            lifetime_secs: 3_000,
+            authority: "sha256:0a".into(),
+        };
+        let application = Application::new().unwrap();
+        application.granted("worker-0".into(), None, issued)
     }
 
     #[test]
@@ -185,7 +218,24 @@ mod tests {
             credential.key_pem.expose_secret()
         );
         assert_eq!(read.worker_id, "worker-0");
+        assert!(read.is_from_another("sha256:0b") && !read.is_from_another("sha256:0a"));
         assert!(!format!("{credential:?}").contains("PRIVATE KEY"));
+    }
+
+    #[test]
+    fn whoever_trusts_what_its_certificate_is_from_trusts_what_the_next_one_is_from() {
+        let [own, next, brought]: [Fingerprint; 3] =
+            ["0a", "0b", "0c"].map(|digits| digits.repeat(32).parse().unwrap());
+        let with = |pinned| Credential {
+            pinned: Some(pinned),
+            authority: Some(own.to_string()),
+            ..credential()
+        };
+        let after = |credential: Credential| credential.pinned_after(None, &next.to_string());
+
+        assert_eq!(after(with(own)), Some(next));
+        assert_eq!(after(with(brought)), Some(brought));
+        assert_eq!(with(own).pinned_after(Some(next), ""), Some(next));
     }
 
     #[test]

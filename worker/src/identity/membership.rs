@@ -28,7 +28,7 @@ use super::{
     NoWay,
     credential::{Application, Credential},
     read,
-    way::Way,
+    way::{Opened, Way},
 };
 use crate::{Config, backoff::Backoff, trust::Fingerprint};
 
@@ -41,6 +41,10 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(5);
 const PATIENCE: Duration = Duration::from_secs(8);
 const MIN_DELAY: Duration = Duration::from_millis(500);
 const MAX_DELAY: Duration = Duration::from_secs(5 * 60);
+/// When a certificate of another authority is renewed: not by all at once, and
+/// once all replicas know that authority.
+const SOONEST: Duration = Duration::from_secs(3);
+const LATEST: Duration = Duration::from_secs(10);
 
 /// What makes a worker a member, and what it has from that.
 #[derive(Debug)]
@@ -50,7 +54,10 @@ pub(super) struct Membership {
     state_file: Option<PathBuf>,
     current: watch::Sender<Option<Arc<Credential>>>,
     /// The connection of the newest stream.
-    connected: Mutex<Option<Channel>>,
+    connected: Mutex<Option<Opened>>,
+    /// The fingerprint of the authority that certificates are from, once the
+    /// control plane has told it.
+    authority: watch::Sender<String>,
 }
 
 impl Membership {
@@ -87,7 +94,24 @@ impl Membership {
             state_file,
             current: watch::Sender::new(kept.map(Arc::new)),
             connected: Mutex::default(),
+            authority: watch::Sender::default(),
         })
+    }
+
+    /// Notes what certificates are from. Nothing, if nothing is told.
+    pub(super) fn heed(&self, authority: &str) {
+        self.authority.send_if_modified(|known| {
+            let is_new = !authority.is_empty() && known != authority;
+            if is_new {
+                authority.clone_into(known);
+            }
+            is_new
+        });
+    }
+
+    fn is_outdated(&self, credential: &Credential) -> bool {
+        let authority = self.authority.borrow();
+        !authority.is_empty() && credential.is_from_another(&authority)
     }
 
     /// A new connection on which the certificate is shown. Joins first if there
@@ -103,9 +127,9 @@ impl Membership {
             },
         };
         let identity = Some(credential.identity());
-        let channel = way.open(identity, credential.pinned).await?;
-        *self.lock() = Some(channel.clone());
-        Ok(channel)
+        let opened = way.open(identity, credential.pinned).await?;
+        *self.lock() = Some(opened.clone());
+        Ok(opened.channel)
     }
 
     async fn join(&self, way: &Way) -> Result<Arc<Credential>, NoWay> {
@@ -113,7 +137,7 @@ impl Membership {
         let refused = |status| NoWay::NotAdmitted(status, file.clone());
         let text = read(file).await?;
         let (secret, pinned) = parse(&text).ok_or_else(|| NoWay::BadJoinToken(file.clone()))?;
-        let channel = way.open(None, pinned).await?;
+        let Opened { channel, successor } = way.open(None, pinned).await?;
         let application = Application::new()?;
         let request = JoinRequest {
             worker_id: self.worker_id.clone(),
@@ -122,6 +146,7 @@ impl Membership {
         };
         let answer = in_time(JoinServiceClient::new(channel).join(request)).await;
         let issued = answer.map_err(refused)?.into_inner().issued;
+        let pinned = pinned.map(|pinned| successor.unwrap_or(pinned));
         let credential = self.take(application, pinned, issued.unwrap_or_default());
         info!("joined, with a certificate for {:?}", credential.lifetime());
         Ok(credential)
@@ -130,6 +155,7 @@ impl Membership {
     /// Renews the certificate in good time, for ever.
     pub(super) async fn keep_fresh(&self, way: &Way) {
         let mut current = self.current.subscribe();
+        let mut authority = self.authority.subscribe();
         let mut backoff = Backoff::new(MIN_DELAY, MAX_DELAY);
         let mut jitter = fastrand::f64();
         loop {
@@ -140,8 +166,13 @@ impl Membership {
                 continue;
             };
             let wait = credential.renewal(SystemTime::now(), jitter);
-            if !wait.is_zero() {
-                let _ = timeout(wait.min(LONGEST_SLEEP), current.changed()).await;
+            if self.is_outdated(&credential) {
+                sleep(wait.min(SOONEST + (LATEST - SOONEST).mul_f64(jitter))).await;
+            } else if !wait.is_zero() {
+                tokio::select! {
+                    _ = timeout(wait.min(LONGEST_SLEEP), current.changed()) => {}
+                    _ = authority.changed() => {}
+                }
                 continue;
             }
             match self.renew(way, &credential).await {
@@ -164,35 +195,37 @@ impl Membership {
     /// over gets none: then over the stream's, which was let in by it.
     async fn renew(&self, way: &Way, credential: &Credential) -> Result<Arc<Credential>, NoWay> {
         let renewed = match self.knock(way, credential).await {
-            Ok(channel) => self.renew_over(channel, credential).await,
+            Ok(opened) => self.renew_over(opened, credential).await,
             Err(error) => Err(error),
         };
         let connected = self.lock().clone();
         match (renewed, connected) {
-            (Err(_), Some(channel)) => self.renew_over(channel, credential).await,
+            (Err(_), Some(opened)) => self.renew_over(opened, credential).await,
             (renewed, _) => renewed,
         }
     }
 
-    async fn knock(&self, way: &Way, credential: &Credential) -> Result<Channel, NoWay> {
+    async fn knock(&self, way: &Way, credential: &Credential) -> Result<Opened, NoWay> {
         let identity = Some(credential.identity());
-        let channel = timeout(PATIENCE, way.open(identity, credential.pinned)).await;
+        let opened = timeout(PATIENCE, way.open(identity, credential.pinned)).await;
         let late = |_| NoWay::NotRenewed(tonic::Status::unavailable("no connection in time"));
-        channel.map_err(late)?
+        opened.map_err(late)?
     }
 
     async fn renew_over(
         &self,
-        channel: Channel,
+        opened: Opened,
         credential: &Credential,
     ) -> Result<Arc<Credential>, NoWay> {
         let application = Application::new()?;
         let request = RenewRequest {
             signing_request: application.signing_request.clone(),
         };
-        let answer = in_time(JoinServiceClient::new(channel).renew(request)).await;
+        let answer = in_time(JoinServiceClient::new(opened.channel).renew(request)).await;
         let issued = answer.map_err(NoWay::NotRenewed)?.into_inner().issued;
-        Ok(self.take(application, credential.pinned, issued.unwrap_or_default()))
+        let issued = issued.unwrap_or_default();
+        let pinned = credential.pinned_after(opened.successor, &issued.authority);
+        Ok(self.take(application, pinned, issued))
     }
 
     /// Uses what was issued from now on. What cannot be kept for a restart is
@@ -204,8 +237,7 @@ impl Membership {
         issued: IssuedCertificate,
     ) -> Arc<Credential> {
         let worker_id = self.worker_id.clone();
-        let lifetime = Duration::from_secs(issued.lifetime_secs);
-        let credential = application.granted(worker_id, pinned, issued.certificate_pem, lifetime);
+        let credential = application.granted(worker_id, pinned, issued);
         if let Some(path) = &self.state_file
             && let Err(error) = credential.write(path)
         {
@@ -216,7 +248,7 @@ impl Membership {
         credential
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<Channel>> {
+    fn lock(&self) -> MutexGuard<'_, Option<Opened>> {
         self.connected
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

@@ -11,12 +11,13 @@ use std::{
 
 use anyhow::{bail, ensure};
 use tonic::transport::{Channel, Endpoint, Identity};
+use tracing::warn;
 use url::Url;
 
 use super::NoWay;
 use crate::{
     Config, dns,
-    trust::{Fingerprint, Trust},
+    trust::{Fingerprint, Successor, Trust},
 };
 
 /// How long one try to connect may take.
@@ -37,6 +38,14 @@ pub(super) struct Way {
 struct Replica {
     control: Endpoint,
     trust: TrustFrom,
+}
+
+/// A new connection.
+#[derive(Clone, Debug)]
+pub(super) struct Opened {
+    pub(super) channel: Channel,
+    /// Who takes the place of the authority that was trusted.
+    pub(super) successor: Option<Fingerprint>,
 }
 
 /// Where it stands whom to trust.
@@ -87,7 +96,7 @@ impl Way {
         &self,
         identity: Option<Identity>,
         pinned: Option<Fingerprint>,
-    ) -> Result<Channel, NoWay> {
+    ) -> Result<Opened, NoWay> {
         let start = self.next.fetch_add(1, Relaxed) % self.replicas.len();
         let (before, from) = self.replicas.split_at(start);
         let mut outcome = Err(NoWay::Nowhere);
@@ -106,14 +115,23 @@ impl Replica {
         &self,
         identity: Option<Identity>,
         pinned: Option<Fingerprint>,
-    ) -> Result<Channel, NoWay> {
+    ) -> Result<Opened, NoWay> {
         let control = self.control.clone();
+        let successor = Successor::default();
         let endpoint = match self.trust(pinned)? {
             None => control,
-            Some(trust) => trust.secure(control, identity)?,
+            Some(trust) => trust.secure_noting(control, identity, &successor)?,
         };
         let connector = dns::connector(CONNECT_TIMEOUT)?;
-        Ok(endpoint.connect_with_connector(connector).await?)
+        let channel = endpoint.connect_with_connector(connector).await?;
+        let successor = successor.get();
+        if let (TrustFrom::Fingerprint(former), Some(successor)) = (&self.trust, successor) {
+            warn!(
+                "another authority takes the place of {former}: give --fingerprint {successor} \
+                 before the former one is retired"
+            );
+        }
+        Ok(Opened { channel, successor })
     }
 
     fn trust(&self, pinned: Option<Fingerprint>) -> Result<Option<Trust>, NoWay> {

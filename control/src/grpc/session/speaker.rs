@@ -13,7 +13,10 @@ use crate::{
     Error, Result, Revision, convert,
     feed::{self, Feed, Step},
     fleet::Session,
-    grpc::pace::{Pace, Turn},
+    grpc::{
+        Joining,
+        pace::{Pace, Turn},
+    },
 };
 
 /// How often each side says that it is alive.
@@ -31,6 +34,8 @@ pub(super) struct Speaker<'a> {
     /// What the worker was told last or, before that, said that it holds.
     pub(super) told: Option<Revision>,
     pub(super) differs: &'a Notify,
+    /// Where certificates come from. `None`: there are none.
+    pub(super) joining: Option<&'a Joining>,
     pub(super) pace: Pace,
     /// Its turn to get a whole snapshot, while it waits for that.
     pub(super) turn: Option<Pin<Box<dyn Future<Output = Turn> + Send + Sync>>>,
@@ -113,11 +118,17 @@ impl Speaker<'_> {
     /// A worker that waits for its turn is not told of what it cannot have yet.
     async fn tell_alive(&self) -> Result<()> {
         let (revision, digest) = self.feed.newest();
+        let authority = self.joining.map(Joining::authority);
+        let authority = authority.map_or_else(String::new, |it| it.fingerprint().to_owned());
         let heartbeat = match self.turn {
-            Some(_) => proto::Heartbeat::default(),
+            Some(_) => proto::Heartbeat {
+                authority,
+                ..proto::Heartbeat::default()
+            },
             None => proto::Heartbeat {
                 revision: Some(convert::revision(revision)),
                 digest: convert::digest(digest),
+                authority,
             },
         };
         self.tell(Told::Heartbeat(heartbeat)).await
