@@ -7,8 +7,8 @@ use clap::{Parser, Subcommand};
 use crate::{
     client::Client,
     commands::{
-        audit, auth, completions, cpu, demo, grant, image, login, machine_type, pin, policy,
-        recipe, rule, status, token, up, upstream, user, worker,
+        audit, auth, authority, completions, cpu, demo, grant, image, login, machine_type, pin,
+        policy, recipe, rule, status, token, up, upstream, user, worker,
     },
     config::{Config, Settings},
     output::Output,
@@ -78,6 +78,9 @@ enum Command {
     /// The audit: who changed what, from where and when.
     #[command(subcommand)]
     Audit(audit::Command),
+    /// The control plane's authority, which callers and workers trust.
+    #[command(subcommand)]
+    Authority(authority::Command),
     /// Workers: the proxies that serve the registry API.
     #[command(subcommand)]
     Worker(worker::Command),
@@ -153,6 +156,7 @@ async fn run_with(
         Command::Export(wanted) => policy::export(wanted, settings, output).await,
         Command::Policy(command) => policy::run(command, settings, output).await,
         Command::Audit(command) => audit::run(command, settings, output).await,
+        Command::Authority(command) => authority::run(command, settings, output).await,
         Command::Worker(command) => worker::run(command, settings, output).await,
         Command::Status => status::run(settings, output).await,
         Command::Up(arguments) => up::run(arguments, settings, output).await,

@@ -5,6 +5,7 @@
 
 mod access;
 mod audit;
+mod authority;
 mod calls;
 mod convert;
 mod declaration;
@@ -18,10 +19,11 @@ use std::time::Duration;
 use anyhow::Context;
 use metahub_proto::admin::v1::{
     access_service_client::AccessServiceClient, admin_service_client::AdminServiceClient,
-    audit_service_client::AuditServiceClient, declaration_service_client::DeclarationServiceClient,
+    audit_service_client::AuditServiceClient, authority_service_client::AuthorityServiceClient,
+    declaration_service_client::DeclarationServiceClient,
     joining_service_client::JoiningServiceClient,
 };
-use metahub_worker::trust::Trust;
+use metahub_worker::trust::{Successor, Trust};
 use secrecy::{ExposeSecret, SecretString};
 use tonic::{
     Request, Response, Status,
@@ -50,6 +52,7 @@ pub(crate) struct Client {
     rpc: AdminServiceClient<InterceptedService<Channel, Bearer>>,
     access: AccessServiceClient<InterceptedService<Channel, Bearer>>,
     audit: AuditServiceClient<InterceptedService<Channel, Bearer>>,
+    authority: AuthorityServiceClient<InterceptedService<Channel, Bearer>>,
     declaration: DeclarationServiceClient<InterceptedService<Channel, Bearer>>,
     joining: JoiningServiceClient<InterceptedService<Channel, Bearer>>,
     url: Url,
@@ -81,10 +84,10 @@ impl Client {
         if url.scheme() != "https" {
             return Self::open(url, bearer, None).await;
         }
-        let trust = settings.trust.of(url).await?;
-        match Self::open(url, bearer, Some(&trust)).await {
+        let (trust, successor) = (settings.trust.of(url).await?, Successor::default());
+        match Self::open(url, bearer, Some((&trust, &successor))).await {
             Ok(client) => {
-                settings.trust.keep(url, &trust);
+                settings.trust.keep(url, &trust, successor.get());
                 Ok(client)
             }
             Err(error) => Err(settings.trust.explain(url, error).await),
@@ -98,17 +101,19 @@ impl Client {
         token: &SecretString,
         trust: Option<&Trust>,
     ) -> anyhow::Result<Self> {
+        let successor = Successor::default();
+        let trust = trust.map(|trust| (trust, &successor));
         Self::open(url, Some(Bearer::new(token)?), trust).await
     }
 
     async fn open(
         url: &Url,
         bearer: Option<Bearer>,
-        trust: Option<&Trust>,
+        trust: Option<(&Trust, &Successor)>,
     ) -> anyhow::Result<Self> {
         let mut endpoint = endpoint(url)?;
-        if let Some(trust) = trust {
-            endpoint = trust.secure(endpoint, None)?;
+        if let Some((trust, successor)) = trust {
+            endpoint = trust.secure_noting(endpoint, None, successor)?;
         }
         let channel = endpoint
             .connect()
@@ -123,6 +128,7 @@ impl Client {
                 .max_decoding_message_size(LARGEST_ANSWER),
             joining: JoiningServiceClient::new(channel.clone())
                 .max_decoding_message_size(LARGEST_ANSWER),
+            authority: AuthorityServiceClient::new(channel.clone()),
             audit: AuditServiceClient::new(channel.clone())
                 .max_decoding_message_size(LARGEST_ANSWER),
             declaration: DeclarationServiceClient::new(channel.clone())

@@ -2,6 +2,7 @@
 
 mod access;
 mod audited;
+mod authority;
 mod joining;
 mod outcome;
 mod rows;
@@ -13,6 +14,7 @@ use serde::{Serialize, Serializer};
 
 pub(crate) use self::access::{AdminToken, Role, Who};
 pub(crate) use self::audited::{Audited, HistoryEntry};
+pub(crate) use self::authority::Authority;
 pub(crate) use self::joining::{JoinToken, NewJoinToken};
 pub(crate) use self::outcome::{Changed, Outcome};
 

@@ -58,14 +58,16 @@ impl TrustSettings {
         Ok(Trust::Fingerprint(seen))
     }
 
-    /// Remembers whom the control plane at `url` has proved to be: what was
-    /// given once need not be given again. What cannot be kept is no failure.
-    pub(super) fn keep(&self, url: &Url, proved: &Trust) {
+    /// Remembers whom the control plane at `url` has proved to be, or who takes
+    /// the place of that: what was given once need not be given again. What
+    /// cannot be kept is no failure.
+    pub(super) fn keep(&self, url: &Url, proved: &Trust, successor: Option<Fingerprint>) {
         let (Some(path), Trust::Fingerprint(proved)) = (&self.known_controls, proved) else {
             return;
         };
-        if !matches!(self.known(url), Ok(Some(known)) if known == *proved) {
-            let _ = remember(path, url, *proved);
+        let newest = successor.unwrap_or(*proved);
+        if !matches!(self.known(url), Ok(Some(known)) if known == newest) {
+            let _ = remember(path, url, newest);
         }
     }
 
@@ -191,7 +193,7 @@ mod tests {
         };
 
         for digits in ["0a", "0a", "0b"] {
-            settings.keep(&url(), &Trust::Fingerprint(fingerprint(digits)));
+            settings.keep(&url(), &Trust::Fingerprint(fingerprint(digits)), None);
         }
 
         assert_eq!(settings.known(&url()).unwrap(), Some(fingerprint("0b")));
