@@ -1,5 +1,6 @@
 //! TLS between the control plane, workers and metahubctl.
 
+mod authority;
 mod brought;
 mod joining;
 mod pki;
