@@ -34,8 +34,10 @@ impl Blobs {
         // Not before the upstream has said that it would give it, too.
         match self.vouched(upstream, key).await? {
             Some(length) if length == held.length => {}
+            // One of them is wrong. An upstream that is must not take away what
+            // others have.
             Some(_) if held.is_whole() => {
-                cache.discard(request.digest).await;
+                cache.doubt(request.digest, &held);
                 return Ok(None);
             }
             _ => return Ok(None),

@@ -15,7 +15,7 @@ use std::{
 use tokio::sync::Semaphore;
 use tracing::Instrument as _;
 
-use super::{BlobCache, blocking, metrics::Cause, read_at};
+use super::{BlobCache, Held, blocking, metrics::Cause, read_at};
 use crate::{reference::Digest, upstream::hash::Hasher};
 
 /// What is hashed at a time, in bytes.
@@ -60,6 +60,11 @@ impl Checks {
 }
 
 impl BlobCache {
+    /// Looks through what is stored, which an upstream says to be otherwise.
+    pub(in crate::upstream::blob) fn doubt(self: &Arc<Self>, digest: &Digest, held: &Held) {
+        self.check(digest, &held.file);
+    }
+
     /// Looks through a stored `file` if that is due, and takes it away if it is
     /// not what its name says. Waits for nothing.
     pub(super) fn check(self: &Arc<Self>, digest: &Digest, file: &Arc<File>) {
