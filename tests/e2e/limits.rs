@@ -8,6 +8,7 @@ use metahub_tests::{
 };
 
 mod connections;
+mod floods;
 mod stalled;
 
 const PROXY: &str = "--trusted-proxy=127.0.0.0/8";

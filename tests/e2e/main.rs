@@ -24,6 +24,7 @@ mod rules;
 mod scale;
 mod selection;
 mod selectors;
+mod sha512;
 mod single_flight;
 mod spoiled;
 mod tls;

@@ -1,7 +1,8 @@
 //! Manifests and lists that are wrong, late, or without end.
 
-use std::time::Duration;
+use std::{io::Write as _, time::Duration};
 
+use flate2::{Compression, write::GzEncoder};
 use metahub_cli::demo::digest::sha256;
 use metahub_tests::{hostile::Said, wait::eventually};
 
@@ -176,4 +177,85 @@ async fn an_image_of_dockers_first_schema_is_refused_in_words() {
         assert!(message.contains("schema 1"), "{message}");
         siege.still_serves().await;
     }
+}
+
+#[tokio::test]
+async fn interim_answers_without_end_are_given_up() {
+    let siege = Siege::start().await;
+    let hint = "HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n";
+    siege
+        .upstream
+        .says(move |_| Said::bytes("").then_for_ever(hint, NO_PAUSE));
+
+    siege.pull_fails(503, "UNAVAILABLE").await;
+
+    eventually("the worker hangs up", async || siege.upstream.open() == 0).await;
+}
+
+#[tokio::test]
+async fn a_manifest_that_is_compressed_unasked_is_refused() {
+    let siege = Siege::start().await;
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
+    gzip.write_all(br#"{"manifests":[]}"#)
+        .expect("memory takes it");
+    let body = gzip.finish().expect("memory takes it");
+    siege.upstream.says(move |_| {
+        let length = body.len().to_string();
+        let headers = [
+            ("Content-Type", INDEX),
+            ("Content-Encoding", "gzip"),
+            ("Content-Length", &length),
+        ];
+        Said::headed("200 OK", &headers).and(&body)
+    });
+
+    siege.pull_fails(502, "MANIFEST_INVALID").await;
+
+    let received = siege.upstream.received().to_ascii_lowercase();
+    let asked = |value: &str| received.contains(&format!("accept-encoding: {value}\r\n"));
+    assert!(
+        asked("identity") && !received.contains("gzip"),
+        "{received}"
+    );
+}
+
+#[tokio::test]
+async fn a_status_that_nobody_has_asked_for_is_no_answer() {
+    let siege = Siege::start().await;
+    let blob = format!("blobs/{}", sha256(b"blob"));
+    for status in [
+        "201 Created",
+        "204 No Content",
+        "206 Partial Content",
+        "304 Not Modified",
+        "416 Range Not Satisfiable",
+        "300 Multiple Choices",
+        "307 Temporary Redirect",
+        "418 I'm a teapot",
+    ] {
+        siege.upstream.says(move |_| Said::status(status));
+
+        for path in ["manifests/latest", "tags/list", &blob] {
+            let answer = siege.site.host().get(&format!("/v2/{APP}/{path}")).await;
+            assert_eq!(answer.status(), 502, "{path} after {status}");
+        }
+    }
+    siege.still_serves().await;
+}
+
+#[tokio::test]
+async fn redirects_in_a_circle_are_followed_a_few_times_only() {
+    let siege = Siege::start().await;
+    let url = siege.upstream.url();
+    siege.upstream.says(move |request| {
+        let path = request.split(' ').nth(1).unwrap_or_default();
+        Said::redirect(&format!("{url}{path}/on"))
+    });
+
+    let refused = siege.pull().await;
+
+    assert_eq!(refused.status(), 502);
+    let received = siege.upstream.received();
+    assert_eq!(received.matches(" HTTP/1.1\r\n").count(), 6, "{received}");
+    siege.still_serves().await;
 }
