@@ -151,6 +151,7 @@ async fn workers_behind_a_cable_that_loses_packets_end_up_current() {
         seconds.tick().await;
         if second == 30 {
             planes = planes.restart_control().await;
+            planes.admin.all_current(NEAR + FAR).await;
         }
         planes.change().await;
     }
