@@ -1,6 +1,9 @@
 //! What an admin says about an upstream, from the admin API to the host.
 
-use std::net::SocketAddr;
+use std::{
+    net::SocketAddr,
+    sync::atomic::{AtomicUsize, Ordering::Relaxed},
+};
 
 use metahub_proto::policy::v1::{Blobs, Upstream};
 use metahub_tests::{client::header, site::Site, tls_front::TlsFront, wait::eventually};
@@ -64,9 +67,8 @@ async fn a_host_is_sent_to_where_the_upstream_keeps_its_blobs() {
 const PULLS: usize = 4;
 const EMPTY_IMAGE: &str = r#"{"schemaVersion":2,"config":{},"layers":[]}"#;
 
-/// The protocols of all connections to an upstream that offers two, after one
-/// pull and then some that it answers all at the same time.
-async fn spoken(http1: bool) -> Vec<String> {
+/// A site with another way to its upstream, which offers two protocols.
+async fn fronted(http1: bool) -> (Site, TlsFront) {
     let mut site = Site::start(1).await;
     let front = TlsFront::with_http2_before(site.upstream.address()).await;
     let upstream = Upstream {
@@ -78,6 +80,13 @@ async fn spoken(http1: bool) -> Vec<String> {
     };
     site.admin.put_upstream(upstream).await;
     site.admin.all_current(1).await;
+    (site, front)
+}
+
+/// The protocols of all connections to an upstream that offers two, after one
+/// pull and then some that it answers all at the same time.
+async fn spoken(http1: bool) -> Vec<String> {
+    let (site, front) = fronted(http1).await;
     let image = "application/vnd.oci.image.manifest.v1+json";
     let digest = site.upstream.put_manifest("app", image, EMPTY_IMAGE);
     for n in 0..=PULLS {
@@ -111,4 +120,24 @@ async fn requests_to_an_upstream_share_one_connection_of_http2() {
 #[tokio::test]
 async fn an_upstream_that_is_said_to_speak_http1_gets_a_connection_for_each_request() {
     assert_eq!(spoken(true).await, ["http/1.1"; PULLS]);
+}
+
+#[tokio::test]
+async fn a_connection_for_blobs_is_used_for_the_next_blob() {
+    let (site, front) = fronted(false).await;
+    let host = site.host();
+    let blobs = AtomicUsize::new(0);
+
+    // Not at once: a connection is given back a moment after the last byte.
+    eventually("a connection is used again", async || {
+        let blob = format!("blob {}", blobs.fetch_add(1, Relaxed));
+        let digest = site.upstream.put_blob("app", blob.clone());
+        let before = front.spoken().len();
+        let answer = host
+            .get(&format!("/v2/front.test/app/blobs/{digest}"))
+            .await;
+        assert_eq!(answer.text().await.unwrap(), blob);
+        front.spoken().len() == before
+    })
+    .await;
 }

@@ -207,3 +207,18 @@ async fn the_base_path_of_an_upstream_is_kept() {
         "/artifactory/docker/v2/app/manifests/latest"
     );
 }
+
+#[tokio::test]
+async fn tags_that_were_pulled_together_are_not_asked_for_again_together() {
+    let bench = Bench::new().await;
+    let tags: Vec<_> = (0..50).map(|n| format!("t{n}")).collect();
+    for tag in &tags {
+        bench.registry.put_manifest("app", tag, EMPTY_INDEX);
+        bench.pull(tag).await.unwrap();
+    }
+
+    bench.clock.advance(Settings::default().tag_ttl);
+
+    let fresh = tags.iter().filter(|tag| bench.fresh(tag).is_some());
+    assert!((1..50).contains(&fresh.count()));
+}

@@ -2,6 +2,11 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use tokio::{
+    net::{TcpListener, TcpSocket, TcpStream},
+    time::timeout,
+};
+
 use super::*;
 use crate::upstream::{
     Why,
@@ -54,6 +59,40 @@ async fn a_refused_connection_is_weather_too() {
         ),
         "{why:?}"
     );
+}
+
+/// A host that has taken as many connections as it takes, so that it answers
+/// no more of them.
+async fn full_host() -> (TcpListener, Vec<TcpStream>) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = socket.listen(1).unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut connections = Vec::new();
+    let a_moment = Duration::from_millis(300);
+    while let Ok(connected) = timeout(a_moment, TcpStream::connect(address)).await {
+        connections.push(connected.unwrap());
+    }
+    (listener, connections)
+}
+
+#[tokio::test]
+async fn a_host_that_takes_no_connection_is_not_waited_for_as_for_an_answer() {
+    let settings = Settings {
+        connect_timeout: Duration::from_millis(200),
+        header_timeout: Duration::from_secs(600),
+        patience: Duration::ZERO,
+        ..Settings::default()
+    };
+    let mut bench = Bench::with(settings, None).await;
+    let (listener, _connections) = full_host().await;
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    bench.upstream = Arc::new(Upstream::new("full", url.parse().unwrap(), None, true));
+
+    let pulled = timeout(Duration::from_secs(60), bench.pull("latest")).await;
+
+    let error = pulled.expect("it is given up").unwrap_err();
+    assert!(error.is_weather(), "{error:?}");
 }
 
 #[tokio::test]
