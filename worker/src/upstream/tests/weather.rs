@@ -89,7 +89,7 @@ async fn a_host_that_takes_no_connection_is_not_waited_for_as_for_an_answer() {
     let url = format!("http://{}", listener.local_addr().unwrap());
     bench.upstream = Arc::new(Upstream::new("full", url.parse().unwrap(), None, true));
 
-    let pulled = timeout(Duration::from_secs(60), bench.pull("latest")).await;
+    let pulled = timeout(Duration::from_secs(20), bench.pull("latest")).await;
 
     let error = pulled.expect("it is given up").unwrap_err();
     assert!(error.is_weather(), "{error:?}");
