@@ -4,7 +4,7 @@ use std::{io::Write as _, time::Duration};
 
 use flate2::{Compression, write::GzEncoder};
 use metahub_cli::demo::digest::sha256;
-use metahub_tests::{hostile::Said, wait::eventually};
+use metahub_tests::{client::header, hostile::Said, wait::eventually};
 
 use super::*;
 
@@ -257,5 +257,27 @@ async fn redirects_in_a_circle_are_followed_a_few_times_only() {
     assert_eq!(refused.status(), 502);
     let received = siege.upstream.received();
     assert_eq!(received.matches(" HTTP/1.1\r\n").count(), 6, "{received}");
+    siege.still_serves().await;
+}
+
+#[tokio::test]
+async fn a_pause_beyond_all_measure_is_cut_short() {
+    let siege = Siege::start().await;
+    for (status, told) in [("503 Out", 503), ("429 Too Many Requests", 429)] {
+        siege.upstream.says(move |_| {
+            let pause = u64::MAX.to_string();
+            let headers = [("Retry-After", pause.as_str()), ("Content-Length", "0")];
+            Said::headed(status, &headers)
+        });
+        let blob = format!("blobs/{}", sha256(status.as_bytes()));
+
+        for path in [blob.as_str(), "manifests/latest"] {
+            let answer = siege.site.host().get(&format!("/v2/{APP}/{path}")).await;
+
+            assert_eq!(answer.status(), told, "{path}");
+            let seconds: u64 = header(&answer, "retry-after").parse().unwrap();
+            assert!(seconds <= 600, "{seconds}");
+        }
+    }
     siege.still_serves().await;
 }

@@ -95,7 +95,7 @@ impl Weather {
         match failure {
             None => self.clear_up(site),
             Some(Error::RateLimited { retry_after, .. }) => {
-                let until = self.clock.now() + (*retry_after).min(LONGEST_LIMIT);
+                let until = self.clock.now() + *retry_after;
                 self.skies.entry(site).or_default().limited_until = Some(until);
             }
             Some(_) => {
@@ -184,16 +184,18 @@ pub(crate) fn unavailable(upstream: &Upstream, why: Why, headers: Option<&Header
     }
 }
 
-/// `Retry-After`, in seconds or as a date (RFC 9110, section 10.2.3).
+/// `Retry-After`, in seconds or as a date (RFC 9110, section 10.2.3), as far as
+/// it is believed.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let value = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
     let seconds = value.parse().ok().map(Duration::from_secs);
-    seconds.or_else(|| {
+    let told = seconds.or_else(|| {
         let then = httpdate::parse_http_date(value).ok()?;
         // By the upstream's clock, where it tells the time.
         let now = date(headers).unwrap_or_else(SystemTime::now);
         Some(then.duration_since(now).unwrap_or_default())
-    })
+    });
+    Some(told?.min(LONGEST_LIMIT))
 }
 
 fn date(headers: &HeaderMap) -> Option<SystemTime> {
