@@ -96,9 +96,10 @@ async fn measure(config: &Config, workers: usize, logins: usize) -> Row {
     fill(&place, logins).await;
     let control = ControlProcess::start_at(place).await;
     let mut admin = control.place().admin();
+    let number = revision(&mut admin).await;
     let [alone_kib, _] = memory_kib(control.pid());
 
-    let start = Start::of(config, &control, workers).await;
+    let start = Start::of(config, &control, workers, number).await;
     let swarm = &start.swarm;
     let mut turn = Turn {
         swarm,
@@ -175,9 +176,8 @@ struct Start {
 }
 
 impl Start {
-    /// Returns once all serve the whole policy.
-    async fn of(config: &Config, control: &ControlProcess, workers: usize) -> Self {
-        let number = revision(&mut control.place().admin()).await;
+    /// Returns once all serve the whole policy, which is at this revision.
+    async fn of(config: &Config, control: &ControlProcess, workers: usize, number: u64) -> Self {
         let (began, cpu) = (Instant::now(), cpu_time(control.pid()));
         let swarm = config.swarm(control.place(), workers).await;
         swarm.await_revision(number).all().await;
