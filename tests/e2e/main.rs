@@ -60,3 +60,5 @@ mod full_disk;
 mod parts;
 #[cfg(feature = "real-parts")]
 mod private_registry;
+#[cfg(feature = "real-parts")]
+mod signing_keys;
