@@ -219,11 +219,13 @@ async fn a_sign_in_is_renewed_before_it_ends() {
     site.issuer.set_lifetime(Duration::from_secs(10));
     site.sign_in(staff()).await.text();
     site.issuer.set_lifetime(Duration::from_secs(300));
+    let asked = site.issuer.asked_for("/token");
 
     for _ in 0..3 {
         site.metahubctl.run(&["status"]).await.text();
     }
 
+    assert_eq!(site.issuer.asked_for("/token"), asked + 1);
     assert_eq!(site.issuer.refresh_tokens(), 1);
     let who = site.metahubctl.run(&["auth", "status", "-o", "json"]).await;
     assert_eq!(who.json()["from"], "sign-in");
@@ -271,7 +273,9 @@ async fn an_issuer_of_a_private_authority_is_trusted_by_those_who_are_told_to() 
     assert!(told.text().contains("oidc:alice"), "{}", told.text());
     // The authority is kept with the sign-in, which has to be renewed by now.
     std::fs::remove_file(&ca_file).expect("it is there");
+    let asked = site.issuer.asked_for("/token");
     site.metahubctl.run(&["status"]).await.text();
+    assert_eq!(site.issuer.asked_for("/token"), asked + 1);
     site.metahubctl.run(&["auth", "logout"]).await.text();
     assert_eq!(site.issuer.refresh_tokens(), 0);
 }
