@@ -4,7 +4,12 @@ use std::{fmt::Write as _, fs, path::PathBuf};
 
 use metahub_cli::demo::image::REPOSITORY;
 use metahub_tests::{
-    admin::Login, client::RegistryClient, control::Control, ctl::Ctl, site::Site, worker::Worker,
+    admin::Login,
+    client::RegistryClient,
+    control::Control,
+    ctl::Ctl,
+    site::Site,
+    worker::{Ports, Worker, WorkerProcess},
 };
 use serde_json::Value;
 use tempfile::TempDir;
@@ -59,6 +64,23 @@ async fn what_was_applied_is_served_by_all_workers_once_that_is_waited_for() {
         let client = RegistryClient::new(worker.addr(), &login);
         assert_eq!(client.manifest(REPOSITORY, "latest").await.status(), 200);
     }
+}
+
+#[tokio::test]
+async fn what_is_waited_for_is_not_done_while_a_connected_worker_serves_the_old() {
+    let control = Control::start().await;
+    let ctl = Ctl::at(control.place());
+    let worker = WorkerProcess::start(control.place(), Ports::free(), 0).await;
+    let mut admin = control.place().admin();
+    admin.all_current(1).await;
+
+    // It takes nothing, and the control plane finds out after some seconds.
+    worker.pause();
+    let applied = apply(&ctl, FILE, &["--wait"]).await;
+
+    let workers = admin.workers().await;
+    assert_eq!(new_login(&applied).name, "moby-one");
+    assert!(!workers[0].connected, "{workers:?}");
 }
 
 #[tokio::test]

@@ -161,6 +161,11 @@ impl WorkerProcess {
         self.process.rss_mib()
     }
 
+    /// Stops it where it is.
+    pub fn pause(&self) {
+        self.process.pause();
+    }
+
     /// Kills it.
     pub fn kill(&mut self) {
         self.process.kill();
