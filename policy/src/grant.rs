@@ -70,11 +70,20 @@ fn mistake(pattern: &str) -> Option<&'static str> {
     }
     match pattern.split_once('/') {
         Some((upstream, repository)) if is_host(upstream) && !repository.is_empty() => {
-            let has_tag = repository.contains([':', '@']);
-            has_tag.then_some("holds a tag or digest; a grant is for a whole repository")
+            if repository.contains([':', '@']) {
+                return Some("holds a tag or digest; a grant is for a whole repository");
+            }
+            (!repository.chars().all(is_of_pattern)).then_some(
+                "holds what is in no repository's name; only `*` and `**` stand for other text",
+            )
         }
         _ => Some("names no upstream; write it in front, for example `ghcr.io/org/*`"),
     }
+}
+
+/// Whether it is in names of repositories, or stands for some of them.
+fn is_of_pattern(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '/' | '*')
 }
 
 /// Whether it is an upstream's name, or a pattern that can be one.
