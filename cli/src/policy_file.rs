@@ -5,6 +5,7 @@
 
 mod places;
 mod secrets;
+mod words;
 
 use std::{
     fs,
@@ -16,7 +17,7 @@ use anyhow::{Context, anyhow, ensure};
 use metahub_control::Declaration;
 use serde::de::DeserializeOwned;
 
-use self::places::Field;
+use self::{places::Field, words::Words};
 
 /// Most values in a file, lists and mappings included.
 const MOST_VALUES: usize = 5_000_000;
@@ -128,7 +129,8 @@ impl PolicyFiles {
     }
 
     fn add(&mut self, name: &str, text: String, directory: &Path) -> anyhow::Result<()> {
-        let mut declared: Declaration = parse(&text).map_err(|error| in_file(name, &error))?;
+        let mut declared: Declaration =
+            parse(&text).map_err(|error| in_file(name, &text, &error))?;
         let offset = Counts::of(&self.declaration);
         self.files.push(PolicyFile {
             name: name.to_owned(),
@@ -222,15 +224,18 @@ fn parse<T: DeserializeOwned>(text: &str) -> Result<T, serde_saphyr::Error> {
     serde_saphyr::from_str_with_options(text, options)
 }
 
-fn in_file(name: &str, error: &serde_saphyr::Error) -> anyhow::Error {
+fn in_file(name: &str, text: &str, error: &serde_saphyr::Error) -> anyhow::Error {
+    let said = error.render_with_formatter(&Words);
     let Some(at) = error.location() else {
-        return anyhow!("{name}: {error}");
+        return anyhow!("{name}: {said}");
     };
     let (line, column) = (at.line(), at.column());
     let said_again = format!(" at line {line}, column {column}");
-    let error = error.to_string();
-    let error = error.strip_suffix(&said_again).unwrap_or(&error);
-    anyhow!("{name}:{line}:{column}: {error}")
+    let reason = said.strip_suffix(&said_again).unwrap_or(&said);
+    match places::at(text, (line, column)) {
+        Some(field) => anyhow!("{name}:{line}:{column}: {field}: {reason}"),
+        None => anyhow!("{name}:{line}:{column}: {reason}"),
+    }
 }
 
 #[cfg(test)]

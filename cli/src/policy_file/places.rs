@@ -41,6 +41,13 @@ pub(super) fn find(text: &str, field: &Field) -> Option<(u64, u64)> {
     Some((value.referenced.line(), value.referenced.column()))
 }
 
+/// The field whose value begins at a line and a column. `None`: there is none,
+/// or the text is not even YAML.
+pub(super) fn at(text: &str, place: (u64, u64)) -> Option<Field> {
+    let root: Spanned<Value> = parse(text).ok()?;
+    root.value.field_at(place, &mut Vec::new()).map(Field)
+}
+
 impl Field {
     /// Reads a field. `None`: it is not written as one.
     pub(super) fn parse(text: &str) -> Option<Self> {
@@ -97,6 +104,34 @@ impl fmt::Display for Field {
 }
 
 impl Value {
+    /// The way to the outermost value that begins there; `way` leads to this
+    /// one.
+    fn field_at(&self, place: (u64, u64), way: &mut Vec<Step>) -> Option<Vec<Step>> {
+        let inner: Vec<(Step, &Spanned<Self>)> = match self {
+            Self::Leaf => Vec::new(),
+            Self::List(values) => {
+                let numbered = values.iter().enumerate();
+                numbered.map(|(i, it)| (Step::Index(i), it)).collect()
+            }
+            Self::Mapping(values) => {
+                let named = values.iter();
+                named
+                    .map(|(name, it)| (Step::Name(name.clone()), it))
+                    .collect()
+            }
+        };
+        inner.into_iter().find_map(|(step, value)| {
+            way.push(step);
+            let begins = (value.referenced.line(), value.referenced.column());
+            let found = match begins == place {
+                true => Some(way.clone()),
+                false => value.value.field_at(place, way),
+            };
+            way.pop();
+            found
+        })
+    }
+
     fn take(self, step: &Step) -> Option<Spanned<Self>> {
         match (self, step) {
             (Self::List(values), Step::Index(index)) => values.into_iter().nth(*index),

@@ -37,6 +37,59 @@ fn an_unknown_field_is_told_with_its_place() {
 }
 
 #[test]
+fn a_value_of_the_wrong_form_is_told_with_its_place_its_field_and_what_to_write() {
+    for (text, expected) in [
+        ("users: 5\n", "a.yaml:1:8: users: a list is expected"),
+        (
+            "users:\n  - name: [a]\n",
+            "a.yaml:2:11: users[0].name: a text is expected",
+        ),
+        (
+            "users:\n  - name: a\n    types:\n      - {name: t, features: [cpu:]}\n",
+            "a.yaml:4:30: users[0].types[0].features[0]: a text is expected here; quote it",
+        ),
+        (
+            "users:\r\n  - name: a\r\n    types: [t]\r\n",
+            "a.yaml:3:13: users[0].types[0]: names with values are expected",
+        ),
+        ("[]\n", "a.yaml:1:1: names with values are expected"),
+        ("users:\n  - name:\n", "a.yaml:2:"),
+        (
+            "users:\n  - name: a\n    name: b\n",
+            "a.yaml:3:5: `name` is there twice",
+        ),
+        (
+            "users: []\n---\nusers: []\n",
+            "a.yaml:3:1: a second document begins here",
+        ),
+        ("users:\n\t- name: a\n", "a.yaml:2:2: tabs"),
+    ] {
+        let dir = directory(&[("a.yaml", text)]);
+
+        let refused = refusal(&dir);
+
+        assert!(refused.starts_with(expected), "{text}: {refused}");
+    }
+}
+
+#[test]
+fn what_other_editors_and_people_who_share_text_write_is_read() {
+    for text in [
+        "\u{feff}users: [{name: a}]\n",
+        "users:\r\n  - name: a\r\n",
+        "users:\n  - name: a\n    types:\n      - {name: t, features: &f [avx2]}\n      \
+         - {name: u, features: *f}\n",
+        "%YAML 1.2\n---\nusers: [{name: a}]\n...\n",
+    ] {
+        let dir = directory(&[("a.yaml", text)]);
+
+        let files = read(&dir).unwrap();
+
+        assert_eq!(files.declaration().users[0].name, "a", "{text}");
+    }
+}
+
+#[test]
 fn a_wrong_value_deep_inside_is_told_with_its_place() {
     let text = "users:\n  - name: qnib\n    types:\n      - name: a\n        match: worst\n";
     let dir = directory(&[("a.yaml", text)]);
