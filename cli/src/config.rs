@@ -8,7 +8,7 @@ use std::{
     sync::OnceLock,
 };
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use metahub_worker::trust::Fingerprint;
 use secrecy::SecretString;
 use serde::Deserialize;
@@ -24,7 +24,7 @@ const LOCAL_TOKEN: &str = "metahub-data/admin-token";
 #[derive(Debug, Default, clap::Args)]
 pub(crate) struct Config {
     /// The control plane [default: http://127.0.0.1:7400].
-    #[arg(long, global = true, env = "METAHUB_CONTROL", value_name = "URL")]
+    #[arg(long, global = true, env = "METAHUB_CONTROL", value_name = "URL", value_parser = parse_control)]
     control: Option<Url>,
 
     /// The file that holds the admin token; `-` is stdin [default: the sign-in
@@ -81,7 +81,7 @@ pub(crate) struct Config {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct SettingsFile {
-    control: Option<Url>,
+    control: Option<String>,
     token_file: Option<PathBuf>,
     registry: Option<String>,
     output: Option<Format>,
@@ -129,9 +129,11 @@ impl Config {
         };
         let directory = self.directory();
         let docker = || home_dir().map(|home| home.join(".docker"));
+        let pointed = file.control.as_deref().map(parse_control).transpose();
+        let pointed = pointed.map_err(|reason| anyhow!("`control` in the settings: {reason}"))?;
         let default = || Url::parse(DEFAULT_CONTROL).context("the default URL is wrong");
         Ok(Settings {
-            control: self.control.or(file.control).map_or_else(default, Ok)?,
+            control: self.control.or(pointed).map_or_else(default, Ok)?,
             registry: self.registry.or(file.registry),
             docker_config: self.docker_config.or_else(docker),
             format: self.output.or(file.output).unwrap_or_default(),
@@ -160,6 +162,14 @@ impl Config {
         let base = base.or_else(|| home_dir().map(|home| home.join(".config")));
         base.map(|base| base.join("metahub"))
     }
+}
+
+/// Where a control plane is. Nothing else than http and https: a token goes
+/// there.
+fn parse_control(text: &str) -> Result<Url, String> {
+    let url = Url::parse(text).ok();
+    url.filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
+        .ok_or_else(|| "write it as https://HOST:PORT or, for plain text, http://HOST:PORT".into())
 }
 
 impl SettingsFile {
@@ -235,6 +245,24 @@ mod tests {
 
         assert_eq!(settings.control.as_str(), "http://flag:1/");
         assert_eq!(settings.format, Format::Json);
+    }
+
+    #[test]
+    fn a_control_plane_is_at_an_http_or_https_address() {
+        assert!(parse_control("https://control:7400").is_ok());
+        for text in [
+            "",
+            "control",
+            "control:7400",
+            "127.0.0.1:7400",
+            "ftp://control",
+            "https://",
+            "unix:/run/x",
+        ] {
+            assert!(parse_control(text).is_err(), "{text}");
+        }
+        let error = resolve(Config::default(), "control = 'ftp://file:1'").unwrap_err();
+        assert!(error.to_string().contains("https://HOST:PORT"), "{error}");
     }
 
     #[test]

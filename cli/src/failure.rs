@@ -67,6 +67,8 @@ pub(crate) enum Failure {
     Unknown,
     #[error("the control plane failed: {0}")]
     Failed(String),
+    #[error("what answers at {url} does not speak as a control plane does: {reason}")]
+    Garbled { url: Url, reason: String },
     #[error("it is not known where the registry is: no worker is connected")]
     NoRegistry,
     #[error("the registry at {url} is on another host, and plain text would show the login")]
@@ -94,6 +96,11 @@ impl Failure {
                 Self::Invalid(message)
             }
             Code::Unimplemented => Self::Unknown,
+            // What the control plane itself says has no source.
+            Code::Internal if status.source().is_some() => Self::Garbled {
+                url: url.clone(),
+                reason: message,
+            },
             // A failed connection has a source; what the control plane says has
             // none.
             Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::Unknown
@@ -118,15 +125,19 @@ impl Failure {
 
     /// Whether trying again a little later may help.
     pub(crate) fn may_pass(&self) -> bool {
-        matches!(self, Self::Unreachable { .. } | Self::Failed(_))
+        matches!(
+            self,
+            Self::Unreachable { .. } | Self::Failed(_) | Self::Garbled { .. }
+        )
     }
 
     /// What to do next, where there is something to do.
     fn next_step(&self) -> Option<&'static str> {
         match self {
-            Self::Unreachable { .. } => {
-                Some("start one with `metahubctl up`, or say where it is with --control URL")
-            }
+            Self::Unreachable { .. } => Some(
+                "start one with `metahubctl up`, or say where it is with --control URL: \
+                     https:// where it serves TLS, else http://",
+            ),
             Self::PlainText { .. } => {
                 Some("run metahubctl on the control plane's host, or accept it with --insecure")
             }
@@ -146,6 +157,9 @@ impl Failure {
                 "the control plane writes one to `admin-token` in its data directory at its first \
                  start: run metahubctl where ./metahub-data is, give --token-file FILE, or run \
                  `metahubctl auth login`",
+            ),
+            Self::Garbled { .. } => Some(
+                "say where it is with --control URL: https:// where it serves TLS, else http://",
             ),
             Self::SignedOut => Some("run `metahubctl auth login`"),
             Self::NoIssuer => Some(

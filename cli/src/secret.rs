@@ -11,7 +11,7 @@ use anyhow::{Context, ensure};
 use secrecy::SecretString;
 
 /// More than any token or password has, in bytes.
-const MAX_SECRET: u64 = 64 * 1024;
+const MAX_SECRET: u64 = 8 * 1024;
 
 /// The first line of the file at `path`, or of stdin when `path` is `-`.
 pub(crate) fn read(path: &Path) -> anyhow::Result<SecretString> {
@@ -28,8 +28,13 @@ pub(crate) fn read(path: &Path) -> anyhow::Result<SecretString> {
 
 fn read_limited(source: impl Read) -> io::Result<String> {
     let mut text = String::new();
-    source.take(MAX_SECRET).read_to_string(&mut text)?;
-    Ok(text)
+    source.take(MAX_SECRET + 1).read_to_string(&mut text)?;
+    match text.len() as u64 > MAX_SECRET {
+        true => Err(io::Error::other(
+            "it is longer than any secret: is it the right file?",
+        )),
+        false => Ok(text),
+    }
 }
 
 #[cfg(test)]
@@ -47,6 +52,17 @@ mod tests {
         let secret = read(&file).unwrap();
 
         assert_eq!(secret.expose_secret(), "abc");
+    }
+
+    #[test]
+    fn a_file_that_is_too_long_is_not_cut_to_a_secret() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("token");
+        std::fs::write(&file, "a".repeat(10_000)).unwrap();
+
+        let error = read(&file).unwrap_err();
+
+        assert!(format!("{error:#}").contains("right file"), "{error:#}");
     }
 
     #[test]

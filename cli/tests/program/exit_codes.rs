@@ -44,6 +44,32 @@ fn an_unreachable_control_plane_is_told_with_the_way_to_start_one() {
 }
 
 #[test]
+fn what_is_no_control_plane_is_told_with_the_two_ways_to_name_one() {
+    let home = tempdir().unwrap();
+    std::fs::write(home.path().join("token"), "a-token-of-some-length").unwrap();
+    let web = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = web.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in web.incoming() {
+            let _ = std::io::Write::write_all(
+                &mut stream.unwrap(),
+                b"HTTP/1.1 400 Bad Request\r\n\r\n",
+            );
+        }
+    });
+
+    let control = format!("--control=http://{address}");
+    let output = run(&home, &[&control, "--token-file=token", "status"]);
+
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        told(&output).contains("https:// where it serves TLS"),
+        "{}",
+        told(&output)
+    );
+}
+
+#[test]
 fn an_unreadable_settings_file_is_named() {
     let home = tempdir().unwrap();
     let dir = home.path().join(".config/metahub");
