@@ -247,7 +247,7 @@ async fn over_tls_an_admin_applies_a_viewer_reads_and_an_owner_does_neither() {
     let (_, revision) = revision.split_once('/').expect("an epoch and a number");
     let diff = ["diff", "-f", path, "--exit-code", &ca_file];
     assert_eq!(viewer.run(&diff).await.text(), "Nothing to change.\n");
-    let rollback = ["policy", "rollback", revision, &ca_file];
+    let rollback = ["policy", "rollback", revision, "--yes", &ca_file];
     let dry = [&rollback[..], &["--dry-run"]].concat();
     for (who, allowed) in [(&viewer, "viewer"), (&owner, "owner")] {
         for command in [&apply[..], &rollback, &dry] {
@@ -264,6 +264,40 @@ async fn over_tls_an_admin_applies_a_viewer_reads_and_an_owner_does_neither() {
     assert_eq!(again.text(), "Nothing to change.\n");
     let rolled_back = admin.run(&[&rollback[..], &["--wait"]].concat()).await;
     rolled_back.text();
+}
+
+#[tokio::test]
+async fn a_rollback_deletes_only_once_someone_agrees() {
+    let control = Control::start().await;
+    let ctl = Ctl::at(control.place());
+    ctl.run(&["user", "create", "moby"]).await.text();
+    let rollback = ["policy", "rollback", "1"];
+
+    let refused = ctl.run(&rollback).await.complaint();
+    let left = ctl.json(&["user", "list"]).await;
+    ctl.run(&[&rollback[..], &["--yes"]].concat()).await.text();
+
+    assert!(
+        refused.contains("- user/moby") && refused.contains("--yes"),
+        "{refused}"
+    );
+    assert_eq!(left[0]["name"], "moby");
+    let left = ctl.json(&["user", "list"]).await;
+    assert_eq!(left, Value::Array(Vec::new()));
+}
+
+#[tokio::test]
+async fn what_apply_prune_says_before_is_what_it_does() {
+    let control = Control::start().await;
+    let ctl = Ctl::at(control.place());
+    apply(&ctl, FILE, &[]).await;
+    let file = "users: [{name: other, types: [{name: one}]}]\nupstreams: []\n";
+
+    let said = apply(&ctl, file, &["--prune", "--dry-run"]).await;
+    let done = apply(&ctl, file, &["--prune", "--yes"]).await;
+
+    assert_eq!(said["changes"], done["changes"]);
+    assert_eq!(said["changes"].as_array().map(Vec::len), Some(10));
 }
 
 #[tokio::test]

@@ -34,7 +34,7 @@ pub(crate) enum Command {
         last: u32,
     },
     /// Makes the policy again what it was, as a new revision. Secrets stay as
-    /// they are.
+    /// they are. Asks before it deletes what was made since.
     Rollback {
         /// The revision whose policy is to be restored, as `policy history`
         /// shows it.
@@ -43,6 +43,9 @@ pub(crate) enum Command {
         /// Only say what would be changed.
         #[arg(long)]
         dry_run: bool,
+        /// Delete what was made since without asking.
+        #[arg(short, long)]
+        yes: bool,
     },
     /// Prints the JSON Schema of policy files, for editors.
     Schema,
@@ -88,8 +91,16 @@ pub(crate) async fn run(
         Command::Diff(wanted) => diff(wanted, settings, output).await,
         Command::Export(wanted) => export(wanted, settings, output).await,
         Command::History { last } => history(last, settings, output).await,
-        Command::Rollback { revision, dry_run } => {
+        Command::Rollback {
+            revision,
+            dry_run,
+            yes,
+        } => {
             let client = Client::connect(settings).await?;
+            if !dry_run && !yes {
+                let planned = client.rollback(revision, true).await?;
+                apply::confirm("the rollback", &planned, output)?;
+            }
             let outcome = client.rollback(revision, dry_run).await?;
             output.warn(&outcome.warnings)?;
             tell(&outcome, dry_run, output)

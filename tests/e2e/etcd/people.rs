@@ -83,7 +83,7 @@ async fn what_was_applied_at_one_replica_is_rolled_back_at_the_other() {
     })
     .await;
 
-    let rollback = ["policy", "rollback", &then, "--wait"];
+    let rollback = ["policy", "rollback", &then, "--yes", "--wait"];
     there.run(&rollback).await.text();
 
     for worker in workers.iter().chain(&site.workers) {

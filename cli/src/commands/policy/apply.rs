@@ -51,7 +51,7 @@ pub(crate) async fn apply(
             ..manner
         };
         let planned = located(client.apply(declared, preview).await, &files)?;
-        confirm(&planned, output)?;
+        confirm("--prune", &planned, output)?;
         manner.unchanged_since = planned.revision;
     }
     let applied = client.apply(declared, manner).await;
@@ -68,8 +68,12 @@ pub(crate) async fn apply(
     }
 }
 
-/// Goes on only if someone agrees to what is deleted.
-fn confirm(planned: &Outcome, output: &mut Output<'_>) -> anyhow::Result<()> {
+/// Goes on only if someone agrees to what is deleted by `what`.
+pub(super) fn confirm(
+    what: &str,
+    planned: &Outcome,
+    output: &mut Output<'_>,
+) -> anyhow::Result<()> {
     let count = planned.deleted().count();
     if count == 0 {
         return Ok(());
@@ -81,7 +85,7 @@ fn confirm(planned: &Outcome, output: &mut Output<'_>) -> anyhow::Result<()> {
         output.note(&format!("and {} more", count - LISTED))?;
     }
     if !io::stdin().is_terminal() {
-        bail!("--prune would delete {count}, as listed: agree to it with --yes");
+        bail!("{what} would delete {count}, as listed: agree to it with --yes");
     }
     output.note(&format!("Delete {count}, as listed? Type yes to go on."))?;
     let mut answer = String::new();
