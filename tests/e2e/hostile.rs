@@ -3,6 +3,7 @@
 
 mod blobs;
 mod credentials;
+mod floods;
 mod manifests;
 mod tls;
 
