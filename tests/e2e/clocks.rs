@@ -21,6 +21,7 @@ use metahub_tests::{
 };
 use tempfile::TempDir;
 
+const PROGRAM: &str = "metahub-worker";
 const WORKERS: usize = 3;
 /// How long workers may be behind after a jump.
 const SOON: Duration = Duration::from_secs(5);
@@ -44,10 +45,12 @@ struct Stage {
 
 /// A worker and its clock.
 struct Host {
+    process: Process,
     clock: Clock,
     registry: SocketAddr,
+    admin: SocketAddr,
+    args: Vec<String>,
     dir: TempDir,
-    _process: Process,
 }
 
 impl Host {
@@ -57,19 +60,36 @@ impl Host {
         let (registry, admin) = (free_addr(), free_addr());
         fs::write(dir.path().join("token"), token).expect("it can be written");
         let args = args(n, control, [registry, admin], dir.path());
-        let (program, args) = clock.around("metahub-worker", args);
-        let process = Process::start(&format!("w{n}"), &program, args, dir.path());
+        let process = clock.start(PROGRAM, args.clone(), dir.path());
         let host = Self {
+            process,
             clock,
             registry,
+            admin,
+            args,
             dir,
-            _process: process,
         };
+        host.ready().await;
+        host
+    }
+
+    async fn ready(&self) {
         eventually("the worker is ready", async || {
-            readiness(admin).await.is_some()
+            readiness(self.admin).await.is_some()
         })
         .await;
-        host
+    }
+
+    /// Stops it, sets its clock, and starts it again.
+    async fn restart(&mut self, jump: impl Fn(&Clock, Duration)) {
+        self.process.terminate();
+        let process = &mut self.process;
+        eventually("the worker ends", async || !process.is_running()).await;
+        jump(&self.clock, DAY);
+        self.process = self
+            .clock
+            .start(PROGRAM, self.args.clone(), self.dir.path());
+        self.ready().await;
     }
 
     fn certificate(&self) -> String {
@@ -89,6 +109,8 @@ fn args(n: usize, control: &Place, addrs: [SocketAddr; 2], dir: &Path) -> Vec<St
         format!("--admin-addr={admin}"),
         format!("--join-token-file={dir}/token"),
         format!("--state-dir={dir}/state"),
+        format!("--snapshot-file={dir}/snapshot"),
+        format!("--snapshot-key-file={dir}/key"),
         "--challenge=bearer".into(),
         "--max-policy-age=1h".into(),
     ]
@@ -312,6 +334,23 @@ async fn certificates_that_all_clocks_take_for_over_are_renewed_over_the_open_st
     stage.goes_on().await;
     assert_eq!(stage.open_since().await, since);
     stage = stage.restart_control().await;
+    stage.admin.all_current(WORKERS).await;
+    stage.goes_on().await;
+}
+
+#[tokio::test]
+async fn a_policy_from_a_file_is_as_old_as_the_clock_says_until_the_control_plane_is_heard() {
+    let mut stage = Stage::start().await;
+    stage.control.pause();
+
+    stage.hosts[0].restart(Clock::set_behind).await;
+    let from_the_future = stage.pulled(&stage.login).await;
+    stage.hosts[0].restart(Clock::set_ahead).await;
+    let too_old = stage.pulled(&stage.login).await;
+    stage.control.resume();
+
+    assert_eq!(from_the_future, [200; WORKERS]);
+    assert_eq!(too_old, [403, 200, 200]);
     stage.admin.all_current(WORKERS).await;
     stage.goes_on().await;
 }

@@ -39,8 +39,9 @@ pub struct Control {
 /// A control plane that is a process of its own.
 #[derive(Debug)]
 pub struct ControlProcess {
-    place: Place,
+    /// First: it shows its log, which is in that place, when it ends.
     process: Process,
+    place: Place,
 }
 
 impl Place {
@@ -205,13 +206,12 @@ impl ControlProcess {
 
     /// Starts one that goes by `clock`.
     pub async fn start_by(clock: &Clock, place: Place) -> Self {
-        let (program, args) = clock.around(PROGRAM, place.args());
-        let process = Process::start(PROGRAM, &program, args, place.dir.path());
+        let process = clock.start(PROGRAM, place.args(), place.dir.path());
         Self::started(place, process).await
     }
 
     async fn started(place: Place, process: Process) -> Self {
-        let mut control = Self { place, process };
+        let mut control = Self { process, place };
         control.answers().await;
         control
     }

@@ -65,13 +65,21 @@ impl Process {
         }
     }
 
-    /// Starts a program of this workspace: one that leaves nothing behind, so
-    /// that it can be killed when the test is over.
+    /// Starts a program of this workspace.
     pub(crate) fn start_ours<I>(name: &str, args: I, dir: &Path) -> Self
     where
         I: IntoIterator<Item: AsRef<std::ffi::OsStr>>,
     {
-        let mut process = Self::start(name, &ours(name), args, dir);
+        Self::start_careless(name, &ours(name), args, dir)
+    }
+
+    /// Starts one that leaves nothing behind, so that it can be killed when the
+    /// test is over.
+    pub(crate) fn start_careless<I>(name: &str, program: &Path, args: I, dir: &Path) -> Self
+    where
+        I: IntoIterator<Item: AsRef<std::ffi::OsStr>>,
+    {
+        let mut process = Self::start(name, program, args, dir);
         process.cleans_up = false;
         process
     }

@@ -4,11 +4,15 @@
 //! libfaketime gives it, which reaches programs that are linked dynamically
 //! only. `tests/run` builds those beside the static ones.
 
-use std::{env, fs, path::Path, path::PathBuf, time::Duration};
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use tempfile::TempDir;
 
-use crate::program::ours;
+use crate::{process::Process, program::ours};
 
 /// What libfaketime leaves when its program is killed, before a process id.
 const LEFT_BEHIND: [&str; 2] = ["faketime_shm_", "sem.faketime_sem_"];
@@ -57,8 +61,8 @@ impl Clock {
         self.dir.path().join("clock")
     }
 
-    /// What runs a program of this workspace by this clock, and its arguments.
-    pub fn around(&self, program: &str, args: Vec<String>) -> (PathBuf, Vec<String>) {
+    /// Starts a program of this workspace that goes by this clock.
+    pub fn start(&self, program: &str, args: Vec<String>, dir: &Path) -> Process {
         let mut all = vec![
             format!("LD_PRELOAD={}", library().display()),
             format!("FAKETIME_TIMESTAMP_FILE={}", self.file().display()),
@@ -67,7 +71,7 @@ impl Clock {
             dynamic(program).display().to_string(),
         ];
         all.extend(args);
-        ("env".into(), all)
+        Process::start_careless(program, Path::new("env"), all, dir)
     }
 }
 
