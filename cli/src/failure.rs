@@ -79,6 +79,14 @@ pub(crate) enum Failure {
     LoginRefused { registry: String, login: String },
 }
 
+/// What was to be printed, and could not be.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write to {to}")]
+pub(crate) struct Unprinted {
+    pub(crate) to: &'static str,
+    pub(crate) source: io::Error,
+}
+
 impl Failure {
     /// What the control plane at `url` means by `status`.
     pub(crate) fn of(status: Status, url: &Url) -> Self {
@@ -252,12 +260,11 @@ fn next_step(error: &anyhow::Error) -> Option<&'static str> {
     }
 }
 
-/// Whether the reader of stdout has gone, as `head` does.
+/// Whether the reader of stdout has gone, as `head` does. A connection that
+/// breaks is another matter.
 fn is_closed_pipe(error: &anyhow::Error) -> bool {
-    error
-        .chain()
-        .filter_map(|cause| cause.downcast_ref::<io::Error>())
-        .any(|error| error.kind() == io::ErrorKind::BrokenPipe)
+    let unprinted = error.downcast_ref::<Unprinted>();
+    unprinted.is_some_and(|it| it.source.kind() == io::ErrorKind::BrokenPipe)
 }
 
 #[cfg(test)]
@@ -277,8 +284,21 @@ mod tests {
 
     #[test]
     fn a_reader_that_leaves_is_no_failure() {
-        let error = anyhow::Error::from(io::Error::from(io::ErrorKind::BrokenPipe));
+        let error = Unprinted {
+            to: "stdout",
+            source: io::ErrorKind::BrokenPipe.into(),
+        };
 
-        assert!(is_closed_pipe(&error.context("cannot print")));
+        assert!(is_closed_pipe(&error.into()));
+    }
+
+    #[test]
+    fn a_connection_that_breaks_is_a_failure() {
+        let failure = Failure::Unreachable {
+            url: Url::parse("http://127.0.0.1:7400").unwrap(),
+            source: io::Error::from(io::ErrorKind::BrokenPipe).into(),
+        };
+
+        assert!(!is_closed_pipe(&failure.into()));
     }
 }

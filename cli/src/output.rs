@@ -6,6 +6,8 @@ use anyhow::Context;
 use comfy_table::{Table, presets::NOTHING};
 use serde::{Deserialize, Serialize};
 
+use crate::failure::Unprinted;
+
 /// How to print records.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
@@ -67,7 +69,11 @@ impl<'a> Output<'a> {
 
     /// Tells people something that is not the result.
     pub(crate) fn note(&mut self, text: &str) -> anyhow::Result<()> {
-        writeln!(self.notes, "{text}").context("cannot write to stderr")
+        let written = writeln!(self.notes, "{text}");
+        Ok(written.map_err(|source| Unprinted {
+            to: "stderr",
+            source,
+        })?)
     }
 
     /// Warns of what may be a mistake.
@@ -79,9 +85,12 @@ impl<'a> Output<'a> {
 
     /// Prints a line, or several, at once: one whole write, flushed.
     pub(crate) fn text(&mut self, text: &str) -> anyhow::Result<()> {
-        writeln!(self.out, "{}", text.trim_end())
-            .and_then(|()| self.out.flush())
-            .context("cannot write to stdout")
+        let written = writeln!(self.out, "{}", text.trim_end());
+        let flushed = written.and_then(|()| self.out.flush());
+        Ok(flushed.map_err(|source| Unprinted {
+            to: "stdout",
+            source,
+        })?)
     }
 
     /// Prints one of many records as soon as it is there: `text` for people,

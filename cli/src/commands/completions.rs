@@ -2,11 +2,10 @@
 
 use std::io::Write;
 
-use anyhow::Context;
 use clap::CommandFactory;
 use clap_complete::Shell;
 
-use crate::Cli;
+use crate::{Cli, failure::Unprinted};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
@@ -24,7 +23,10 @@ pub(crate) fn run(arguments: &Arguments, out: &mut dyn Write) -> anyhow::Result<
         "metahubctl",
         &mut script,
     );
-    out.write_all(&script).context("cannot write to stdout")
+    Ok(out.write_all(&script).map_err(|source| Unprinted {
+        to: "stdout",
+        source,
+    })?)
 }
 
 #[cfg(test)]
