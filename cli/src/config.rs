@@ -9,6 +9,7 @@ use std::{
 };
 
 use anyhow::{Context, anyhow};
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use metahub_worker::trust::Fingerprint;
 use secrecy::SecretString;
 use serde::Deserialize;
@@ -69,11 +70,11 @@ pub(crate) struct Config {
     settings: Option<PathBuf>,
 
     /// Where settings files are, as the XDG base directory specification has it.
-    #[arg(long, global = true, env = "XDG_CONFIG_HOME", hide = true)]
+    #[arg(long, global = true, env = "XDG_CONFIG_HOME", hide = true, value_parser = maybe_empty())]
     xdg_config_home: Option<PathBuf>,
 
     /// Where docker keeps its settings.
-    #[arg(long, global = true, env = "DOCKER_CONFIG", hide = true)]
+    #[arg(long, global = true, env = "DOCKER_CONFIG", hide = true, value_parser = maybe_empty())]
     docker_config: Option<PathBuf>,
 }
 
@@ -135,7 +136,7 @@ impl Config {
         Ok(Settings {
             control: self.control.or(pointed).map_or_else(default, Ok)?,
             registry: self.registry.or(file.registry),
-            docker_config: self.docker_config.or_else(docker),
+            docker_config: self.docker_config.filter(|it| is_set(it)).or_else(docker),
             format: self.output.or(file.output).unwrap_or_default(),
             insecure: self.insecure || file.insecure,
             wait: self.wait,
@@ -158,10 +159,19 @@ impl Config {
 
     /// Where metahubctl keeps what is the person's.
     fn directory(&self) -> Option<PathBuf> {
-        let base = self.xdg_config_home.clone();
+        let base = self.xdg_config_home.clone().filter(|it| is_set(it));
         let base = base.or_else(|| home_dir().map(|home| home.join(".config")));
         base.map(|base| base.join("metahub"))
     }
+}
+
+/// Takes a directory, and nothing for none: an empty variable counts as unset.
+fn maybe_empty() -> impl TypedValueParser<Value = PathBuf> {
+    OsStringValueParser::new().map(PathBuf::from)
+}
+
+fn is_set(path: &Path) -> bool {
+    !path.as_os_str().is_empty()
 }
 
 /// Where a control plane is. Nothing else than http and https: a token goes

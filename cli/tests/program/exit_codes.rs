@@ -2,7 +2,7 @@
 
 use tempfile::tempdir;
 
-use crate::process::{run, told};
+use crate::process::{metahubctl, run, told};
 
 #[test]
 fn a_wrong_command_line_exits_with_2() {
@@ -64,6 +64,22 @@ fn what_is_no_control_plane_is_told_with_the_two_ways_to_name_one() {
     assert_eq!(output.status.code(), Some(1));
     assert!(
         told(&output).contains("https:// where it serves TLS"),
+        "{}",
+        told(&output)
+    );
+}
+
+#[test]
+fn a_variable_for_a_directory_that_is_empty_counts_as_unset() {
+    let home = tempdir().unwrap();
+
+    let mut command = metahubctl(&home, &["status"]);
+    let empty = [("XDG_CONFIG_HOME", ""), ("DOCKER_CONFIG", "")];
+    let output = command.envs(empty).output().unwrap();
+
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        told(&output).contains("no admin token"),
         "{}",
         told(&output)
     );
