@@ -109,14 +109,14 @@ impl Gate {
         shown: Option<&WorkerCertificate>,
         wanted: Rule,
     ) -> Result<Caller> {
-        let unknown = || Error::Unauthenticated {
+        let nothing = || Error::Unauthenticated {
             reason: match wanted {
                 Rule::Worker => WORKER_TOKEN_WANTED.into(),
                 Rule::Public | Rule::Roles(_) => ADMIN_TOKEN_WANTED.into(),
             },
         };
         let Some(token) = bearer(headers) else {
-            return self.holder_of_certificate(shown.ok_or_else(unknown)?);
+            return self.holder_of_certificate(shown.ok_or_else(nothing)?);
         };
         if let Some(caller) = self.holder_of_file(token) {
             return Ok(caller);
@@ -126,7 +126,10 @@ impl Gate {
         }
         match &self.sign_in {
             Some(sign_in) if SignIn::may_be_for(token) => sign_in.caller(token).await,
-            _ => Err(unknown()),
+            _ if wanted == Rule::Worker => Err(nothing()),
+            _ => Err(Error::Unauthenticated {
+                reason: NO_SUCH_TOKEN.into(),
+            }),
         }
     }
 
@@ -202,6 +205,7 @@ const ADMIN_TOKEN_WANTED: &str = "wants an admin token: give one from `metahubct
 const WORKER_TOKEN_WANTED: &str = "wants a worker's certificate or the worker token: give a join \
      token from `metahubctl worker token create`, or the contents of the control plane's \
      worker-token file";
+const NO_SUCH_TOKEN: &str = "it knows no such token";
 const REVOKED: &str = "there is no such admin token, or it was revoked: ask an admin for another \
      (`metahubctl token create`)";
 const ASK_FOR_ANOTHER: &str = "ask an admin for another (`metahubctl token create`)";
