@@ -213,6 +213,40 @@ async fn a_join_token_that_the_control_plane_keeps_in_a_file_names_the_newest_au
     assert_eq!(authorities(control.place()), 2);
 }
 
+#[cfg(feature = "real-parts")]
+#[tokio::test]
+async fn another_authority_is_taken_up_by_every_replica_and_by_the_workers_of_each() {
+    let etcd = metahub_tests::parts::Etcd::start().await;
+    let store = format!("--store={}", etcd.store());
+    let here = Control::start_at(Place::fresh().with(&["--tls", &store])).await;
+    let there = Control::start_at(here.place().twin().with(&["--tls", &store])).await;
+    let (one, two) = (joined(&here, "w1").await, joined(&there, "w2").await);
+    let (person, other) = (
+        Person::who_knows(&here).await,
+        Person::who_knows(&there).await,
+    );
+    assert_eq!(here.fingerprint(), there.fingerprint());
+
+    let rotated = person.authority(&["rotate"]).await;
+    for control in [&here, &there] {
+        rooted_in(control.place(), &rotated["fingerprint"]).await;
+    }
+    person.no_worker_is_behind().await;
+    other.authority(&["retire"]).await;
+    for control in [&here, &there] {
+        eventually("one authority is trusted", async || {
+            authorities(control.place()) == 1
+        })
+        .await;
+    }
+
+    person.run(&["user", "create", "qnib"]).await.text();
+    here.place().admin().all_current(2).await;
+    for (_, host) in [&one, &two] {
+        assert_eq!(pinned(host), rotated["fingerprint"]);
+    }
+}
+
 #[tokio::test]
 async fn over_plain_text_there_is_no_authority_to_replace() {
     let control = Control::start().await;
