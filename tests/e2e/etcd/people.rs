@@ -1,5 +1,7 @@
 //! People at two control planes: what one of them does, the other sees.
 
+use std::{pin::pin, time::Duration};
+
 use metahub_tests::{
     admin::Login,
     client::RegistryClient,
@@ -11,6 +13,7 @@ use metahub_tests::{
     worker::Worker,
 };
 use serde_json::Value;
+use tokio::time::timeout;
 
 use super::site::{OUTAGE, Site};
 
@@ -60,10 +63,16 @@ async fn one_who_waits_at_one_replica_waits_for_the_workers_of_both() {
     let site = Site::start().await;
     let workers = workers_of_each(&site).await;
     let ctl = Ctl::at(&site.places[0]);
+    let other = site.controls[1].as_ref().expect("it runs");
 
-    let applied = ctl.run_with_input(&["apply", "-f-", "--wait"], FILE).await;
+    other.pause();
+    let mut applying = pin!(ctl.run_with_input(&["apply", "-f-", "--wait"], FILE));
+    // Shorter than what the other says of its workers is believed.
+    let early = timeout(Duration::from_secs(5), &mut applying).await;
+    other.resume();
+    assert!(early.is_err(), "it has not waited: {early:?}");
 
-    applied.text();
+    applying.await.text();
     for worker in workers.iter().chain(&site.workers) {
         assert_eq!(status(worker).await, 200);
     }
