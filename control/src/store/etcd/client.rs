@@ -38,8 +38,13 @@ use super::{
 };
 use crate::records::Secret;
 
-/// How long one node may take to answer. An election takes a second or two.
+/// How long one node may take to answer.
 const ATTEMPT: Duration = Duration::from_secs(4);
+/// The same for the first two that are asked: what was on its way when the
+/// leader was lost is lost too, and a node that does not know waits in vain.
+/// An election takes a second or two.
+const QUICK_ATTEMPT: Duration = Duration::from_millis(1_500);
+const QUICK_ATTEMPTS: u32 = 2;
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// What an answer may weigh. Pages are cut by number, so a page of large
@@ -170,15 +175,20 @@ impl Client {
     {
         let deadline = Instant::now() + self.patience;
         let mut pause = FIRST_PAUSE;
-        let mut logins = 0;
+        let (mut logins, mut tries) = (0, 0);
         loop {
+            tries += 1;
+            let limit = match tries > QUICK_ATTEMPTS {
+                true => ATTEMPT,
+                false => QUICK_ATTEMPT,
+            };
             let at = self.current.load(Relaxed);
             let node = &self.nodes[at];
             let attempt = async {
                 self.log_in(node).await?;
                 ask(node.channel.clone()).await
             };
-            let status = match timeout(ATTEMPT, attempt).await {
+            let status = match timeout(limit, attempt).await {
                 Ok(Ok(response)) => return Ok(response.into_inner()),
                 Ok(Err(status)) => status,
                 Err(_) => Status::deadline_exceeded("no answer in time"),
