@@ -147,12 +147,15 @@ mod tests {
     }
 
     #[test]
-    fn a_tag_or_a_blank_in_a_pattern_is_refused() {
+    fn what_no_repository_is_called_is_refused_in_a_pattern() {
         for pattern in [
             "ghcr.io/a:1",
             "ghcr.io/a@sha256:0",
             "ghcr.io/a b",
             "ghcr.io/a\n",
+            "ghcr.io/[ab]",
+            "ghcr.io/a?",
+            "ghcr.io/ü",
         ] {
             assert!(grant(pattern).check().is_err(), "{pattern:?}");
         }
