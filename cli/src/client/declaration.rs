@@ -57,8 +57,12 @@ impl Client {
     }
 
     /// Makes the policy what it was. A dry run only says what would change.
-    pub(crate) async fn rollback(&self, revision: u64, dry_run: bool) -> anyhow::Result<Outcome> {
-        let request = RollbackRequest { revision, dry_run };
+    pub(crate) async fn rollback(&self, revision: u64, manner: Manner) -> anyhow::Result<Outcome> {
+        let request = RollbackRequest {
+            revision,
+            dry_run: manner.dry_run,
+            unchanged_since: manner.unchanged_since.map(convert::to_revision),
+        };
         let answer = self.declaration.clone().rollback(request).await;
         self.outcome(answer).await
     }

@@ -11,7 +11,7 @@ use schemars::generate::SchemaSettings;
 
 pub(crate) use self::apply::{Apply, apply};
 use crate::{
-    client::Client,
+    client::{Client, Manner},
     config::Settings,
     failure::Failure,
     output::{Format, Output},
@@ -97,11 +97,21 @@ pub(crate) async fn run(
             yes,
         } => {
             let client = Client::connect(settings).await?;
+            let mut manner = Manner {
+                prune: false,
+                dry_run,
+                unchanged_since: None,
+            };
             if !dry_run && !yes {
-                let planned = client.rollback(revision, true).await?;
+                let preview = Manner {
+                    dry_run: true,
+                    ..manner
+                };
+                let planned = client.rollback(revision, preview).await?;
                 apply::confirm("the rollback", &planned, output)?;
+                manner.unchanged_since = planned.revision;
             }
-            let outcome = client.rollback(revision, dry_run).await?;
+            let outcome = client.rollback(revision, manner).await?;
             output.warn(&outcome.warnings)?;
             tell(&outcome, dry_run, output)
         }

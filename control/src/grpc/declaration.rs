@@ -113,7 +113,10 @@ impl DeclarationServiceTrait for DeclarationApi {
         let catalog = &self.parts.catalog;
         let outcome = match asked.dry_run {
             true => catalog.preview_rollback(asked.revision).await?,
-            false => catalog.rollback(&actor, asked.revision).await?,
+            false => {
+                let agreed = asked.unchanged_since.map(convert::revision_from);
+                catalog.rollback(&actor, asked.revision, agreed).await?
+            }
         };
         Ok(told(outcome))
     }

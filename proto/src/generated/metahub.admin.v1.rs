@@ -4157,6 +4157,9 @@ pub struct RollbackRequest {
     /// Whether to say what would be changed, and change nothing.
     #[prost(bool, tag = "2")]
     pub dry_run: bool,
+    /// Refuses if the policy has changed since. Unset: whatever has changed.
+    #[prost(message, optional, tag = "3")]
+    pub unchanged_since: ::core::option::Option<super::super::policy::v1::Revision>,
 }
 /// Generated client implementations.
 pub mod declaration_service_client {

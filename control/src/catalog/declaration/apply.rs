@@ -85,7 +85,7 @@ impl Mode {
         }
     }
 
-    fn check(self, policy: &Policy) -> Result<()> {
+    pub(super) fn check(self, policy: &Policy) -> Result<()> {
         match self.unchanged_since {
             Some(then) if !is_unchanged(policy, then) => Err(Error::Blocked {
                 reason: "the policy has changed since you saw what would be: look again".into(),

@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, btree_map::Entry};
 
-use super::{DECLARED, Outcome, is_unchanged};
+use super::{DECLARED, Mode, Outcome, is_unchanged};
 use crate::{
     Error, Result, Revision, StoreError,
     access::Scope,
@@ -30,8 +30,14 @@ struct Past {
 
 impl Catalog {
     /// Makes the policy what it said at revision `number`, as a new revision.
-    /// Refuses when the audit does not reach back that far.
-    pub(crate) async fn rollback(&self, actor: &Actor, number: u64) -> Result<Outcome> {
+    /// Refuses when the audit does not reach back that far, and when the policy
+    /// has changed since `agreed`.
+    pub(crate) async fn rollback(
+        &self,
+        actor: &Actor,
+        number: u64,
+        agreed: Option<Revision>,
+    ) -> Result<Outcome> {
         for _ in 0..TRIES {
             let past = self.past(number).await?;
             let planned = |edit: &mut Edit| {
@@ -39,6 +45,9 @@ impl Catalog {
                 if !is_unchanged(edit.base(), past.seen) {
                     return Ok(None);
                 }
+                Mode::apply(false)
+                    .unchanged_since(agreed)
+                    .check(edit.base())?;
                 let warnings = restore(edit, &past);
                 Ok(Some((edit.changes()?, warnings)))
             };

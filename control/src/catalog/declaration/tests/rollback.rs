@@ -11,7 +11,7 @@ async fn apply(catalog: &Catalog, text: &str) {
 }
 
 async fn roll_back(catalog: &Catalog, number: u64) -> Outcome {
-    catalog.rollback(&admin(), number).await.unwrap()
+    catalog.rollback(&admin(), number, None).await.unwrap()
 }
 
 #[tokio::test]
@@ -27,6 +27,23 @@ async fn a_rollback_is_a_new_revision_that_says_what_the_old_one_said() {
     assert_eq!(outcome.revision.number, number + 4);
     assert_eq!(outcome.warnings, Vec::<String>::new());
     assert_eq!(declared(&catalog.policy()), then);
+}
+
+#[tokio::test]
+async fn a_rollback_that_was_agreed_to_takes_back_nothing_that_came_later() {
+    let catalog = with_file().await;
+    let number = catalog.revision().number;
+    apply(&catalog, ONE_TYPE).await;
+    let agreed = Some(catalog.revision());
+    apply(&catalog, "users: [{name: moby}]").await;
+
+    let refused = catalog.rollback(&admin(), number, agreed).await;
+
+    let refused = refused.unwrap_err().to_string();
+    assert!(refused.contains("look again"), "{refused}");
+    let agreed = Some(catalog.revision());
+    let done = catalog.rollback(&admin(), number, agreed).await;
+    assert!(done.is_ok(), "{done:?}");
 }
 
 #[tokio::test]
@@ -129,8 +146,8 @@ async fn what_the_audit_does_not_reach_is_refused() {
     apply(&catalog, ONE_TYPE).await;
     catalog.store.sweep_audit(u64::MAX).await.unwrap();
 
-    let too_old = catalog.rollback(&admin(), number).await.unwrap_err();
-    let too_new = catalog.rollback(&admin(), 99).await.unwrap_err();
+    let too_old = catalog.rollback(&admin(), number, None).await.unwrap_err();
+    let too_new = catalog.rollback(&admin(), 99, None).await.unwrap_err();
 
     assert!(too_old.to_string().contains("reaches back"), "{too_old}");
     assert!(too_new.to_string().starts_with("revision: "), "{too_new}");
