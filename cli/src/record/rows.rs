@@ -51,7 +51,7 @@ impl Row for Login {
 
 impl Row for Upstream {
     const COLUMNS: &'static [&'static str] = &[
-        "UPSTREAM", "URL", "DEFAULT", "USERNAME", "OPEN TO", "TLS", "BLOBS", "HOSTS",
+        "UPSTREAM", "URL", "DEFAULT", "USERNAME", "OPEN TO", "TLS", "HTTP", "BLOBS", "HOSTS",
     ];
 
     fn cells(&self) -> Vec<String> {
@@ -68,6 +68,10 @@ impl Row for Upstream {
                 (true, _) => "not verified".into(),
                 (false, true) => "verified".into(),
                 (false, false) => "verified, own CA".into(),
+            },
+            match self.http1 {
+                true => "1.1".into(),
+                false => "2, 1.1".into(),
             },
             match self.blobs {
                 Blobs::Proxy => "proxy".into(),
