@@ -135,12 +135,13 @@ impl Tls {
         let path = &self.files.ca;
         tokens::write_private(path, authority.trusted_pem().trim_end())
             .with_context(|| format!("cannot write {}", path.display()))?;
-        match (&self.files.join_token, authority.former_fingerprint()) {
-            (Some(path), Some(former)) => {
-                tokens::repin_join_token(path, &former, authority.fingerprint())
-            }
-            _ => Ok(()),
+        if let (Some(path), Some(former)) = (&self.files.join_token, authority.former_fingerprint())
+            && let Err(error) = tokens::repin_join_token(path, &former, authority.fingerprint())
+        {
+            // Whoever brings the file may keep others from writing to it.
+            warn!("no worker joins by it once {former} is retired: {error:#}");
         }
+        Ok(())
     }
 
     /// What the port's certificate is rooted in.
