@@ -3,9 +3,9 @@
 //! A watch says that something happened; what, is read. Also without a word
 //! from the watch the head is looked at now and then, so a watch that has gone
 //! deaf costs seconds, and nothing is ever missed: what is told next always
-//! begins where the last thing told ended; where that is no longer part of the
-//! history, as after a restore, everything is told anew. While etcd does not answer, the
-//! last state stays.
+//! begins where the last thing told ended. Where that is no longer part of the
+//! history, as after a restore, everything is told anew. While etcd does not
+//! answer, the last state stays.
 
 use std::{
     sync::Arc,

@@ -165,15 +165,14 @@ impl Cluster {
     /// Whether what is logged in `kvs`, from `known` on, goes on from it.
     fn follows(&self, kvs: &[KeyValue], known: &Known) -> Result<bool, StoreError> {
         let number = known.revision.number;
-        if number == 0 {
-            return Ok(true);
-        }
         let [own, next] = [number, number + 1].map(|number| {
             let start = self.layout.log(number);
             kvs.iter().find(|kv| kv.key.starts_with(start.as_bytes()))
         });
         let entry = own.map(read::<LogEntry>).transpose()?;
-        Ok(next.is_some() && entry.is_some_and(|entry| entry.batch == known.batch))
+        // No batch led to the first of all.
+        let batch = entry.map_or_else(String::new, |entry| entry.batch);
+        Ok(next.is_some() && batch == known.batch)
     }
 
     /// What is under `keys` at `revision`.
