@@ -77,7 +77,8 @@ pub(crate) struct Token {
 struct Answer {
     token: Option<String>,
     access_token: Option<String>,
-    expires_in: Option<u64>,
+    /// In seconds. What is no whole number is as good as nothing.
+    expires_in: Option<serde_json::Value>,
 }
 
 impl Tokens {
@@ -296,6 +297,7 @@ impl Token {
         header.set_sensitive(true);
         let life = answer
             .expires_in
+            .and_then(|seconds| seconds.as_u64())
             .filter(|seconds| *seconds > 0)
             .map_or(USUAL_LIFE, Duration::from_secs)
             .min(LONGEST_LIFE);
@@ -328,6 +330,10 @@ mod tests {
             read(r#"{"token":"","access_token":"t","expires_in":0}"#),
             minute
         );
+        for odd in ["null", "-1", "300.5", r#""300""#, "1e99", "{}"] {
+            let body = format!(r#"{{"token":"t","expires_in":{odd}}}"#);
+            assert_eq!(read(&body), minute, "{odd}");
+        }
         assert_eq!(
             read(r#"{"token":"t","expires_in":300}"#),
             Some(("Bearer t".to_owned(), 240))
