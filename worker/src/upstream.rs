@@ -109,6 +109,10 @@ impl Credential {
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Site(u128);
 
+/// An upstream as anyone may tell it from the others: by its name and address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Origin(u64);
+
 impl Upstream {
     /// An upstream called `name` at `url`, pulled from with `credential`, or
     /// anonymously.
@@ -208,6 +212,13 @@ impl Upstream {
     pub(crate) fn site(&self) -> Site {
         self.site
     }
+
+    /// Its identity, for names that others may read.
+    pub(crate) fn origin(&self) -> Origin {
+        let Site(open) = Site::of(&self.name, &self.url, None);
+        let [_, _, _, _, _, _, _, _, half @ ..] = open.to_be_bytes();
+        Origin(u64::from_be_bytes(half))
+    }
 }
 
 impl Site {
@@ -242,6 +253,12 @@ impl Site {
         let digest = context.finish();
         let half = digest.as_ref().first_chunk().copied().unwrap_or_default();
         Self(u128::from_be_bytes(half))
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
     }
 }
 

@@ -1,9 +1,11 @@
 //! Blobs on disk, shared by the workers of a host.
 //!
 //! Only what has been verified is kept, and it is verified again whenever it
-//! is read as a whole, and beside those who read parts of it. A blob that comes from an upstream is written by one
-//! worker, and read from the growing file by whoever wants it meanwhile. Who
-//! may have it is for the caller to find out, each time.
+//! is read as a whole, and beside those who read parts of it. A blob that comes
+//! from an upstream is written by one worker, and read from the growing file by
+//! whoever wants it of that upstream meanwhile: another is not slowed down by
+//! it, nor told wrong bytes. Who may have it is for the caller to find out, each
+//! time.
 //!
 //! Nothing here fails a pull: what the disk does not give comes from the
 //! upstream.
@@ -42,7 +44,7 @@ pub(super) use self::{
     reading::{FileBody, Reading},
 };
 use super::transfer::Transfer;
-use crate::reference::Digest;
+use crate::{reference::Digest, upstream::Origin};
 
 /// How long nothing is written after that has failed.
 const REST: Duration = Duration::from_secs(30);
@@ -65,7 +67,7 @@ pub(crate) struct BlobDirectory {
 pub(super) struct BlobCache {
     directory: Directory,
     /// What this worker writes now.
-    fills: DashMap<Digest, Arc<Fill>, ahash::RandomState>,
+    fills: DashMap<(Digest, Origin), Arc<Fill>, ahash::RandomState>,
     pub(super) metrics: CacheMetrics,
     rests_until: Mutex<Option<Instant>>,
     has_warned: AtomicBool,
@@ -95,15 +97,15 @@ impl BlobCache {
         self.blocking(Cause::Write, |it| it.directory.sweep()).await;
     }
 
-    /// What there is of a blob on disk.
-    pub(super) async fn find(self: &Arc<Self>, digest: &Digest) -> Option<Held> {
-        if let Some(held) = self.fills.get(digest).and_then(|fill| fill.join()) {
+    /// What there is of a blob on disk: all of it, or what comes of it from
+    /// `origin`.
+    pub(super) async fn find(self: &Arc<Self>, digest: &Digest, origin: Origin) -> Option<Held> {
+        let wanted = (digest.clone(), origin);
+        if let Some(held) = self.fills.get(&wanted).and_then(|fill| fill.join()) {
             return Some(held);
         }
-        let wanted = digest.clone();
-        let found = self
-            .blocking(Cause::Read, move |it| it.directory.find(&wanted))
-            .await?;
+        let find = move |it: &Self| it.directory.find(&wanted.0, wanted.1);
+        let found = self.blocking(Cause::Read, find).await?;
         let (file, length, growth) = match found? {
             Found::Stored { file, length } => (file, length, Growth::Whole),
             Found::Growing { file, length } => (file, length, Growth::Elsewhere),
@@ -117,25 +119,26 @@ impl BlobCache {
         until.is_none_or(|until| until <= Instant::now())
     }
 
-    /// Writes a blob of `length` bytes as it comes. Gives `transfer` back if it
-    /// cannot; drops it if somebody else has begun.
+    /// Writes a blob of `length` bytes as it comes from an upstream. Gives
+    /// `transfer` back if it cannot; drops it if somebody else has begun.
     pub(super) async fn begin(
         self: &Arc<Self>,
-        digest: &Digest,
+        (digest, origin): (&Digest, Origin),
         length: u64,
         transfer: Transfer,
     ) -> Result<Held, Box<Transfer>> {
         if length == 0 || !self.is_well() {
             return Err(Box::new(transfer));
         }
-        let wanted = digest.clone();
-        let claimed = self
-            .blocking(Cause::Write, move |it| it.directory.claim(&wanted, length))
-            .await;
-        match claimed {
-            Some(Claimed::Claim(claim)) => Ok(self.fill(digest, length, claim, transfer)),
+        let wanted = (digest.clone(), origin);
+        let claim = {
+            let (digest, origin) = wanted.clone();
+            move |it: &Self| it.directory.claim(&digest, origin, length)
+        };
+        match self.blocking(Cause::Write, claim).await {
+            Some(Claimed::Claim(claim)) => Ok(self.fill(wanted, length, claim, transfer)),
             Some(Claimed::Taken) => {
-                let begun = self.find(digest).await;
+                let begun = self.find(digest, origin).await;
                 let begun = begun.filter(|held| held.length == length);
                 begun.ok_or(Box::new(transfer))
             }
@@ -149,15 +152,15 @@ impl BlobCache {
 
     fn fill(
         self: &Arc<Self>,
-        digest: &Digest,
+        wanted: (Digest, Origin),
         length: u64,
         claim: Claim,
         transfer: Transfer,
     ) -> Held {
         let (fill, held) = Fill::new(Arc::clone(&claim.file), length);
         let fill = Arc::new(fill);
-        self.fills.insert(digest.clone(), Arc::clone(&fill));
-        let filling = fill.run(Arc::clone(self), digest.clone(), claim, transfer);
+        self.fills.insert(wanted.clone(), Arc::clone(&fill));
+        let filling = fill.run(Arc::clone(self), wanted, claim, transfer);
         tokio::spawn(filling.in_current_span());
         held
     }

@@ -28,7 +28,7 @@ impl Blobs {
         let Some(cache) = &self.cache else {
             return Ok(None);
         };
-        let Some(held) = cache.find(request.digest).await else {
+        let Some(held) = cache.find(request.digest, key.origin).await else {
             return Ok(None);
         };
         // Not before the upstream has said that it would give it, too.

@@ -10,7 +10,7 @@ use super::BlobRequest;
 use crate::{
     cache::Cache,
     reference::{Digest, Repository},
-    upstream::{Site, Upstream, clock::Clock},
+    upstream::{Origin, Site, Upstream, clock::Clock},
 };
 
 /// How long it is believed that a repository has a blob.
@@ -28,6 +28,7 @@ pub(super) struct Key {
     site: Site,
     repository: Repository,
     pub(super) digest: Digest,
+    pub(super) origin: Origin,
 }
 
 /// That a repository has a blob.
@@ -53,6 +54,7 @@ impl Key {
             site: upstream.site(),
             repository: request.repository.clone(),
             digest: request.digest.clone(),
+            origin: upstream.origin(),
         }
     }
 

@@ -184,7 +184,10 @@ impl Blobs {
         let reopen = Reopen::new(&self.exchange, upstream, request);
         let mut transfer = answer.transfer(reply, reopen.again(), &key.digest);
         if let Some(cache) = &self.cache {
-            match cache.begin(&key.digest, length, transfer).await {
+            match cache
+                .begin((&key.digest, key.origin), length, transfer)
+                .await
+            {
                 Ok(held) => return Ok(Opened::Held(held)),
                 Err(unused) => transfer = *unused,
             }
@@ -196,7 +199,7 @@ impl Blobs {
     /// What another has begun to keep since the caller looked.
     async fn begun(&self, key: &Key) -> Option<Held> {
         let fact = self.known.get(key)?;
-        let held = self.cache.as_ref()?.find(&key.digest).await?;
+        let held = self.cache.as_ref()?.find(&key.digest, key.origin).await?;
         (self.known.is_fresh(&fact) && held.length == fact.length).then_some(held)
     }
 

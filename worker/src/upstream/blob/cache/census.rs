@@ -38,6 +38,8 @@ pub(super) enum Name<'a> {
     Part {
         /// Its digest, without the algorithm.
         hex: &'a str,
+        /// Where it comes from.
+        origin: &'a str,
         /// How long it will be.
         length: u64,
     },
@@ -59,8 +61,14 @@ impl<'a> Name<'a> {
         match name.split_once('.') {
             None => is_hex(name).then_some(Self::Whole),
             Some((hex, rest)) => {
-                let length = rest.strip_suffix(".part")?.parse().ok()?;
-                is_hex(hex).then_some(Self::Part { hex, length })
+                let (origin, length) = rest.strip_suffix(".part")?.split_once('.')?;
+                let length = length.parse().ok()?;
+                let part = Self::Part {
+                    hex,
+                    origin,
+                    length,
+                };
+                is_hex(hex).then_some(part)
             }
         }
     }
@@ -142,19 +150,24 @@ mod tests {
     #[test]
     fn only_files_of_the_cache_are_counted() {
         let hex = "0a".repeat(32);
-        let part = format!("{hex}.17.part");
-        let length = 17;
+        let part = format!("{hex}.beef.17.part");
+        let (origin, length) = ("beef", 17);
 
         assert_eq!(Name::parse(OsStr::new(&hex)), Some(Name::Whole));
         assert_eq!(
             Name::parse(OsStr::new(&part)),
-            Some(Name::Part { hex: &hex, length })
+            Some(Name::Part {
+                hex: &hex,
+                origin,
+                length
+            })
         );
         for name in [
             "ledger",
             "0a",
             &format!("{hex}.part"),
-            &format!("{hex}.x.part"),
+            &format!("{hex}.17.part"),
+            &format!("{hex}.beef.x.part"),
         ] {
             assert_eq!(Name::parse(OsStr::new(name)), None, "{name}");
         }

@@ -22,7 +22,7 @@ use super::{
     ledger::Ledger,
     metrics::CacheMetrics,
 };
-use crate::reference::Digest;
+use crate::{reference::Digest, upstream::Origin};
 
 /// Nobody but the workers' own user may read what may be private.
 const FILE_MODE: u32 = 0o600;
@@ -93,8 +93,9 @@ impl Directory {
         }
     }
 
-    /// What there is of a blob. Counts as a use of it.
-    pub(super) fn find(&self, digest: &Digest) -> io::Result<Option<Found>> {
+    /// What there is of a blob: all of it, or what comes of it from `origin`.
+    /// Counts as a use of it.
+    pub(super) fn find(&self, digest: &Digest, origin: Origin) -> io::Result<Option<Found>> {
         let path = self.path(digest);
         match File::open(&path) {
             Ok(file) => {
@@ -103,12 +104,14 @@ impl Directory {
                 let length = file.metadata()?.len();
                 Ok(Some(Found::Stored { file, length }))
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Self::find_growing(&path),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Self::find_growing(&path, origin)
+            }
             Err(error) => Err(error),
         }
     }
 
-    fn find_growing(whole: &Path) -> io::Result<Option<Found>> {
+    fn find_growing(whole: &Path, origin: Origin) -> io::Result<Option<Found>> {
         let (Some(shelf), Some(hex)) = (whole.parent(), whole.file_name()) else {
             return Ok(None);
         };
@@ -117,12 +120,18 @@ impl Directory {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
         };
+        let origin = origin.to_string();
         for entry in entries {
             let name = entry?.file_name();
-            let Some(Name::Part { hex: of, length }) = Name::parse(&name) else {
+            let Some(Name::Part {
+                hex: of,
+                origin: from,
+                length,
+            }) = Name::parse(&name)
+            else {
                 continue;
             };
-            if *hex != *of {
+            if *hex != *of || origin != from {
                 continue;
             }
             match File::open(shelf.join(&name)) {
@@ -136,10 +145,16 @@ impl Directory {
         Ok(None)
     }
 
-    /// Asks to write a blob of `length` bytes, and makes room for it.
-    pub(super) fn claim(&self, digest: &Digest, length: u64) -> io::Result<Claimed> {
+    /// Asks to write a blob of `length` bytes that comes from `origin`, and
+    /// makes room for it.
+    pub(super) fn claim(
+        &self,
+        digest: &Digest,
+        origin: Origin,
+        length: u64,
+    ) -> io::Result<Claimed> {
         let whole = self.path(digest);
-        let part = part_of(&whole, length);
+        let part = part_of(&whole, origin, length);
         let Some(shelf) = whole.parent() else {
             return Ok(Claimed::NoRoom);
         };
@@ -295,8 +310,8 @@ pub(super) fn remove_dead(part: &Path) -> io::Result<bool> {
     }
 }
 
-fn part_of(whole: &Path, length: u64) -> PathBuf {
-    whole.with_extension(format!("{length}.part"))
+fn part_of(whole: &Path, origin: Origin, length: u64) -> PathBuf {
+    whole.with_extension(format!("{origin}.{length}.part"))
 }
 
 fn create_directory(path: &Path) -> io::Result<()> {

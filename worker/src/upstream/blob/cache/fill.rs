@@ -15,7 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 use super::{BlobCache, blocking, directory::Claim, metrics::Cause};
 use crate::{
     reference::Digest,
-    upstream::{Error, blob::transfer::Transfer},
+    upstream::{Error, Origin, blob::transfer::Transfer},
 };
 
 /// What is written at a time, in bytes, if as much has come.
@@ -132,20 +132,20 @@ impl Fill {
     pub(super) async fn run(
         self: Arc<Self>,
         cache: Arc<BlobCache>,
-        digest: Digest,
+        wanted: (Digest, Origin),
         claim: Claim,
         transfer: Transfer,
     ) {
         let landing = Landing {
             fill: Arc::clone(&self),
             cache: Arc::clone(&cache),
-            digest,
+            wanted,
         };
         match self.pour(&cache, transfer).await {
             Ok(()) => {
                 self.settle(State::Whole);
                 cache.keep(claim).await;
-                cache.checks.found_good(&landing.digest);
+                cache.checks.found_good(&landing.wanted.0);
             }
             Err(halt) => {
                 let _ = blocking(move || claim.give_up()).await;
@@ -210,14 +210,14 @@ impl Fill {
 struct Landing {
     fill: Arc<Fill>,
     cache: Arc<BlobCache>,
-    digest: Digest,
+    wanted: (Digest, Origin),
 }
 
 impl Drop for Landing {
     fn drop(&mut self) {
         self.cache
             .fills
-            .remove_if(&self.digest, |_, fill| Arc::ptr_eq(fill, &self.fill));
+            .remove_if(&self.wanted, |_, fill| Arc::ptr_eq(fill, &self.fill));
         self.fill.progress.send_if_modified(|it| {
             let is_orphaned = matches!(it.state, State::Growing);
             if is_orphaned {

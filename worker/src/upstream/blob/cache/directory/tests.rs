@@ -5,7 +5,7 @@ use std::os::unix::fs::FileExt as _;
 use tempfile::TempDir;
 
 use super::*;
-use crate::upstream::hash::sha256;
+use crate::upstream::{Upstream, hash::sha256};
 
 /// What a small file takes of the disk, in bytes.
 const SMALL: u64 = 4096;
@@ -14,8 +14,13 @@ fn directory(root: &TempDir, capacity: u64) -> Directory {
     Directory::new(root.path().into(), capacity, CacheMetrics::default())
 }
 
+fn origin(name: &str) -> Origin {
+    let url = "https://registry.test".parse().unwrap();
+    Upstream::new(name, url, None, false).origin()
+}
+
 fn claim(directory: &Directory, digest: &Digest, length: u64) -> Claim {
-    match directory.claim(digest, length).unwrap() {
+    match directory.claim(digest, origin("a"), length).unwrap() {
         Claimed::Claim(claim) => claim,
         other => panic!("{other:?}"),
     }
@@ -30,7 +35,10 @@ fn put(directory: &Directory, content: &str) -> Digest {
 }
 
 fn is_stored(directory: &Directory, digest: &Digest) -> bool {
-    matches!(directory.find(digest).unwrap(), Some(Found::Stored { .. }))
+    matches!(
+        directory.find(digest, origin("a")).unwrap(),
+        Some(Found::Stored { .. })
+    )
 }
 
 /// The bytes that all files have, and will have, together.
@@ -59,15 +67,36 @@ fn one_worker_at_a_time_writes_a_blob_and_the_others_see_it_grow() {
 
     let claim = claim(&here, &digest, 3);
 
-    assert!(matches!(there.claim(&digest, 3).unwrap(), Claimed::Taken));
-    let found = there.find(&digest).unwrap();
+    assert!(matches!(
+        there.claim(&digest, origin("a"), 3).unwrap(),
+        Claimed::Taken
+    ));
+    let found = there.find(&digest, origin("a")).unwrap();
     assert!(matches!(found, Some(Found::Growing { length: 3, .. })));
     drop(claim);
-    assert!(there.find(&digest).unwrap().is_none());
+    assert!(there.find(&digest, origin("a")).unwrap().is_none());
     assert!(matches!(
-        there.claim(&digest, 3).unwrap(),
+        there.claim(&digest, origin("a"), 3).unwrap(),
         Claimed::Claim(_)
     ));
+}
+
+#[test]
+fn what_comes_from_one_upstream_is_joined_by_nobody_who_asks_another() {
+    let root = TempDir::new().unwrap();
+    let (here, there) = (directory(&root, 1 << 20), directory(&root, 1 << 20));
+    let digest = sha256(b"abc");
+    let dripping = claim(&here, &digest, 3);
+
+    assert!(there.find(&digest, origin("b")).unwrap().is_none());
+    let other = match there.claim(&digest, origin("b"), 3).unwrap() {
+        Claimed::Claim(claim) => claim,
+        other => panic!("{other:?}"),
+    };
+    there.keep(other).unwrap();
+    assert!(is_stored(&here, &digest));
+    here.keep(dripping).unwrap();
+    assert!(is_stored(&there, &digest));
 }
 
 #[test]
@@ -75,14 +104,14 @@ fn what_a_dead_worker_has_left_is_neither_found_nor_kept() {
     let root = TempDir::new().unwrap();
     let here = directory(&root, 1 << 20);
     let digest = sha256(b"abc");
-    let left = part_of(&here.path(&digest), 3);
+    let left = part_of(&here.path(&digest), origin("a"), 3);
     let leave = || {
         fs::create_dir_all(left.parent().unwrap()).unwrap();
         fs::write(&left, "ab").unwrap();
     };
 
     leave();
-    assert!(here.find(&digest).unwrap().is_none());
+    assert!(here.find(&digest, origin("a")).unwrap().is_none());
     let claim = claim(&here, &digest, 3);
     assert_eq!(claim.file.metadata().unwrap().len(), 0);
     drop(claim);
@@ -99,8 +128,10 @@ fn what_is_being_written_counts_and_is_not_evicted() {
     let growing = sha256(b"growing");
     let _claim = claim(&here, &growing, 3 * SMALL);
 
-    let refused = there.claim(&sha256(b"other"), 2 * SMALL).unwrap();
-    let taken = there.claim(&sha256(b"small"), SMALL).unwrap();
+    let refused = there
+        .claim(&sha256(b"other"), origin("a"), 2 * SMALL)
+        .unwrap();
+    let taken = there.claim(&sha256(b"small"), origin("a"), SMALL).unwrap();
 
     assert!(matches!(refused, Claimed::NoRoom));
     assert!(matches!(taken, Claimed::Claim(_)));
@@ -132,7 +163,7 @@ fn what_has_not_been_used_for_longest_goes_first() {
     assert!(is_stored(&here, &first));
 
     let large = sha256(b"large");
-    let claim = here.claim(&large, 2 * SMALL).unwrap();
+    let claim = here.claim(&large, origin("a"), 2 * SMALL).unwrap();
 
     assert!(matches!(claim, Claimed::Claim(_)));
     assert!(!is_stored(&here, &second));
@@ -145,7 +176,9 @@ fn a_blob_larger_than_all_takes_nothing_away() {
     let here = directory(&root, 3 * SMALL);
     let small = put(&here, "small");
 
-    let refused = here.claim(&sha256(b"huge"), 4 * SMALL).unwrap();
+    let refused = here
+        .claim(&sha256(b"huge"), origin("a"), 4 * SMALL)
+        .unwrap();
 
     assert!(matches!(refused, Claimed::NoRoom));
     assert!(is_stored(&here, &small));
@@ -169,7 +202,7 @@ fn a_file_that_is_evicted_goes_on_for_those_who_read_it() {
     let root = TempDir::new().unwrap();
     let here = directory(&root, SMALL);
     let first = put(&here, "first");
-    let Some(Found::Stored { file, .. }) = here.find(&first).unwrap() else {
+    let Some(Found::Stored { file, .. }) = here.find(&first, origin("a")).unwrap() else {
         panic!("it is there");
     };
 
