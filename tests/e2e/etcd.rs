@@ -20,9 +20,7 @@ use tokio::{
 };
 use tonic::Code;
 
-use self::site::{
-    Log, NODES, OUTAGE, REPLICAS, Site, WORKERS, create, metric, revision, store, types,
-};
+use self::site::{Log, NODES, OUTAGE, REPLICAS, Site, WORKERS, create, revision, store, types};
 
 /// The leader and those that replicas ask are among them.
 #[tokio::test]
@@ -104,7 +102,7 @@ async fn workers_of_a_replica_that_stops_go_on_at_the_other_with_changes_only() 
         let newest = revision(&mut admin).await;
         for worker in &site.workers {
             eventually("the worker serves the newest revision", async || {
-                metric(worker, "metahub_policy_revision").await == newest
+                worker.metric("metahub_policy_revision").await == newest
             })
             .await;
         }
@@ -133,7 +131,7 @@ async fn workers_of_a_replica_that_is_cut_off_go_on_at_the_other_with_changes_on
         within(
             OUTAGE,
             "the worker serves the newest revision",
-            async || metric(worker, "metahub_policy_revision").await == newest,
+            async || worker.metric("metahub_policy_revision").await == newest,
         )
         .await;
     }
@@ -267,8 +265,8 @@ async fn a_move_from_sqlite_to_etcd_costs_workers_no_resync() {
 
     let newest = revision(&mut admin).await;
     eventually("the worker serves the newest revision", async || {
-        metric(&worker, "metahub_policy_revision").await == newest
+        worker.metric("metahub_policy_revision").await == newest
     })
     .await;
-    assert_eq!(metric(&worker, "metahub_policy_snapshots_total").await, 1);
+    assert_eq!(worker.metric("metahub_policy_snapshots_total").await, 1);
 }

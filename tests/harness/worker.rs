@@ -67,6 +67,19 @@ impl Worker {
         self.admin
     }
 
+    /// What its metrics say of `name`, which is a number without labels.
+    pub async fn metric(&self, name: &str) -> u64 {
+        let url = format!("http://{}/metrics", self.admin);
+        let answer = reqwest::get(url).await.expect("the worker has metrics");
+        let text = answer.text().await.expect("metrics are text");
+        let line = text
+            .lines()
+            .find_map(|it| it.strip_prefix(name)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("no {name}"))
+            .parse()
+            .expect("it is a number")
+    }
+
     /// Shuts it down, and waits until it has drained.
     pub async fn stop(self) {
         self.running.stop().await;

@@ -3,7 +3,7 @@
 
 use metahub_tests::{parts::Etcd, wait::within};
 
-use super::site::{NODES, OUTAGE, Site, create, metric, revision, types};
+use super::site::{NODES, OUTAGE, Site, create, revision, types};
 
 /// Cuts each node off in turn, the leader and those that replicas ask among
 /// them, while changes go on.
@@ -63,7 +63,7 @@ async fn a_replica_does_not_follow_a_node_that_has_lost_the_others() {
     let newest = revision(&mut admin).await;
     for worker in &site.workers {
         within(OUTAGE, "the worker goes on at the other", async || {
-            metric(worker, "metahub_policy_revision").await == newest
+            worker.metric("metahub_policy_revision").await == newest
         })
         .await;
     }

@@ -130,7 +130,7 @@ impl Site {
         }
         for worker in &self.workers {
             eventually("the worker serves the newest revision", async || {
-                metric(worker, "metahub_policy_revision").await >= newest
+                worker.metric("metahub_policy_revision").await >= newest
             })
             .await;
         }
@@ -140,7 +140,7 @@ impl Site {
     pub(super) async fn snapshots(&self) -> u64 {
         let mut count = 0;
         for worker in &self.workers {
-            count += metric(worker, "metahub_policy_snapshots_total").await;
+            count += worker.metric("metahub_policy_snapshots_total").await;
         }
         count
     }
@@ -239,16 +239,4 @@ pub(super) async fn revision(admin: &mut Admin) -> u64 {
     let answer = admin.client().list_workers(pb::ListWorkersRequest {});
     let answer = answer.await.expect("workers are listed").into_inner();
     answer.revision.expect("there is a revision").number
-}
-
-pub(super) async fn metric(worker: &Worker, name: &str) -> u64 {
-    let url = format!("http://{}/metrics", worker.admin_addr());
-    let answer = reqwest::get(url).await.expect("the worker has metrics");
-    let text = answer.text().await.expect("metrics are text");
-    let line = text
-        .lines()
-        .find_map(|it| it.strip_prefix(name)?.strip_prefix(' '));
-    line.unwrap_or_else(|| panic!("no {name}"))
-        .parse()
-        .expect("it is a number")
 }

@@ -186,7 +186,8 @@ async fn two_workers_with_one_directory_fetch_a_blob_once() {
 async fn a_reader_goes_on_by_itself_when_the_worker_that_writes_dies() {
     let disk = Disk::new().await;
     let digest = disk.bench.registry.put_blob("app", large());
-    let part = disk.path(&digest).with_extension("3000000.part");
+    let part = format!("{}.3000000.part", disk.bench.upstream.origin());
+    let part = disk.path(&digest).with_extension(part);
     fs::create_dir_all(part.parent().unwrap()).unwrap();
     let file = fs::File::create(&part).unwrap();
     file.lock().unwrap();
