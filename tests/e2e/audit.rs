@@ -5,10 +5,8 @@ use std::fs;
 use metahub_proto::{admin::v1 as pb, policy::v1 as policy};
 use metahub_tests::{
     control::{Control, ControlProcess, Place},
-    ctl::Ctl,
+    ctl::{Ctl, follow_audit},
     port::free_addr,
-    process::Process,
-    program::ours,
     wait::eventually,
 };
 use serde_json::Value;
@@ -71,24 +69,12 @@ async fn an_export_holds_every_change_from_the_first_on_across_restarts() {
     assert!(records.is_sorted_by_key(|it| it["revision"].as_u64()));
 }
 
-/// `audit tail --follow`.
-fn follow(place: &Place) -> Process {
-    let args = [
-        format!("--control={}", place.url()),
-        format!("--token-file={}", place.admin_token_file().display()),
-        "audit".into(),
-        "tail".into(),
-        "--follow".into(),
-    ];
-    Process::start("follower", &ours("metahubctl"), args, place.dir())
-}
-
 #[tokio::test]
 async fn a_follower_is_told_of_a_change_that_is_made_later() {
     let control = Control::start().await;
     let mut admin = control.place().admin();
     admin.create_user("before").await;
-    let follower = follow(control.place());
+    let follower = follow_audit(control.place());
     eventually("the follower has what was before", async || {
         follower.log().contains("user/before")
     })
@@ -105,7 +91,7 @@ async fn a_follower_is_told_of_a_change_that_is_made_later() {
 #[tokio::test]
 async fn a_follower_outlives_a_restart_of_the_control_plane_and_misses_nothing() {
     let control = Control::start().await;
-    let follower = follow(control.place());
+    let follower = follow_audit(control.place());
     eventually("the follower has what was before", async || {
         follower.log().contains("upstream.seed")
     })

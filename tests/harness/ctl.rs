@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::{
     control::Place,
     invocation::{Outcome, run_with_input},
+    process::Process,
     program::ours,
 };
 
@@ -52,4 +53,16 @@ impl Ctl {
         let text = self.run(&[args, &["-o", "json"]].concat()).await.text();
         serde_json::from_str(&text).expect("it prints JSON")
     }
+}
+
+/// Starts `audit tail --follow` at the control plane at `place`.
+pub fn follow_audit(place: &Place) -> Process {
+    let args = [
+        format!("--control={}", place.url()),
+        format!("--token-file={}", place.admin_token_file().display()),
+        "audit".into(),
+        "tail".into(),
+        "--follow".into(),
+    ];
+    Process::start("follower", &ours("metahubctl"), args, place.dir())
 }

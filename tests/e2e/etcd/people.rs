@@ -5,10 +5,7 @@ use std::{pin::pin, time::Duration};
 use metahub_tests::{
     admin::Login,
     client::RegistryClient,
-    control::Place,
-    ctl::Ctl,
-    process::Process,
-    program::ours,
+    ctl::{Ctl, follow_audit},
     wait::{eventually, within},
     worker::Worker,
 };
@@ -23,18 +20,6 @@ users:
     types:
       - {name: one, secret: chosen-by-the-admin, features: [cpu:skylake]}
 ";
-
-/// `audit tail --follow`.
-fn follow(place: &Place) -> Process {
-    let args = [
-        format!("--control={}", place.url()),
-        format!("--token-file={}", place.admin_token_file().display()),
-        "audit".into(),
-        "tail".into(),
-        "--follow".into(),
-    ];
-    Process::start("follower", &ours("metahubctl"), args, place.dir())
-}
 
 async fn status(worker: &Worker) -> u16 {
     let login = Login {
@@ -109,7 +94,7 @@ async fn what_was_applied_at_one_replica_is_rolled_back_at_the_other() {
 #[tokio::test]
 async fn a_follower_of_the_audit_is_told_what_others_do_at_the_other_replica() {
     let site = Site::start().await;
-    let follower = follow(&site.places[1]);
+    let follower = follow_audit(&site.places[1]);
     eventually("the follower has what was before", async || {
         follower.log().contains("user/qnib")
     })
