@@ -114,10 +114,7 @@ async fn workers_of_a_replica_that_stops_go_on_at_the_other_with_changes_only() 
 
 #[tokio::test]
 async fn workers_of_a_replica_that_is_cut_off_go_on_at_the_other_with_changes_only() {
-    let etcd = Etcd::start().await;
-    let weak = format!("--store={}", etcd.store_by_way_of(0));
-    // Where a worker begins is drawn.
-    let site = Site::start_with(etcd, &weak, 4).await;
+    let site = Site::start_over_weak(Etcd::start().await).await;
     let snapshots = site.snapshots().await;
 
     site.etcd.freeze(0);

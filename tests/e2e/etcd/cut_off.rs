@@ -49,10 +49,7 @@ async fn a_node_that_freezes_fails_no_change_and_loses_none() {
 /// The node answers its clients, and knows nothing new.
 #[tokio::test]
 async fn a_replica_does_not_follow_a_node_that_has_lost_the_others() {
-    let etcd = Etcd::start_apart().await;
-    let weak = format!("--store={}", etcd.store_by_way_of(0));
-    // Where a worker begins is drawn.
-    let site = Site::start_with(etcd, &weak, 4).await;
+    let site = Site::start_over_weak(Etcd::start_apart().await).await;
 
     site.etcd.part(0);
     let mut admin = site.admin(1);

@@ -55,32 +55,49 @@ impl Site {
 
     pub(super) async fn start_over(etcd: Etcd) -> Self {
         let store = store(&etcd);
-        Self::start_with(etcd, &store, WORKERS).await
+        let mut site = Self::first_replica(etcd, &store).await;
+        site.start_other_replicas().await;
+        site.start_workers().await;
+        site
     }
 
-    /// Starts one whose first replica has another setting.
-    pub(super) async fn start_with(etcd: Etcd, first: &str, workers: usize) -> Self {
-        let first = ControlProcess::start_with(Place::fresh(), &[first]).await;
-        let mut places = vec![first.place().clone()];
-        let mut controls = vec![Some(first)];
-        for _ in 1..REPLICAS {
-            let twin = places[0].twin();
-            controls.push(Some(
-                ControlProcess::start_with(twin.clone(), &[&store(&etcd)]).await,
-            ));
-            places.push(twin);
-        }
-        places[0].admin().create_user("qnib").await;
-        let other = format!("--control={}", places[1].url());
-        let mut fleet = Vec::new();
-        for _ in 0..workers {
-            fleet.push(Worker::start_with(&places[0], &[&other]).await);
-        }
+    /// Starts one whose first replica asks the first node alone, and has all
+    /// workers: they begin before there are other replicas.
+    pub(super) async fn start_over_weak(etcd: Etcd) -> Self {
+        let store = format!("--store={}", etcd.store_by_way_of(0));
+        let mut site = Self::first_replica(etcd, &store).await;
+        site.start_workers().await;
+        site.start_other_replicas().await;
+        site
+    }
+
+    async fn first_replica(etcd: Etcd, store: &str) -> Self {
+        let first = ControlProcess::start_with(Place::fresh(), &[store]).await;
+        let place = first.place().clone();
+        place.admin().create_user("qnib").await;
+        let twins = (1..REPLICAS).map(|_| place.twin()).collect::<Vec<_>>();
         Self {
             etcd,
-            controls,
-            places,
-            workers: fleet,
+            controls: vec![Some(first)],
+            places: [vec![place], twins].concat(),
+            workers: Vec::new(),
+        }
+    }
+
+    async fn start_other_replicas(&mut self) {
+        self.controls.resize_with(REPLICAS, || None);
+        for n in 1..REPLICAS {
+            self.start_control(n).await;
+        }
+    }
+
+    async fn start_workers(&mut self) {
+        let others = self.places[1..].iter();
+        let others: Vec<_> = others.map(|it| format!("--control={}", it.url())).collect();
+        let others: Vec<_> = others.iter().map(String::as_str).collect();
+        for _ in 0..WORKERS {
+            let worker = Worker::start_with(&self.places[0], &others).await;
+            self.workers.push(worker);
         }
     }
 
