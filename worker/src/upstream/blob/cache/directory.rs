@@ -19,7 +19,7 @@ use std::{
 
 use super::{
     census::{Census, Name, room_for},
-    ledger::Ledger,
+    ledger::{Ledger, lock},
     metrics::CacheMetrics,
 };
 use crate::{reference::Digest, upstream::Origin};
@@ -97,18 +97,26 @@ impl Directory {
     /// Counts as a use of it.
     pub(super) fn find(&self, digest: &Digest, origin: Origin) -> io::Result<Option<Found>> {
         let path = self.path(digest);
-        match File::open(&path) {
-            Ok(file) => {
-                // The order of eviction is worth no failure.
-                let _ = file.set_modified(SystemTime::now());
-                let length = file.metadata()?.len();
-                Ok(Some(Found::Stored { file, length }))
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                Self::find_growing(&path, origin)
-            }
-            Err(error) => Err(error),
+        if let Some(found) = Self::find_stored(&path)? {
+            return Ok(Some(found));
         }
+        match Self::find_growing(&path, origin)? {
+            Some(found) => Ok(Some(found)),
+            // It may have become whole after the first look.
+            None => Self::find_stored(&path),
+        }
+    }
+
+    fn find_stored(whole: &Path) -> io::Result<Option<Found>> {
+        let file = match File::open(whole) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        // The order of eviction is worth no failure.
+        let _ = file.set_modified(SystemTime::now());
+        let length = file.metadata()?.len();
+        Ok(Some(Found::Stored { file, length }))
     }
 
     fn find_growing(whole: &Path, origin: Origin) -> io::Result<Option<Found>> {
@@ -137,7 +145,7 @@ impl Directory {
             match File::open(shelf.join(&name)) {
                 Ok(file) if is_held(&file) => return Ok(Some(Found::Growing { file, length })),
                 Ok(_) => {}
-                // It has become whole, or was given up: not worth another look.
+                // It has become whole, or was given up.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(error),
             }
@@ -178,7 +186,8 @@ impl Directory {
                 whole: whole.clone(),
                 is_kept: false,
             };
-            claim.file.try_lock()?;
+            // Somebody may just be looking whether it is locked.
+            lock(&claim.file)?;
             Ok(Claimed::Claim(claim))
         })
     }

@@ -53,7 +53,8 @@ impl Ledger {
     }
 }
 
-fn lock(file: &File) -> io::Result<()> {
+/// Locks `file`, which no worker that runs keeps locked for long.
+pub(super) fn lock(file: &File) -> io::Result<()> {
     let until = Instant::now() + PATIENCE;
     loop {
         match file.try_lock() {

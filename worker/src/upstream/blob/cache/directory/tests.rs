@@ -82,6 +82,32 @@ fn one_worker_at_a_time_writes_a_blob_and_the_others_see_it_grow() {
 }
 
 #[test]
+fn a_blob_that_somebody_has_begun_is_found_until_it_is_whole() {
+    let root = TempDir::new().unwrap();
+    let (here, there) = (directory(&root, 1 << 30), directory(&root, 1 << 30));
+    for n in 0..50 {
+        let content = n.to_string();
+        let digest = sha256(content.as_bytes());
+
+        std::thread::scope(|scope| {
+            let looking = scope.spawn(|| {
+                let mut seen = Vec::new();
+                loop {
+                    match there.find(&digest, origin("a")).unwrap() {
+                        Some(Found::Stored { .. }) => break seen,
+                        found => seen.push(found.is_some()),
+                    }
+                }
+            });
+            put(&here, &content);
+
+            let seen = looking.join().unwrap();
+            assert!(seen.is_sorted(), "it was lost out of sight");
+        });
+    }
+}
+
+#[test]
 fn what_comes_from_one_upstream_is_joined_by_nobody_who_asks_another() {
     let root = TempDir::new().unwrap();
     let (here, there) = (directory(&root, 1 << 20), directory(&root, 1 << 20));
