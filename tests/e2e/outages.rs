@@ -26,7 +26,7 @@ const LONGEST_REST: Duration = Duration::from_secs(30);
 /// A site with a second upstream that says what a test makes up.
 async fn site() -> (Site, HostileHost) {
     let upstream = HostileHost::start(1).await;
-    let mut site = Site::start_with(1, Form::Docker, &["--tag-ttl=1ms"]).await;
+    let mut site = Site::start_with(1, Form::Docker, &["--tag-ttl=0s"]).await;
     let flaky = Upstream {
         name: "flaky.test".into(),
         url: upstream.url(),
@@ -46,9 +46,10 @@ fn asked(upstream: &HostileHost, part: &str) -> usize {
 
 /// The statuses that many clients get at a time, the nth for `path(n)`.
 async fn all_get(site: &Site, path: impl Fn(usize) -> String) -> Vec<u16> {
+    let client = site.host();
     let mut pulls = JoinSet::new();
     for n in 0..CLIENTS {
-        let (host, path) = (site.host(), path(n));
+        let (host, path) = (client.clone(), path(n));
         pulls.spawn(async move { host.get(&path).await.status().as_u16() });
     }
     pulls.join_all().await
@@ -163,7 +164,7 @@ async fn the_end_of_a_quota_is_seen_in_the_metrics_and_saved_for_what_is_new() {
 
 /// A site whose worker has pulled the image with a token.
 async fn with_token() -> Site {
-    let mut site = Site::start_with(1, Form::Docker, &["--tag-ttl=1ms"]).await;
+    let mut site = Site::start_with(1, Form::Docker, &["--tag-ttl=0s"]).await;
     let private = Upstream {
         name: "private.test".into(),
         url: site.upstream.url(),

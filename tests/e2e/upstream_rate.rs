@@ -17,7 +17,7 @@ const CLIENTS: usize = 40;
 
 /// A site that asks its upstream once a second.
 async fn site() -> Site {
-    let site = Site::start_with(1, Form::Docker, &["--upstream-rate=1", "--tag-ttl=1ms"]).await;
+    let site = Site::start_with(1, Form::Docker, &["--upstream-rate=1", "--tag-ttl=0s"]).await;
     let digest = site.upstream.put_manifest("app", IMAGE, EMPTY_IMAGE);
     for n in 0..CLIENTS {
         site.upstream.tag("app", &format!("t{n}"), Some(&digest));
@@ -34,11 +34,12 @@ fn manifests(upstream: &Registry) -> usize {
 #[tokio::test]
 async fn clients_beyond_the_limit_are_held_for_a_while_and_then_told_when_to_come_back() {
     let site = site().await;
+    let client = site.host();
     let began = Instant::now();
 
     let mut pulls = JoinSet::new();
     for n in 0..CLIENTS {
-        let host = site.host();
+        let host = client.clone();
         pulls.spawn(async move { host.manifest("app", &format!("t{n}")).await });
     }
     let answers = pulls.join_all().await;
