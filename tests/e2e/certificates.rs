@@ -21,7 +21,7 @@ struct Private {
 
 impl Private {
     async fn start() -> Self {
-        let mut site = Site::start_with(1, Form::Docker, &["--tag-ttl=1ms"]).await;
+        let mut site = Site::start_with(1, Form::Docker, &["--tag-ttl=0s"]).await;
         let front = TlsFront::before(site.upstream.address()).await;
         site.admin.create_grant(None, "private.test/**").await;
         Self { site, front }

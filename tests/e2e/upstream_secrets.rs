@@ -37,7 +37,7 @@ async fn no_secret_is_in_a_workers_log_or_metrics() {
         admin.put_upstream(upstream).await;
         admin.create_grant(None, &format!("{name}/**")).await;
     }
-    let flags = ["--log=trace,h2=info", "--tag-ttl=1ms"];
+    let flags = ["--log=trace,h2=info", "--tag-ttl=0s"];
     let worker = WorkerProcess::start_with(control.place(), Ports::free(), 0, &flags).await;
     admin.all_current(1).await;
     let host = RegistryClient::new(worker.addr(), &login);

@@ -8,9 +8,9 @@ use metahub_tests::{
     wait::eventually,
 };
 
-/// A site whose worker has pulled the image, and trusts no tag for long.
+/// A site whose worker has pulled the image, and believes no tag.
 async fn cached() -> Site {
-    let site = Site::start_with(1, Form::Docker, &["--tag-ttl=1ms"]).await;
+    let site = Site::start_with(1, Form::Docker, &["--tag-ttl=0s"]).await;
     site.host().digest(REPOSITORY, "latest").await;
     site
 }
@@ -151,7 +151,7 @@ async fn lists_are_unavailable_while_the_upstream_fails() {
 
 #[tokio::test]
 async fn a_silent_upstream_counts_as_one_that_is_gone() {
-    let flags = ["--tag-ttl=1ms", "--upstream-timeout=200ms"];
+    let flags = ["--tag-ttl=0s", "--upstream-timeout=500ms"];
     let site = Site::start_with(1, Form::Docker, &flags).await;
     let host = site.host();
     host.digest(REPOSITORY, "latest").await;
