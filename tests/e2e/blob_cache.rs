@@ -89,6 +89,18 @@ impl Place {
         self.dir.path().join(algorithm).join(&hex[..2]).join(hex)
     }
 
+    /// Waits until a worker has opened the file of which a part is written.
+    async fn is_read_by(&self, worker: &WorkerProcess) {
+        let part = self.part().expect("it is being written");
+        let files = PathBuf::from(format!("/proc/{}/fd", worker.pid()));
+        eventually("the file is read", async || {
+            let files = files.read_dir().expect("the worker runs").flatten();
+            let mut files = files.filter_map(|it| fs::read_link(it.path()).ok());
+            files.any(|it| it == part)
+        })
+        .await;
+    }
+
     /// The file of which a part is written.
     fn part(&self) -> Option<PathBuf> {
         let shelf = self.file().parent()?.read_dir().ok()?.flatten();
@@ -156,8 +168,8 @@ async fn a_worker_that_is_killed_while_it_writes_breaks_no_pull_of_another() {
     place.upstream.hold_at(SIZE / 2);
     place.pull_from(&here).up_to(SIZE / 4).await.unwrap();
     let late = place.pull_from(&there);
-    late.up_to(SIZE / 4).await.unwrap();
     let late = tokio::spawn(async move { late.up_to(SIZE).await });
+    place.is_read_by(&there).await;
 
     here.kill();
     place.upstream.hold_at(SIZE);

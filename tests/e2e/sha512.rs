@@ -6,6 +6,7 @@ use metahub_tests::{
     client::{error, header},
     hostile::{HostileHost, Said},
     site::Site,
+    wait::eventually,
 };
 use serde_json::json;
 
@@ -106,13 +107,20 @@ async fn what_is_not_its_long_digest_is_refused() {
 async fn a_layer_is_kept_and_served_by_its_long_digest() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let flag = format!("--blob-cache={}", directory.path().display());
-    let (site, _upstream) = site(&[&flag]).await;
+    let (site, upstream) = site(&[&flag]).await;
     let path = format!("/v2/{APP}/blobs/{LAYER_DIGEST}");
-
-    for _ in 0..2 {
+    let pull = async || {
         let answer = site.host().get(&path).await;
-
         assert_eq!(header(&answer, "docker-content-digest"), LAYER_DIGEST);
         assert_eq!(answer.text().await.unwrap(), LAYER_TEXT);
-    }
+    };
+
+    pull().await;
+    let hex = LAYER_DIGEST.strip_prefix("sha512:").unwrap();
+    let file = directory.path().join("sha512").join(&hex[..2]).join(hex);
+    eventually("the layer is kept", async || file.exists()).await;
+    pull().await;
+
+    let asked = upstream.received();
+    assert_eq!(asked.matches("/blobs/").count(), 1, "{asked}");
 }

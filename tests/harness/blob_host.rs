@@ -169,9 +169,13 @@ async fn answer(stream: TcpStream, state: &State) -> std::io::Result<()> {
         free.map_err(std::io::Error::other)?;
         let bytes = state.blob.at(position);
         let piece = &bytes[..bytes.len().min(PIECE)];
-        to.write_all(piece).await?;
-        position += piece.len() as u64;
-        state.sent.fetch_add(piece.len() as u64, Relaxed);
+        let length = piece.len() as u64;
+        // First: who has read it all may ask at once how much there was.
+        state.sent.fetch_add(length, Relaxed);
+        to.write_all(piece).await.inspect_err(|_| {
+            state.sent.fetch_sub(length, Relaxed);
+        })?;
+        position += length;
     }
     to.shutdown().await
 }
