@@ -26,15 +26,28 @@ struct Siege {
     upstream: HostileHost,
 }
 
+/// What a worker has for upstreams that time does not help: more than this
+/// machine may stop for.
+const PATIENT: &str = "--upstream-timeout=20s";
+/// What it has for those that are to be given up.
+const IMPATIENT: &str = "--upstream-timeout=500ms";
+
 impl Siege {
     async fn start() -> Self {
         let upstream = HostileHost::start(1).await;
         let url = upstream.url();
-        Self::with(upstream, &url).await
+        Self::with(upstream, &url, PATIENT).await
     }
 
-    async fn with(upstream: HostileHost, url: &str) -> Self {
-        let flags = ["--upstream-timeout=200ms", "--largest-blob=2MiB"];
+    /// One whose worker gives up soon.
+    async fn impatient() -> Self {
+        let upstream = HostileHost::start(1).await;
+        let url = upstream.url();
+        Self::with(upstream, &url, IMPATIENT).await
+    }
+
+    async fn with(upstream: HostileHost, url: &str, patience: &str) -> Self {
+        let flags = [patience, "--largest-blob=2MiB"];
         let mut site = Site::start_with(1, Form::Docker, &flags).await;
         site.admin.put_upstream(Self::account(url)).await;
         site.admin.create_grant(None, "hostile.test/**").await;

@@ -112,7 +112,7 @@ async fn a_blob_of_other_bytes_after_a_break_breaks_the_connection() {
 
 #[tokio::test]
 async fn a_blob_that_stalls_breaks_the_connection() {
-    let siege = Siege::start().await;
+    let siege = Siege::impatient().await;
     let never = Duration::from_secs(3600);
     siege.upstream.says(move |request| match start(request) {
         0 => part(0..SIZE / 2).then_for_ever("", never),

@@ -139,7 +139,7 @@ async fn tls_that_breaks_off_carries_no_account() {
     let upstream = HostileHost::start(1).await;
     upstream.says(|_| Said::bytes([0x16, 3, 3, 0, 200, 2, 0]));
     let url = format!("https://{}", upstream.address());
-    let siege = Siege::with(upstream, &url).await;
+    let siege = Siege::with(upstream, &url, PATIENT).await;
 
     siege.pull_fails(503, "UNAVAILABLE").await;
 

@@ -36,14 +36,14 @@ fn status(status: &[u8; 3]) -> Vec<u8> {
 
 /// A siege of an upstream that answers the first request of each connection
 /// with `first`, and then with `again` without end.
-async fn siege(first: Vec<u8>, again: Vec<u8>) -> (Siege, TlsFront) {
+async fn siege(first: Vec<u8>, again: Vec<u8>, patience: &str) -> (Siege, TlsFront) {
     let upstream = HostileHost::start(1).await;
     upstream.says(move |_| {
         let hello = frame(SETTINGS, 0, 0, &[]);
         Said::bytes([hello, first.clone()].concat()).then_for_ever(again.clone(), Duration::ZERO)
     });
     let front = TlsFront::with_http2_before(upstream.address()).await;
-    let mut siege = Siege::with(upstream, &front.url()).await;
+    let mut siege = Siege::with(upstream, &front.url(), patience).await;
     let account = Upstream {
         ca_pem: front.ca_pem(),
         ..Siege::account(&front.url())
@@ -58,7 +58,7 @@ async fn a_head_in_pieces_without_end_is_given_up() {
     for piece in [Vec::new(), b"\0\x01x\x01y".to_vec()] {
         let first = frame(HEADERS, 0, 1, &status(b"200"));
         let again = frame(CONTINUATION, 0, 1, &piece);
-        let (siege, front) = siege(first, again).await;
+        let (siege, front) = siege(first, again, PATIENT).await;
 
         siege.pull_fails(503, "UNAVAILABLE").await;
 
@@ -74,7 +74,7 @@ async fn interim_answers_and_pings_without_end_are_given_up() {
         frame(HEADERS, END_HEADERS, 1, &status(b"103")),
         frame(PING, 0, 0, &[0; 8]),
     ] {
-        let (siege, front) = siege(Vec::new(), again).await;
+        let (siege, front) = siege(Vec::new(), again, IMPATIENT).await;
 
         siege.pull_fails(503, "UNAVAILABLE").await;
 

@@ -61,7 +61,7 @@ async fn a_manifest_without_end_is_refused_at_the_limit() {
 
 #[tokio::test]
 async fn small_chunks_without_end_are_given_up() {
-    let siege = Siege::start().await;
+    let siege = Siege::impatient().await;
     let pause = Duration::from_millis(50);
     siege
         .upstream
@@ -74,7 +74,7 @@ async fn small_chunks_without_end_are_given_up() {
 
 #[tokio::test]
 async fn a_manifest_that_drips_is_given_up() {
-    let siege = Siege::start().await;
+    let siege = Siege::impatient().await;
     let headers = [("Content-Type", INDEX), ("Content-Length", "4000000")];
     let pause = Duration::from_millis(50);
     siege
@@ -88,7 +88,7 @@ async fn a_manifest_that_drips_is_given_up() {
 
 #[tokio::test]
 async fn a_head_that_drips_is_given_up() {
-    let siege = Siege::start().await;
+    let siege = Siege::impatient().await;
     let pause = Duration::from_millis(50);
     siege
         .upstream
@@ -181,7 +181,7 @@ async fn an_image_of_dockers_first_schema_is_refused_in_words() {
 
 #[tokio::test]
 async fn interim_answers_without_end_are_given_up() {
-    let siege = Siege::start().await;
+    let siege = Siege::impatient().await;
     let hint = "HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n";
     siege
         .upstream

@@ -10,7 +10,7 @@ use super::*;
 
 /// A siege of an upstream behind `front`, whose certificate is good.
 async fn behind(front: &TlsFront, upstream: HostileHost) -> Siege {
-    let mut siege = Siege::with(upstream, &front.url()).await;
+    let mut siege = Siege::with(upstream, &front.url(), PATIENT).await;
     let account = Upstream {
         ca_pem: front.ca_pem(),
         ..Siege::account(&front.url())

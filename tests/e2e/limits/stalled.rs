@@ -9,9 +9,10 @@ use metahub_tests::{
     worker::{Ports, WorkerProcess},
 };
 
-/// A worker with little patience, as a process whose memory can be told.
+/// A worker with little patience, as a process whose memory can be told. It has
+/// more than a client takes to ask for all that it wants.
 async fn worker(site: &mut Site) -> WorkerProcess {
-    let flags = ["--stall-timeout=1s", "--header-timeout=1s"];
+    let flags = ["--stall-timeout=5s", "--header-timeout=5s"];
     let worker = WorkerProcess::start_with(site.control.place(), Ports::free(), 0, &flags).await;
     site.admin.all_current(1).await;
     worker

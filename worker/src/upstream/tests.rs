@@ -40,11 +40,19 @@ impl Bench {
 
     async fn with_password(password: Option<&str>) -> Self {
         let settings = Settings {
-            stall_timeout: Duration::from_millis(100),
             patience: Duration::from_millis(400),
             ..Settings::default()
         };
         Self::with(settings, password).await
+    }
+
+    /// One that waits for an upstream to recover, however slow this machine is.
+    async fn patient() -> Self {
+        let settings = Settings {
+            patience: Duration::from_secs(60),
+            ..Settings::default()
+        };
+        Self::with(settings, None).await
     }
 
     async fn with(settings: Settings, password: Option<&str>) -> Self {

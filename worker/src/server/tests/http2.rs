@@ -51,7 +51,7 @@ async fn an_answer_that_is_not_read_ends_its_http2_connection() {
     let client = client(1 << 20);
 
     let answer = client.get(&url).send().await.expect("an answer");
-    sleep(2 * LIMITS.stall_timeout).await;
+    sleep(4 * LIMITS.stall_timeout).await;
 
     let read = timeout(PATIENCE, async {
         let mut answer = answer;
@@ -74,20 +74,33 @@ async fn the_end_of_an_answer_is_not_kept_for_a_client_that_does_not_read_it() {
 
 #[tokio::test]
 async fn connections_that_nobody_uses_leave_their_places_to_others() {
-    let server = start(false).await;
+    let server = start(true).await;
     let mut idle = Vec::new();
     for _ in 0..LIMITS.connections {
         let client = client(1 << 20);
+        server.answer.notify_one();
         let answer = client.get(url(&server)).send().await.expect("an answer");
+        server.asked.notified().await;
         assert_eq!(answer.bytes().await.expect("a body"), "fine");
         idle.push(client);
     }
 
-    let heard = hear(say(server.addr, REQUEST).await).await;
+    // All places at a time: none of the idle clients has kept its own.
+    let mut others = Vec::new();
+    for _ in 0..LIMITS.connections {
+        others.push(say(server.addr, REQUEST).await);
+        let asked = timeout(PATIENCE, server.asked.notified());
+        asked.await.expect("a place is free in time");
+    }
+    for other in others {
+        server.answer.notify_one();
+        let heard = hear(other).await;
+        assert!(heard.ends_with("fine"), "{heard}");
+    }
 
-    assert!(heard.ends_with("fine"), "{heard}");
     // Who has been sent away comes back by a new connection.
     for client in idle {
+        server.answer.notify_one();
         let answer = client.get(url(&server)).send().await.expect("an answer");
         assert_eq!(answer.status(), 200);
     }
@@ -96,7 +109,7 @@ async fn connections_that_nobody_uses_leave_their_places_to_others() {
 #[tokio::test]
 async fn a_large_answer_arrives_whole_whatever_the_client_has_room_for() {
     let body: Bytes = (0..1_000_000u32).flat_map(u32::to_be_bytes).collect();
-    let server = start_with(false, body.clone()).await;
+    let server = start_with(Limits::for_tests(), false, body.clone()).await;
 
     for window in [1_000, 1 << 20, 1 << 24] {
         let answer = client(window).get(url(&server)).send().await;

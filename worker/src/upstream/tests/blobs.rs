@@ -212,7 +212,12 @@ async fn several_ranges_at_once_get_the_whole_blob() {
 #[tokio::test]
 async fn a_blob_that_breaks_off_is_taken_up_where_it_broke() {
     for ending in [Ending::Cut, Ending::Stall] {
-        let bench = Bench::new().await;
+        // Longer than this machine may stop for.
+        let settings = Settings {
+            stall_timeout: Duration::from_secs(2),
+            ..Settings::default()
+        };
+        let bench = Bench::with(settings, None).await;
         let digest = bench.registry.put_blob("app", large());
         break_off(&bench, &large(), 1_000_000, 2, ending);
 

@@ -96,7 +96,6 @@ async fn until(what: &str, is_so: impl Fn() -> bool) {
 
 fn settings(path: PathBuf) -> Settings {
     Settings {
-        stall_timeout: Duration::from_millis(500),
         patience: Duration::from_millis(200),
         blob_directory: Some(BlobDirectory {
             path,

@@ -56,13 +56,18 @@ impl NameServer {
     }
 
     fn wire(&self) -> Wire {
+        self.wire_with(Settings::default().connect_timeout)
+    }
+
+    /// The same, with less patience: `connect_timeout` holds for the name, too.
+    fn wire_with(&self, connect_timeout: Duration) -> Wire {
         let mut connection = ConnectionConfig::udp();
         connection.port = self.address.port();
         let server = NameServerConfig::new(self.address.ip(), true, vec![connection]);
         let config = ResolverConfig::from_parts(None, Vec::new(), vec![server]);
         let names = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
         let settings = Settings {
-            connect_timeout: Duration::from_millis(100),
+            connect_timeout,
             patience: Duration::ZERO,
             ..Settings::default()
         };
@@ -131,7 +136,7 @@ async fn of_a_names_addresses_only_those_far_enough_are_dialled() {
     let server = NameServer::start(&[&[HERE, FAR]]).await;
     let url = named(&registry, "http", "cdn.test");
 
-    let wire = server.wire();
+    let wire = server.wire_with(Duration::from_secs(1));
     let client = wire
         .dialer
         .client(Lane::Own, &url, Reach::Public, Judgement::System);

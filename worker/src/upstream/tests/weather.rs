@@ -69,7 +69,7 @@ async fn full_host() -> (TcpListener, Vec<TcpStream>) {
     let listener = socket.listen(1).unwrap();
     let address = listener.local_addr().unwrap();
     let mut connections = Vec::new();
-    let a_moment = Duration::from_millis(300);
+    let a_moment = Duration::from_secs(2);
     while let Ok(connected) = timeout(a_moment, TcpStream::connect(address)).await {
         connections.push(connected.unwrap());
     }
@@ -155,7 +155,7 @@ async fn permission_is_not_stale_data() {
 
 #[tokio::test]
 async fn an_uncached_tag_is_waited_for_when_the_upstream_recovers_soon() {
-    let bench = Bench::new().await;
+    let bench = Bench::patient().await;
     bench.registry.put_manifest("app", "latest", EMPTY_INDEX);
     let asked = AtomicUsize::new(0);
     bench.registry.intercept(move |_| {
@@ -171,7 +171,7 @@ async fn an_uncached_tag_is_waited_for_when_the_upstream_recovers_soon() {
 
 #[tokio::test]
 async fn a_manifest_that_breaks_off_is_asked_for_again() {
-    let bench = Bench::new().await;
+    let bench = Bench::patient().await;
     bench.registry.put_manifest("app", "latest", EMPTY_INDEX);
     let asked = AtomicUsize::new(0);
     bench.registry.intercept(move |_| {
