@@ -79,6 +79,17 @@ impl Feed {
         self.current.changed().await.is_ok()
     }
 
+    /// Waits until `held` is not newer than what there is. At once when it is of
+    /// another history.
+    pub(crate) async fn reaches(&mut self, held: Revision) {
+        let reached = |newest: Revision| newest.epoch != held.epoch || newest.number >= held.number;
+        // Without a catalog there is nothing to wait for.
+        let _ = self
+            .current
+            .wait_for(|policy| reached(policy.revision))
+            .await;
+    }
+
     /// The newest revision, and its digest.
     pub(crate) fn newest(&self) -> (Revision, StateDigest) {
         let policy = self.current.borrow();

@@ -100,6 +100,39 @@ async fn a_worker_of_another_history_gets_everything() {
     assert_eq!(snapshot.revision, held);
 }
 
+/// Another control plane over the same store has told it of more.
+#[tokio::test]
+async fn a_worker_that_is_ahead_is_not_sent_back() {
+    let plane = Plane::start().await;
+    let held = plane.follow("w1", None).await.snapshot().await.revision;
+    let ahead = Revision {
+        number: held.number + 1,
+        ..held
+    };
+
+    let mut follower = plane.follow("w1", Some(ahead)).await;
+    plane.until_worker(|it| it.applied == Some(ahead)).await;
+    plane.create_user("qnib").await;
+    plane.create_user("moby").await;
+
+    let (change, _) = follower.change().await;
+    assert_eq!(change.base, Some(ahead));
+}
+
+#[tokio::test]
+async fn a_worker_that_stays_ahead_gets_everything() {
+    let plane = Plane::start().await;
+    let held = plane.follow("w1", None).await.snapshot().await.revision;
+    let lost = Revision {
+        number: held.number + 1,
+        ..held
+    };
+
+    let mut follower = plane.follow("w1", Some(lost)).await;
+
+    assert_eq!(follower.snapshot().await.revision, held);
+}
+
 #[tokio::test]
 async fn a_large_state_comes_whole_in_chunks_of_at_most_one_mib() {
     let plane = Plane::start().await;
@@ -298,6 +331,10 @@ async fn a_worker_waits_for_a_snapshot_while_as_many_as_allowed_are_sent() {
     for _ in 0..2 {
         let heard = waiting.next_even_heartbeat().await.unwrap();
         assert_eq!(heard, Some(Told::Heartbeat(Heartbeat::default())));
+        // Whoever says nothing for seconds is taken for lost.
+        for follower in [&slow, &waiting] {
+            follower.say(Said::Heartbeat(Heartbeat::default())).await;
+        }
     }
     let held = begin.revision.unwrap();
     let mut current = plane.follow("current", Some(held)).await;

@@ -26,6 +26,11 @@ const ROOM: Duration = Duration::from_secs(35);
 /// How long a worker may take to read a whole snapshot, while others may wait.
 const SNAPSHOT: Duration = Duration::from_secs(120);
 
+/// How long a worker that holds more than there is here waits for the rest to
+/// be heard of. Longer than a replica takes to look at its store by itself,
+/// shorter than a worker is silent to. After that, it is lost: as in a restore.
+const CATCH_UP: Duration = Duration::from_secs(4);
+
 /// Tells a worker what there is to tell.
 pub(super) struct Speaker<'a> {
     pub(super) feed: Feed,
@@ -48,6 +53,7 @@ impl Speaker<'_> {
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let too_old = end(self.pace.stream_age(fastrand::f64()));
         tokio::pin!(too_old);
+        self.catch_up().await;
         self.tell_newest().await?;
         loop {
             tokio::select! {
@@ -65,6 +71,15 @@ impl Speaker<'_> {
                 _ = heartbeat.tick() => self.tell_alive().await?,
                 () = &mut too_old => return Ok(()),
             }
+        }
+    }
+
+    /// A worker that comes from another replica may know what is not yet heard
+    /// of here. It is not sent back to what was before.
+    async fn catch_up(&mut self) {
+        if let Some(held) = self.told {
+            // In time or not: it is told what there is.
+            let _ = timeout(CATCH_UP, self.feed.reaches(held)).await;
         }
     }
 
