@@ -59,15 +59,13 @@ struct Unheard;
 impl Follower {
     pub(super) async fn run(mut self, stop: CancellationToken) {
         while let Some(Err(error)) = stop.run_until_cancelled(self.follow()).await {
-            if self.silent_since.send_if_modified(|since| {
-                let is_new = since.is_none();
-                since.get_or_insert_with(Instant::now);
-                is_new
-            }) {
+            // No one else writes it.
+            if self.silent_since.borrow().is_none() {
                 warn!(
                     policy.revision = %self.known.revision,
                     "lost touch with etcd; serving the last state until it is back: {error}"
                 );
+                self.silent_since.send_replace(Some(Instant::now()));
             }
             stop.run_until_cancelled(sleep(PAUSE)).await;
         }
