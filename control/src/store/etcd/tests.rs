@@ -6,9 +6,12 @@ mod access;
 mod replicas;
 
 use std::{
-    net::TcpListener,
+    net::{SocketAddr, TcpListener},
     process::{Child, Command, Stdio},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU16, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -88,9 +91,16 @@ impl Drop for Server {
     }
 }
 
+/// A URL whose port nobody uses. The kernel gives none of these to whoever takes
+/// any, and each is given out here once.
 fn free_url(scheme: &str) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    format!("{scheme}://{}", listener.local_addr().unwrap())
+    static NEXT: AtomicU16 = AtomicU16::new(12_000);
+    loop {
+        let addr = SocketAddr::from(([127, 0, 0, 1], NEXT.fetch_add(1, Relaxed)));
+        if TcpListener::bind(addr).is_ok() {
+            return format!("{scheme}://{addr}");
+        }
+    }
 }
 
 fn user(name: &str) -> Record {
@@ -356,25 +366,20 @@ async fn what_is_compacted_away_while_it_is_read_is_read_anew() {
     let done = CancellationToken::new();
 
     let compactions = async {
-        for number in 1.. {
-            if done.is_cancelled() {
-                return number;
-            }
+        let _done = done.clone().drop_guard();
+        for number in 1..=10 {
             store.commit(number, put(user("a"))).await.unwrap();
             let seen = store.cluster.head().await.unwrap();
             server.ctl(&["compact", &seen.read_at.to_string()]).await;
         }
-        0
     };
     let loads = async {
-        let _done = done.clone().drop_guard();
-        for _ in 0..10 {
+        while !done.is_cancelled() {
             assert!(store.load().await.unwrap().records.len() >= 5_000);
         }
     };
 
-    let (compactions, ()) = tokio::join!(compactions, loads);
-    assert!(compactions > 2);
+    tokio::join!(compactions, loads);
 }
 
 #[tokio::test]
