@@ -6,7 +6,7 @@ use tempfile::TempDir;
 use tokio::process::Command;
 
 use super::{Network, answers};
-use crate::{port::free_addr, process::Process, program::Program};
+use crate::{port::free_addr, process::Process, program::Program, wait::eventually};
 
 const ETCD: Program = Program {
     name: "etcd",
@@ -73,14 +73,19 @@ impl Etcd {
         format!("etcd:{}", self.nodes[n].url())
     }
 
-    /// The node that leads.
+    /// The node that leads, once there is one.
     pub async fn leader(&self) -> usize {
-        for (n, node) in self.nodes.iter().enumerate() {
-            if node.process.is_some() && self.leads(n).await {
-                return n;
+        let mut leader = None;
+        eventually("a node leads", async || {
+            for (n, node) in self.nodes.iter().enumerate() {
+                if node.process.is_some() && self.leads(n).await {
+                    leader = Some(n);
+                }
             }
-        }
-        panic!("no node leads");
+            leader.is_some()
+        })
+        .await;
+        leader.expect("it was waited for")
     }
 
     /// Kills a node.
@@ -132,8 +137,10 @@ impl Etcd {
     /// Saves a snapshot of all to `file`, while the cluster runs.
     pub async fn save(&self, file: &Path) {
         let file = file.display().to_string();
-        let (saved, said) = self.ctl(0, &["snapshot", "save", &file]).await;
-        assert!(saved, "{said}");
+        eventually("a snapshot is saved", async || {
+            self.ctl(0, &["snapshot", "save", &file]).await.0
+        })
+        .await;
     }
 
     /// Stops all nodes, and starts new ones in their places with what was
@@ -160,13 +167,16 @@ impl Etcd {
 
     /// Forgets all revisions but the newest.
     pub async fn compact(&self) {
-        let (_, status) = self.ctl(0, &["get", "x", "-w=fields"]).await;
-        let revision = status
-            .lines()
-            .find_map(|it| it.strip_prefix("\"Revision\" : "));
-        let revision = revision.expect("etcd says its revision").to_owned();
-        let (compacted, said) = self.ctl(0, &["compact", &revision]).await;
-        assert!(compacted, "{said}");
+        eventually("etcd compacts", async || {
+            let (_, status) = self.ctl(0, &["get", "x", "-w=fields"]).await;
+            let mut lines = status.lines();
+            let revision = lines.find_map(|it| it.strip_prefix("\"Revision\" : "));
+            match revision {
+                Some(revision) => self.ctl(0, &["compact", revision]).await.0,
+                None => false,
+            }
+        })
+        .await;
     }
 
     async fn elected(&mut self) {
