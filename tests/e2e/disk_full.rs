@@ -1,6 +1,6 @@
 //! A disk that is full under the SQLite store.
 
-use std::{fs, path::Path, process::Command, time::Duration};
+use std::{fs, io::Write as _, path::Path, process::Command, time::Duration};
 
 use metahub_proto::admin::v1 as pb;
 use metahub_tests::{
@@ -27,6 +27,13 @@ impl<'a> SmallDisk<'a> {
     /// Leaves room for this many bytes.
     fn fill(&self, room: usize) {
         fs::write(self.filler(), vec![0; (2 << 20) - room]).expect("there is room");
+    }
+
+    /// Leaves no room at all: what one change left over may do for another.
+    fn fill_whole(&self) {
+        let filler = fs::File::options().append(true).open(self.filler());
+        let mut filler = filler.expect("it was filled");
+        while filler.write_all(&[0; 4 << 10]).is_ok() {}
     }
 
     fn free(&self) {
@@ -129,6 +136,7 @@ async fn workers_serve_what_was_acknowledged_while_the_disk_is_full_and_what_com
     let workers = start_workers(control.place()).await;
     disk.fill(600 << 10);
     let (_, refused) = fill_up(&mut admin).await;
+    disk.fill_whole();
     let deleted = pb::DeleteLoginRequest {
         name: login.name.clone(),
     };

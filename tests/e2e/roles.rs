@@ -120,7 +120,7 @@ async fn a_revoked_token_is_refused_at_once() {
 #[tokio::test]
 async fn a_token_ends_when_it_was_told_to() {
     let site = Site::start().await;
-    let token = site.token(&["ci", "--role=admin", "--expires=2s"]).await;
+    let token = site.token(&["ci", "--role=admin", "--expires=6s"]).await;
     let who = site.metahubctl.run_with(&token, &["auth", "status"]).await;
     assert!(who.text().contains("until"), "{}", who.text());
 

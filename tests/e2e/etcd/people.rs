@@ -52,8 +52,9 @@ async fn one_who_waits_at_one_replica_waits_for_the_workers_of_both() {
 
     other.pause();
     let mut applying = pin!(ctl.run_with_input(&["apply", "-f-", "--wait"], FILE));
-    // Shorter than what the other says of its workers is believed.
-    let early = timeout(Duration::from_secs(5), &mut applying).await;
+    // Shorter than what the other says of its workers is believed, and than its
+    // workers wait for it: none of them is to leave.
+    let early = timeout(Duration::from_secs(3), &mut applying).await;
     other.resume();
     assert!(early.is_err(), "it has not waited: {early:?}");
 
