@@ -7,7 +7,7 @@ use std::{
     net::Ipv4Addr,
     path::{Path, PathBuf},
     process::Command,
-    sync::atomic::{AtomicU8, Ordering},
+    sync::atomic::{AtomicU16, Ordering},
 };
 
 use crate::program::Program;
@@ -21,6 +21,10 @@ const IPTABLES: Program = Program {
     name: "iptables",
     install: "install the Debian package iptables",
 };
+
+/// Where the networks are, of 16 addresses each, and how many there can be.
+const FIRST: Ipv4Addr = Ipv4Addr::new(10, 64, 0, 0);
+const COUNT: u32 = 1 << 19;
 
 /// A network of its own. Gone when it is dropped.
 #[derive(Debug)]
@@ -87,13 +91,14 @@ impl Network {
 
     fn fresh(kind: Kind) -> Self {
         sweep();
-        static NEXT: AtomicU8 = AtomicU8::new(0);
+        static NEXT: AtomicU16 = AtomicU16::new(0);
         let n = NEXT.fetch_add(1, Ordering::Relaxed);
         let pid = std::process::id();
-        let [_, _, high, low] = pid.to_be_bytes();
+        // Processes of today are apart by more networks than each has.
+        let place = pid.wrapping_mul(97).wrapping_add(n.into()) % COUNT;
         Self {
             name: format!("mh{pid}x{n}"),
-            addr: Ipv4Addr::new(10, 64 + high % 128, low, n % 16 * 16 + 1),
+            addr: Ipv4Addr::from(FIRST.to_bits() + place * 16 + 1),
             kind,
         }
     }
@@ -216,7 +221,7 @@ fn is_left_behind(name: &str) -> bool {
         .strip_prefix("mh")
         .and_then(|rest| rest.split_once('x'));
     numbers.is_some_and(|(pid, n)| {
-        n.parse::<u8>().is_ok()
+        n.parse::<u16>().is_ok()
             && pid.parse::<u32>().is_ok()
             && !Path::new("/proc").join(pid).exists()
     })
