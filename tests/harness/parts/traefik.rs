@@ -106,9 +106,10 @@ fn routes(servers: &[SocketAddr], health: HealthCheck) -> String {
         .map(|p| format!(", port: {p}"))
         .unwrap_or_default();
     let path = health.path;
+    // A server is down when it says so or does not listen, not when it is slow.
     let _ = writeln!(
         text,
-        "        healthCheck: {{path: '{path}'{port}, interval: 500ms, timeout: 400ms}}\n        servers:"
+        "        healthCheck: {{path: '{path}'{port}, interval: 500ms, timeout: 10s}}\n        servers:"
     );
     for server in servers {
         let _ = writeln!(text, "          - url: 'http://{server}'");
