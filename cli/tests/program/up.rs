@@ -82,6 +82,20 @@ fn a_type_survives_a_restart() {
 }
 
 #[test]
+fn where_there_is_no_tls_no_authority_is_shown_and_the_way_to_one_is() {
+    let home = tempdir().unwrap();
+    let (_running, _, control) = up(&home, &[]);
+
+    let flag = format!("--control={control}");
+    let shown = run(&home, &[&flag, "authority", "show"]);
+
+    assert_eq!(shown.status.code(), Some(1));
+    for part in ["serves no TLS", "has no authority", "--tls"] {
+        assert!(told(&shown).contains(part), "{}", told(&shown));
+    }
+}
+
+#[test]
 fn the_static_mode_serves_what_the_file_says() {
     let home = tempdir().unwrap();
     let policy = "

@@ -5,8 +5,8 @@ use metahub_proto::admin::v1::{
 };
 use tonic::{Request, Response, Status};
 
-use super::{Parts, gate::actor, join::needed};
-use crate::{Catalog, Result, convert};
+use super::{Parts, gate::actor};
+use crate::{Catalog, Error, Result, convert};
 
 /// The authority service of the contract.
 #[derive(Debug)]
@@ -23,8 +23,10 @@ impl AuthorityApi {
 
     /// The catalog, where there is an authority.
     fn catalog(&self) -> Result<&Catalog> {
-        needed(self.parts.joining.as_ref())?;
-        Ok(&self.parts.catalog)
+        match self.parts.joining {
+            Some(_) => Ok(&self.parts.catalog),
+            None => Err(no_tls()),
+        }
     }
 
     fn trusted(&self) -> Result<Option<proto::Authority>> {
@@ -64,5 +66,13 @@ impl AuthorityServiceTrait for AuthorityApi {
         Ok(Response::new(proto::RetireAuthorityResponse {
             authority: self.trusted()?,
         }))
+    }
+}
+
+fn no_tls() -> Error {
+    Error::Blocked {
+        reason: "this control plane serves no TLS, and therefore has no authority: start it with \
+                 --tls to have one made, which then vouches for it and for workers that join"
+            .into(),
     }
 }
