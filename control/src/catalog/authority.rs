@@ -9,7 +9,7 @@ use crate::{
     Error, Result,
     policy::Policy,
     records::{self, JoinedWorker, Key},
-    tls::Authority,
+    tls::{Authority, Issued},
 };
 
 /// How many workers an error names.
@@ -100,6 +100,20 @@ impl Catalog {
     }
 }
 
+/// Refuses what an authority has issued that is trusted no more. Where it was
+/// retired, certificates are from the newest one a moment later.
+pub(super) fn check_issuer(edit: &Edit, issued: &Issued) -> Result<()> {
+    let authority = current(edit)?;
+    let former = authority.former_fingerprint();
+    match authority.fingerprint() == issued.authority || former.as_ref() == Some(&issued.authority)
+    {
+        true => Ok(()),
+        false => Err(Error::Blocked {
+            reason: "the authority was retired just now: try again".into(),
+        }),
+    }
+}
+
 /// Workers that have joined, and whose certificate, which is still good, is not
 /// from the newest authority.
 fn behind<'a>(policy: &'a Policy, authority: &Authority) -> impl Iterator<Item = &'a JoinedWorker> {
@@ -169,10 +183,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::{
-        catalog::joins::JoinTokenWish,
-        tls::{Issued, WorkerCertificate},
-    };
+    use crate::{catalog::joins::JoinTokenWish, tls::WorkerCertificate};
 
     fn actor() -> Actor {
         Actor::on_its_own("test")

@@ -5,7 +5,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::{Actor, Catalog, edit::Edit};
+use super::{Actor, Catalog, authority::check_issuer, edit::Edit};
 use crate::{
     Error, Result, Secret, names,
     policy::Policy,
@@ -102,6 +102,7 @@ impl Catalog {
         let hash = secrets::sha256_hex(secret);
         self.edit(actor, "worker.join", |edit| {
             let mut token = good_token(edit, &hash)?;
+            check_issuer(edit, issued)?;
             if let Some(uses) = &mut token.uses_left {
                 *uses = uses.saturating_sub(1);
             }
@@ -127,6 +128,7 @@ impl Catalog {
     ) -> Result<()> {
         self.edit(actor, RENEWAL, |edit| {
             worker.check(edit.base())?;
+            check_issuer(edit, issued)?;
             let key = Key::joined_worker(&worker.id);
             let joined = edit.need::<JoinedWorker>(&key)?;
             edit.put(JoinedWorker {
@@ -259,6 +261,13 @@ mod tests {
         }
     }
 
+    /// A catalog with an authority.
+    async fn catalog() -> Catalog {
+        let catalog = Catalog::in_memory().await;
+        catalog.authority().await.unwrap();
+        catalog
+    }
+
     async fn token(catalog: &Catalog, uses: u32, lifetime: Duration) -> Secret {
         let wish = JoinTokenWish {
             name: "one".into(),
@@ -268,17 +277,16 @@ mod tests {
         catalog.create_join_token(&actor(), wish).await.unwrap().1
     }
 
-    fn issued(lifetime: Duration) -> Issued {
+    fn issued(catalog: &Catalog) -> Issued {
         Issued {
             certificate_pem: String::new(),
-            expires: SystemTime::now() + lifetime,
-            authority: String::new(),
+            expires: SystemTime::now() + HOUR,
+            authority: catalog.trusted().unwrap().fingerprint,
         }
     }
 
     async fn join(catalog: &Catalog, secret: &Secret, id: &str) -> Result<()> {
-        let issued = issued(Duration::from_secs(60));
-        let worker = worker(id, "m");
+        let (worker, issued) = (worker(id, "m"), issued(catalog));
         catalog
             .admit_worker(&actor(), secret, &worker, &issued)
             .await
@@ -288,7 +296,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_token_admits_as_many_as_it_says() {
-        let catalog = Catalog::in_memory().await;
+        let catalog = catalog().await;
         let secret = token(&catalog, 2, HOUR).await;
 
         join(&catalog, &secret, "a").await.unwrap();
@@ -301,7 +309,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_token_that_is_over_or_revoked_admits_no_one() {
-        let catalog = Catalog::in_memory().await;
+        let catalog = catalog().await;
         let secret = token(&catalog, 1, Duration::ZERO).await;
 
         let expired = join(&catalog, &secret, "a").await.unwrap_err();
@@ -313,10 +321,29 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_an_authority_has_issued_that_is_retired_spends_no_token() {
+        let catalog = catalog().await;
+        let secret = token(&catalog, 1, HOUR).await;
+        let (worker, late) = (worker("a", "m"), issued(&catalog));
+        let actor = actor();
+        catalog.rotate_authority(&actor).await.unwrap();
+        catalog.retire_authority(&actor, true).await.unwrap();
+
+        let refused = catalog.admit_worker(&actor, &secret, &worker, &late).await;
+        join(&catalog, &secret, "a").await.unwrap();
+        let unrenewed = catalog.note_renewal(&actor, &worker, &late).await;
+
+        for refused in [refused, unrenewed] {
+            let refused = refused.unwrap_err().to_string();
+            assert!(refused.contains("try again"), "{refused}");
+        }
+    }
+
+    #[tokio::test]
     async fn a_worker_that_joins_again_makes_its_former_certificates_worthless() {
-        let catalog = Catalog::in_memory().await;
+        let catalog = catalog().await;
         let secret = token(&catalog, 2, HOUR).await;
-        let issued = issued(HOUR);
+        let issued = issued(&catalog);
         let (former, latter) = (worker("a", "1"), worker("a", "2"));
 
         let actor = actor();

@@ -60,6 +60,16 @@ impl Joining {
         self.served.borrow().authority.clone()
     }
 
+    /// What a new join token names: the newest authority, also while the port
+    /// has no certificate of it yet, or what the operator's own is rooted in.
+    pub(super) fn to_pin(&self, catalog: &Catalog) -> Result<String> {
+        let served = self.served.borrow().clone();
+        match served.fingerprint == served.authority.fingerprint() {
+            true => Ok(catalog.trusted()?.fingerprint),
+            false => Ok(served.fingerprint.clone()),
+        }
+    }
+
     fn answer(&self, issued: &Issued) -> proto::IssuedCertificate {
         convert::issued_certificate(issued, self.lifetime)
     }

@@ -51,10 +51,8 @@ impl JoiningServiceTrait for JoiningApi {
         &self,
         request: Request<proto::CreateJoinTokenRequest>,
     ) -> Answer<proto::CreateJoinTokenResponse> {
-        let fingerprint = {
-            let joining = needed(self.parts.joining.as_ref())?;
-            joining.served.borrow().fingerprint.clone()
-        };
+        let joining = needed(self.parts.joining.as_ref())?;
+        let fingerprint = joining.to_pin(&self.parts.catalog)?;
         let actor = actor(&request)?;
         let wish = convert::join_token_wish_from(request.into_inner());
         let (token, secret) = self.parts.catalog.create_join_token(&actor, wish).await?;

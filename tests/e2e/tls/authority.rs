@@ -191,6 +191,21 @@ async fn a_worker_that_is_away_keeps_the_former_authority_from_being_retired_but
     let _worker = start(control.place(), &host, "w1", &token).await;
 }
 
+/// The port takes a moment to have a certificate of it.
+#[tokio::test]
+async fn a_join_token_made_right_after_a_rotation_outlives_the_former_authority() {
+    let control = secure().await;
+    let person = Person::who_knows(&control).await;
+
+    let rotated = person.authority(&["rotate"]).await;
+    let token = control.place().admin().create_join_token("w1", 1).await;
+    person.authority(&["retire"]).await;
+    rooted_in(control.place(), &rotated["fingerprint"]).await;
+
+    let host = TempDir::new().expect("a temporary directory");
+    let _worker = start(control.place(), &host, "w1", &token).await;
+}
+
 #[tokio::test]
 async fn a_join_token_that_the_control_plane_keeps_in_a_file_names_the_newest_authority() {
     let dir = TempDir::new().expect("a temporary directory");
