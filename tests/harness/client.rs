@@ -1,6 +1,6 @@
 //! A registry client that hides nothing: what tests see is what was sent.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use reqwest::{Method, RequestBuilder, Response};
 
@@ -10,6 +10,10 @@ use crate::admin::Login;
 pub const ALL_MANIFESTS: &str = "application/vnd.docker.distribution.manifest.v2+json, \
     application/vnd.docker.distribution.manifest.list.v2+json, \
     application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json";
+
+/// How long a connection is kept idle. Well below what workers do: a request
+/// that meets the end of its connection has no answer.
+const IDLE: Duration = Duration::from_secs(10);
 
 /// A client of one registry with one login.
 #[derive(Clone, Debug)]
@@ -32,6 +36,7 @@ impl RegistryClient {
     pub fn anonymous(addr: SocketAddr) -> Self {
         let http = reqwest::Client::builder()
             .no_proxy()
+            .pool_idle_timeout(IDLE)
             // It speaks plain HTTP: reading the system's certificates takes long.
             .tls_certs_only([])
             .redirect(reqwest::redirect::Policy::none())
