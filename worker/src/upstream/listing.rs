@@ -8,7 +8,7 @@ pub(super) mod query;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use serde::Deserialize;
 
 use self::query::{next_query, safe_query};
@@ -125,6 +125,12 @@ pub(crate) async fn referrers(
 
 async fn page(exchange: &Exchange, ask: &Ask<'_>) -> Result<(HeaderMap, Bytes), Error> {
     let reply = exchange.ask_patiently(ask).await?;
+    if reply.response.status() != StatusCode::OK {
+        return Err(Error::BadAnswer {
+            upstream: ask.upstream.name.clone(),
+            what: "an unexpected status",
+        });
+    }
     let headers = reply.response.headers().clone();
     let bytes = exchange
         .wire
