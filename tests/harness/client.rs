@@ -14,6 +14,8 @@ pub const ALL_MANIFESTS: &str = "application/vnd.docker.distribution.manifest.v2
 /// How long a connection is kept idle. Well below what workers do: a request
 /// that meets the end of its connection has no answer.
 const IDLE: Duration = Duration::from_secs(10);
+/// How long a registry may say nothing before a test fails rather than waits.
+const SILENCE: Duration = Duration::from_secs(120);
 
 /// A client of one registry with one login.
 #[derive(Clone, Debug)]
@@ -39,6 +41,7 @@ impl RegistryClient {
             .pool_idle_timeout(IDLE)
             // It speaks plain HTTP: reading the system's certificates takes long.
             .tls_certs_only([])
+            .read_timeout(SILENCE)
             .redirect(reqwest::redirect::Policy::none())
             .build()
             .expect("a client without surprises");
