@@ -9,6 +9,7 @@ mod certificates;
 mod declarative;
 mod grants;
 mod hostile;
+mod hosts;
 mod limits;
 mod lists;
 mod logins;

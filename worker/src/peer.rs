@@ -5,7 +5,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use http::{HeaderMap, HeaderName, header::HOST, request::Parts};
+use http::{HeaderMap, HeaderName, Version, header::HOST, request::Parts};
 use ipnet::IpNet;
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -79,6 +79,15 @@ pub(crate) fn network(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(_) => address,
         IpAddr::V6(ip) => Ipv6Addr::from(u128::from(ip) & NETWORK).into(),
+    }
+}
+
+/// Whether a request says once which host it is for, or need not say it: HTTP/1.0
+/// knows no hosts, and HTTP/2 has another place for them (RFC 9112, section 3.2).
+pub(crate) fn names_host(request: &Parts) -> bool {
+    match request.headers.get_all(HOST).iter().count() {
+        0 => request.version != Version::HTTP_11,
+        hosts => hosts == 1,
     }
 }
 

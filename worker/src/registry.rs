@@ -27,6 +27,7 @@ use self::{
 use crate::{
     auth::{Gate, Place},
     metrics::{Cached, Endpoint, Metrics},
+    peer::names_host,
     recipes::Recipes,
     snapshot::{Current, Kind, Outdated, Snapshot},
     telemetry,
@@ -218,6 +219,9 @@ impl Registry {
         notes.endpoint = route
             .as_ref()
             .map_or_else(|_| Endpoint::Other, Endpoint::of);
+        if !names_host(request) {
+            return Err(Error::Host);
+        }
         // Only the API asks for a login.
         let is_token = path == token::PATH;
         if !is_token && path != "/v2" && !path.starts_with("/v2/") {

@@ -54,6 +54,11 @@ pub(crate) enum Error {
     /// The worker has no policy yet.
     #[error("this worker has not heard from its control plane yet; try again")]
     NotReady,
+    /// The request does not say which host it is for, or says it twice.
+    #[error(
+        "say once which host this request is for: send one `Host` header, with the name of this registry"
+    )]
+    Host,
     /// What asks for a token is not a form that can be used.
     #[error(
         "a token is given by GET, or by POST of a form with grant_type=password; there are no refresh tokens: keep the login's secret"
@@ -190,7 +195,7 @@ impl Error {
     /// `UNKNOWN` are docker's, for what the spec has no code for.
     fn code(&self) -> (StatusCode, &'static str) {
         match self {
-            Self::Form => (StatusCode::BAD_REQUEST, "UNSUPPORTED"),
+            Self::Form | Self::Host => (StatusCode::BAD_REQUEST, "UNSUPPORTED"),
             Self::Unauthorized(..) => (StatusCode::UNAUTHORIZED, "UNAUTHORIZED"),
             Self::TooMany(..) => (StatusCode::TOO_MANY_REQUESTS, "TOOMANYREQUESTS"),
             Self::NotReady => (StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE"),

@@ -8,7 +8,7 @@ use std::{
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
-use http::{HeaderMap, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Full};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -132,7 +132,9 @@ impl Stage {
 
     /// Asks, and reads the answer to its end.
     pub(super) async fn ask(&self, request: http::request::Builder) -> Heard {
-        let (parts, ()) = request.body(()).expect("a request").into_parts();
+        let (mut parts, ()) = request.body(()).expect("a request").into_parts();
+        let here = HeaderValue::from_static("worker.test");
+        parts.headers.entry(header::HOST).or_insert(here);
         let (head, body) = self.registry.answer(parts).await.into_parts();
         let body = body.collect().await.expect("a whole body").to_bytes();
         Heard {
