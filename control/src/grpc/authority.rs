@@ -71,8 +71,9 @@ impl AuthorityServiceTrait for AuthorityApi {
 
 fn no_tls() -> Error {
     Error::Blocked {
-        reason: "this control plane serves no TLS, and therefore has no authority: start it with \
-                 --tls to have one made, which then vouches for it and for workers that join"
+        reason: "this control plane serves no TLS, and therefore has no authority: start \
+                 metahub-control with --tls to have one made, which then vouches for it and for \
+                 workers that join"
             .into(),
     }
 }
