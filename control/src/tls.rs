@@ -294,9 +294,10 @@ pub(crate) fn is_name(text: &str) -> bool {
     text.parse::<IpAddr>().is_ok() || (bare.len() < 254 && bare.split('.').all(label))
 }
 
-/// `sha256:` and the SHA-256 of a certificate in 64 hex digits.
-fn fingerprint(certificate: &CertificateDer<'_>) -> String {
-    let hash = digest(&SHA256, certificate);
+/// `sha256:` and the SHA-256 of a certificate, or a request for one, in 64 hex
+/// digits.
+fn fingerprint(der: &[u8]) -> String {
+    let hash = digest(&SHA256, der);
     let hex = hash.as_ref().iter().map(|byte| format!("{byte:02x}"));
     format!("sha256:{}", hex.collect::<String>())
 }

@@ -206,6 +206,7 @@ mod tests {
             certificate_pem: String::new(),
             expires: SystemTime::now() + lifetime,
             authority: catalog.trusted().unwrap().fingerprint,
+            request: String::new(),
         };
         let admitted = catalog.admit_worker(&actor, &secret, &worker, &issued);
         admitted.await.unwrap();

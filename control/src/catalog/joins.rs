@@ -1,7 +1,9 @@
 //! Who may join as a worker, and who has joined.
 //!
 //! A use of a join token is spent by the same commit that admits the worker,
-//! so a token for one worker admits one, whichever control plane is asked.
+//! so a token for one worker admits one, whichever control plane is asked. A
+//! worker that has not got the answer asks again with the same request, for
+//! the same key: that spends nothing.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -101,10 +103,14 @@ impl Catalog {
     ) -> Result<()> {
         let hash = secrets::sha256_hex(secret);
         self.edit(actor, "worker.join", |edit| {
-            let mut token = good_token(edit, &hash)?;
+            let token = good_token(edit, &hash)?;
             check_issuer(edit, issued)?;
-            if let Some(uses) = &mut token.uses_left {
-                *uses = uses.saturating_sub(1);
+            let known = edit.find::<JoinedWorker>(&Key::joined_worker(&worker.id));
+            let is_in = known.is_some_and(|it| {
+                it.token == token.name && it.request.as_ref() == Some(&issued.request)
+            });
+            if !is_in {
+                edit.put(spent(&token)?);
             }
             edit.put(JoinedWorker {
                 id: worker.id.clone(),
@@ -112,8 +118,8 @@ impl Catalog {
                 token: token.name.clone(),
                 expires_unix_secs: unix_secs(issued.expires),
                 authority: Some(issued.authority.clone()),
+                request: Some(issued.request.clone()),
             });
-            edit.put(token);
             Ok(())
         })
         .await
@@ -160,6 +166,7 @@ impl Catalog {
                     token: String::new(),
                     expires_unix_secs: u64::MAX,
                     authority: None,
+                    request: None,
                 }),
                 Some(_) => {}
                 None => return Ok(false),
@@ -214,27 +221,43 @@ impl WorkerCertificate {
     }
 }
 
-/// The token with this hash, if it admits one more. Takes a time that tells
-/// nothing of the secrets that there are.
+/// The token with this hash, if it is good. Takes a time that tells nothing of
+/// the secrets that there are.
 fn good_token(edit: &Edit, hash: &Secret) -> Result<JoinToken> {
-    let refused = |reason: String| Error::Unauthenticated {
-        reason: format!("{reason}: {MAKE_ANOTHER}"),
-    };
     let mut found = None;
     for token in edit.base().all::<JoinToken>() {
         if secrets::are_equal(token.secret_sha256.expose(), hash.expose()) {
             found = Some(token.clone());
         }
     }
-    let token = found.ok_or_else(|| refused(NO_SUCH_TOKEN.into()))?;
-    let name = &token.name;
+    let token = found.ok_or_else(|| refused(NO_SUCH_TOKEN))?;
     if token.expires_unix_secs.is_some_and(|end| end <= now()) {
-        return Err(refused(format!("the join token `{name}` has expired")));
-    }
-    if token.uses_left == Some(0) {
-        return Err(refused(format!("the join token `{name}` is used up")));
+        let name = &token.name;
+        return Err(refused(&format!("the join token `{name}` has expired")));
     }
     Ok(token)
+}
+
+/// The token after it has admitted one more, if it does.
+fn spent(token: &JoinToken) -> Result<JoinToken> {
+    let uses_left = match token.uses_left {
+        Some(0) => {
+            let name = &token.name;
+            return Err(refused(&format!("the join token `{name}` is used up")));
+        }
+        Some(uses) => Some(uses - 1),
+        None => None,
+    };
+    Ok(JoinToken {
+        uses_left,
+        ..token.clone()
+    })
+}
+
+fn refused(reason: &str) -> Error {
+    Error::Unauthenticated {
+        reason: format!("{reason}: {MAKE_ANOTHER}"),
+    }
 }
 
 fn now() -> u64 {
@@ -277,8 +300,9 @@ mod tests {
         catalog.create_join_token(&actor(), wish).await.unwrap().1
     }
 
-    fn issued(catalog: &Catalog) -> Issued {
+    fn issued(catalog: &Catalog, request: &str) -> Issued {
         Issued {
+            request: request.into(),
             certificate_pem: String::new(),
             expires: SystemTime::now() + HOUR,
             authority: catalog.trusted().unwrap().fingerprint,
@@ -286,7 +310,7 @@ mod tests {
     }
 
     async fn join(catalog: &Catalog, secret: &Secret, id: &str) -> Result<()> {
-        let (worker, issued) = (worker(id, "m"), issued(catalog));
+        let (worker, issued) = (worker(id, "m"), issued(catalog, id));
         catalog
             .admit_worker(&actor(), secret, &worker, &issued)
             .await
@@ -324,7 +348,7 @@ mod tests {
     async fn what_an_authority_has_issued_that_is_retired_spends_no_token() {
         let catalog = catalog().await;
         let secret = token(&catalog, 1, HOUR).await;
-        let (worker, late) = (worker("a", "m"), issued(&catalog));
+        let (worker, late) = (worker("a", "m"), issued(&catalog, "a"));
         let actor = actor();
         catalog.rotate_authority(&actor).await.unwrap();
         catalog.retire_authority(&actor, true).await.unwrap();
@@ -343,17 +367,37 @@ mod tests {
     async fn a_worker_that_joins_again_makes_its_former_certificates_worthless() {
         let catalog = catalog().await;
         let secret = token(&catalog, 2, HOUR).await;
-        let issued = issued(&catalog);
-        let (former, latter) = (worker("a", "1"), worker("a", "2"));
 
         let actor = actor();
-        for worker in [&former, &latter] {
-            let joined = catalog.admit_worker(&actor, &secret, worker, &issued);
+        for (membership, request) in [("1", "first"), ("2", "second")] {
+            let (worker, issued) = (worker("a", membership), issued(&catalog, request));
+            let joined = catalog.admit_worker(&actor, &secret, &worker, &issued);
             joined.await.unwrap();
         }
 
-        assert!(former.check(&catalog.policy()).is_err());
-        assert!(latter.check(&catalog.policy()).is_ok());
+        assert!(worker("a", "1").check(&catalog.policy()).is_err());
+        assert!(worker("a", "2").check(&catalog.policy()).is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_worker_whose_answer_got_lost_spends_one_use_and_another_in_its_place_one_more() {
+        let catalog = catalog().await;
+        let secret = token(&catalog, 2, HOUR).await;
+        let ask = async |id: &str, request: &str| {
+            let (worker, issued) = (worker(id, "m"), issued(&catalog, request));
+            let actor = actor();
+            let admitted = catalog.admit_worker(&actor, &secret, &worker, &issued);
+            admitted.await
+        };
+
+        for _ in 0..3 {
+            ask("a", "same").await.unwrap();
+        }
+        ask("a", "other").await.unwrap();
+
+        assert!(ask("a", "same").await.is_err());
+        assert!(ask("b", "other").await.is_err());
+        assert!(ask("a", "other").await.is_ok());
     }
 
     #[tokio::test]

@@ -53,4 +53,8 @@ pub(crate) struct JoinedWorker {
     /// noted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) authority: Option<String>,
+    /// The fingerprint of the request by which it joined. `None`: it was not
+    /// noted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) request: Option<String>,
 }

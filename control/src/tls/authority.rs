@@ -54,6 +54,8 @@ pub(crate) struct Issued {
     pub(crate) expires: SystemTime,
     /// The fingerprint of the authority that it is from.
     pub(crate) authority: String,
+    /// The fingerprint of the request for it.
+    pub(crate) request: String,
 }
 
 impl Authority {
@@ -158,6 +160,7 @@ impl Authority {
         lifetime: Duration,
     ) -> Result<Issued> {
         let broken = |error: rcgen::Error| Error::invalid("request", error.to_string());
+        let fingerprint = fingerprint(request);
         let request = CertificateSigningRequestDer::from(request);
         let mut request = CertificateSigningRequestParams::from_der(&request).map_err(broken)?;
         let now = SystemTime::now();
@@ -174,6 +177,7 @@ impl Authority {
             certificate_pem: certificate.pem(),
             expires: now + lifetime,
             authority: self.fingerprint.clone(),
+            request: fingerprint,
         })
     }
 }

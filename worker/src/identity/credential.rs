@@ -67,7 +67,7 @@ impl Application {
 
     /// The key with the certificate that was issued for it.
     pub(super) fn granted(
-        self,
+        &self,
         worker_id: String,
         pinned: Option<Fingerprint>,
         issued: IssuedCertificate,

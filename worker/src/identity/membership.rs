@@ -53,6 +53,9 @@ pub(super) struct Membership {
     token_file: Option<PathBuf>,
     state_file: Option<PathBuf>,
     current: watch::Sender<Option<Arc<Credential>>>,
+    /// By what it joins: the same at each try, for who asks again by the same
+    /// is let in by a token that is spent on it.
+    application: Mutex<Option<Arc<Application>>>,
     /// The connection of the newest stream.
     connected: Mutex<Option<Opened>>,
     /// The fingerprint of the authority that certificates are from, once the
@@ -93,6 +96,7 @@ impl Membership {
             token_file: config.join_token_file.clone(),
             state_file,
             current: watch::Sender::new(kept.map(Arc::new)),
+            application: Mutex::default(),
             connected: Mutex::default(),
             authority: watch::Sender::default(),
         })
@@ -128,7 +132,7 @@ impl Membership {
         };
         let identity = Some(credential.identity());
         let opened = way.open(identity, credential.pinned).await?;
-        *self.lock() = Some(opened.clone());
+        *locked(&self.connected) = Some(opened.clone());
         Ok(opened.channel)
     }
 
@@ -138,7 +142,7 @@ impl Membership {
         let text = read(file).await?;
         let (secret, pinned) = parse(&text).ok_or_else(|| NoWay::BadJoinToken(file.clone()))?;
         let Opened { channel, successor } = way.open(None, pinned).await?;
-        let application = Application::new()?;
+        let application = self.application()?;
         let request = JoinRequest {
             worker_id: self.worker_id.clone(),
             secret: secret.to_owned(),
@@ -147,9 +151,20 @@ impl Membership {
         let answer = in_time(JoinServiceClient::new(channel).join(request)).await;
         let issued = answer.map_err(refused)?.into_inner().issued;
         let pinned = pinned.map(|pinned| successor.unwrap_or(pinned));
-        let credential = self.take(application, pinned, issued.unwrap_or_default());
+        let credential = self.take(&application, pinned, issued.unwrap_or_default());
+        *locked(&self.application) = None;
         info!("joined, with a certificate for {:?}", credential.lifetime());
         Ok(credential)
+    }
+
+    fn application(&self) -> Result<Arc<Application>, NoWay> {
+        let mut application = locked(&self.application);
+        if let Some(made) = &*application {
+            return Ok(made.clone());
+        }
+        let made = Arc::new(Application::new()?);
+        *application = Some(made.clone());
+        Ok(made)
     }
 
     /// Renews the certificate in good time, for ever.
@@ -198,7 +213,7 @@ impl Membership {
             Ok(opened) => self.renew_over(opened, credential).await,
             Err(error) => Err(error),
         };
-        let connected = self.lock().clone();
+        let connected = locked(&self.connected).clone();
         match (renewed, connected) {
             (Err(_), Some(opened)) => self.renew_over(opened, credential).await,
             (renewed, _) => renewed,
@@ -225,14 +240,14 @@ impl Membership {
         let issued = answer.map_err(NoWay::NotRenewed)?.into_inner().issued;
         let issued = issued.unwrap_or_default();
         let pinned = credential.pinned_after(opened.successor, &issued.authority);
-        Ok(self.take(application, pinned, issued))
+        Ok(self.take(&application, pinned, issued))
     }
 
     /// Uses what was issued from now on. What cannot be kept for a restart is
     /// used all the same.
     fn take(
         &self,
-        application: Application,
+        application: &Application,
         pinned: Option<Fingerprint>,
         issued: IssuedCertificate,
     ) -> Arc<Credential> {
@@ -247,12 +262,10 @@ impl Membership {
         self.current.send_replace(Some(credential.clone()));
         credential
     }
+}
 
-    fn lock(&self) -> MutexGuard<'_, Option<Opened>> {
-        self.connected
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-    }
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 async fn in_time<T>(
@@ -274,7 +287,61 @@ fn parse(text: &str) -> Option<(&str, Option<Fingerprint>)> {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser as _;
+    use metahub_proto::policy::v1::{
+        JoinResponse, RenewResponse,
+        join_service_server::{JoinService, JoinServiceServer},
+    };
+    use tokio_stream::wrappers::TcpListenerStream;
+    use tonic::{Request, Response, Status, transport::Server};
+
     use super::*;
+
+    /// Notes what it is asked for, and lets in whoever asks a second time.
+    #[derive(Clone, Default)]
+    struct LosesFirst(Arc<Mutex<Vec<JoinRequest>>>);
+
+    #[tonic::async_trait]
+    impl JoinService for LosesFirst {
+        async fn join(
+            &self,
+            request: Request<JoinRequest>,
+        ) -> Result<Response<JoinResponse>, Status> {
+            let mut asked = locked(&self.0);
+            asked.push(request.into_inner());
+            match asked.len() {
+                1 => Err(Status::unavailable("lost")),
+                _ => Ok(Response::new(JoinResponse::default())),
+            }
+        }
+
+        async fn renew(&self, _: Request<RenewRequest>) -> Result<Response<RenewResponse>, Status> {
+            Err(Status::unimplemented("no one asks"))
+        }
+    }
+
+    #[tokio::test]
+    async fn who_has_not_got_the_answer_asks_by_the_same_key_and_later_by_another() {
+        let dir = tempfile::tempdir().unwrap();
+        let token_file = dir.path().join("token");
+        fs::write(&token_file, "mh_join_secret").unwrap();
+        let flag = format!("--join-token-file={}", token_file.display());
+        let config = Config::parse_from(["metahub-worker", &flag]);
+        let membership = Membership::open(&config, "w1").unwrap();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let way = Way::plain(format!("http://{}", listener.local_addr().unwrap()));
+        let control = LosesFirst::default();
+        let server = Server::builder().add_service(JoinServiceServer::new(control.clone()));
+        tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
+
+        assert!(membership.join(&way).await.is_err());
+        membership.join(&way).await.unwrap();
+        membership.join(&way).await.unwrap();
+
+        let asked = locked(&control.0);
+        assert_eq!(asked[0], asked[1]);
+        assert_ne!(asked[1].signing_request, asked[2].signing_request);
+    }
 
     #[test]
     fn a_join_token_is_a_secret_and_whom_to_trust() {
