@@ -246,7 +246,10 @@ async fn another_authority_is_taken_up_by_every_replica_and_by_the_workers_of_ea
     for control in [&here, &there] {
         rooted_in(control.place(), &rotated["fingerprint"]).await;
     }
-    person.no_worker_is_behind().await;
+    // Each replica has to hear of what the other has renewed.
+    for person in [&person, &other] {
+        person.no_worker_is_behind().await;
+    }
     other.authority(&["retire"]).await;
     for control in [&here, &there] {
         eventually("one authority is trusted", async || {
