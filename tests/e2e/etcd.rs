@@ -224,13 +224,17 @@ async fn a_compaction_disturbs_no_one() {
     }
 }
 
-/// What it would go on from is compacted away, and no node has kept it for it.
+/// It has lost its watch, and what it would go on from is compacted away.
 #[tokio::test]
 async fn a_replica_that_was_paused_goes_on_after_a_compaction() {
     let mut site = Site::start().await;
     let paused = site.controls[0].as_ref().expect("it runs");
 
     paused.pause();
+    for node in 0..NODES {
+        site.etcd.kill(node);
+        site.etcd.restart(node).await;
+    }
     let mut log = Log::default();
     for n in 0..10 {
         let name = format!("type{n}");
@@ -240,10 +244,6 @@ async fn a_replica_that_was_paused_goes_on_after_a_compaction() {
         log.acknowledged.push(name);
     }
     site.etcd.compact().await;
-    for node in 0..NODES {
-        site.etcd.kill(node);
-        site.etcd.restart(node).await;
-    }
     paused.resume();
 
     site.has_all(&log).await;
