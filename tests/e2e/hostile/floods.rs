@@ -55,7 +55,9 @@ async fn siege(first: Vec<u8>, again: Vec<u8>, patience: &str) -> (Siege, TlsFro
 
 #[tokio::test]
 async fn a_head_in_pieces_without_end_is_given_up() {
-    for piece in [Vec::new(), b"\0\x01x\x01y".to_vec()] {
+    // A header whose value has 16,000 bytes (RFC 7541, 5.1).
+    let large = [b"\0\x01x\x7f\x81\x7c".as_slice(), &[b'y'; 16_000]].concat();
+    for piece in [Vec::new(), b"\0\x01x\x01y".to_vec(), large] {
         let first = frame(HEADERS, 0, 1, &status(b"200"));
         let again = frame(CONTINUATION, 0, 1, &piece);
         let (siege, front) = siege(first, again, PATIENT).await;
