@@ -93,7 +93,7 @@ impl Ward {
     async fn of(cells: &[Cell]) -> Self {
         let cache = TempDir::new().expect("a temporary directory");
         let directory = format!("--blob-cache={}", cache.path().display());
-        let flags = ["--tag-ttl=1ms", "--upstream-timeout=1s", &directory];
+        let flags = ["--tag-ttl=1ms", "--upstream-timeout=4s", &directory];
         let mut site = Site::start_with(1, Form::Docker, &flags).await;
         let mut upstreams = BTreeMap::new();
         for (name, ..) in cells {
