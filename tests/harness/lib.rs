@@ -11,6 +11,7 @@ pub mod blob_pull;
 pub mod client;
 pub mod control;
 pub mod ctl;
+pub mod frames;
 pub mod hostile;
 pub mod index;
 pub mod invocation;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use metahub_tests::{
+    frames::{CONTINUATION, END_HEADERS, HEADERS, PING, SETTINGS, frame},
     hostile::{HostileHost, Said},
     tls_front::TlsFront,
     wait::eventually,
@@ -10,24 +11,9 @@ use metahub_tests::{
 
 use super::*;
 
-const HEADERS: u8 = 1;
-const SETTINGS: u8 = 4;
-const PING: u8 = 6;
-const CONTINUATION: u8 = 9;
-const END_HEADERS: u8 = 4;
 /// More than any answer takes before the worker has had enough, buffers of the
 /// network included.
 const ENOUGH: u64 = 64 << 20;
-
-/// A frame (RFC 9113, 4.1).
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(payload.len()).expect("it is small");
-    let mut frame = length.to_be_bytes()[1..].to_vec();
-    frame.extend([kind, flags]);
-    frame.extend(stream.to_be_bytes());
-    frame.extend(payload);
-    frame
-}
 
 /// A status, as a header that is not to be remembered (RFC 7541, 6.2.2).
 fn status(status: &[u8; 3]) -> Vec<u8> {

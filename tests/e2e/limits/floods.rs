@@ -1,28 +1,15 @@
 //! Clients of HTTP/2 that send what costs them nothing and a server much.
 
 use metahub_cli::demo::image::{Form, REPOSITORY};
-use metahub_tests::{raw::send, site::Site};
+use metahub_tests::{
+    frames::{CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, RESET, SETTINGS, frame},
+    raw::send,
+    site::Site,
+};
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const RESET: u8 = 3;
-const SETTINGS: u8 = 4;
-const CONTINUATION: u8 = 9;
-const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
 /// More than anybody means.
 const MANY: u32 = 20_000;
-
-/// A frame of a stream (RFC 9113, 4.1).
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(payload.len()).expect("it is small");
-    let mut frame = length.to_be_bytes()[1..].to_vec();
-    frame.extend([kind, flags]);
-    frame.extend(stream.to_be_bytes());
-    frame.extend(payload);
-    frame
-}
 
 /// A header that is not to be remembered (RFC 7541, 6.2.2).
 fn field(name: &str, value: &str) -> Vec<u8> {
