@@ -162,12 +162,14 @@ async fn skopeo_reads_a_trimmed_index_and_copies_what_it_names() {
 
 #[tokio::test]
 async fn without_a_control_plane_docker_gets_known_indexes_and_the_image_of_new_ones() {
-    let (cluster, lister) = cluster().await;
+    let (mut cluster, lister) = cluster().await;
     let host = cluster.host();
     let docker = Dockerd::start().await;
     let login = docker.login(&host, &lister.name, &lister.secret);
     login.await.text();
     let known = trimmed(&cluster, &lister, "oci", &cluster.oci).await;
+    // The others hear of its recipe.
+    cluster.admin.all_current(3).await;
     let (client, new) = (cluster.client(&lister), cluster.image("docker"));
 
     let _away = cluster.control.kill();
