@@ -23,6 +23,7 @@ async fn each_in_turn(cut: impl Fn(&Etcd, usize), heal: impl Fn(&Etcd, usize)) {
         writer.goes_on(10).await;
         site.has_all(&writer.log()).await;
         heal(&site.etcd, node);
+        site.etcd.caught_up(node).await;
         writer.goes_on(5).await;
     }
 
@@ -93,6 +94,7 @@ async fn a_replica_leaves_a_node_that_has_lost_the_others() {
             .await;
         }
         site.etcd.heal(node);
+        site.etcd.caught_up(node).await;
     }
 
     for control in site.controls.iter().flatten() {

@@ -1,12 +1,17 @@
 //! An etcd cluster of three nodes.
 
-use std::{fs, net::SocketAddr, path::Path};
+use std::{fs, net::SocketAddr, path::Path, time::Duration};
 
 use tempfile::TempDir;
 use tokio::process::Command;
 
 use super::{Network, answers};
-use crate::{port::free_addr, process::Process, program::Program, wait::eventually};
+use crate::{
+    port::free_addr,
+    process::Process,
+    program::Program,
+    wait::{eventually, within},
+};
 
 const ETCD: Program = Program {
     name: "etcd",
@@ -17,6 +22,8 @@ const ETCDCTL: Program = Program {
     install: "install the Debian package etcd-client",
 };
 const NODES: usize = 3;
+/// Connections that were cut take their time to be made anew.
+const CATCH_UP: Duration = Duration::from_secs(60);
 
 /// Three nodes, on free ports of loopback or in a network each.
 #[derive(Debug)]
@@ -132,6 +139,16 @@ impl Etcd {
     /// Lets all packets to and from a node through again.
     pub fn heal(&self, n: usize) {
         self.network(n).heal();
+    }
+
+    /// Waits until a node that was away has what the others have. One that has
+    /// not, and another that fails, are two at a time.
+    pub async fn caught_up(&self, n: usize) {
+        within(CATCH_UP, "the node has caught up", async || {
+            // By reading what is agreed upon.
+            self.ctl(n, &["endpoint", "health"]).await.0
+        })
+        .await;
     }
 
     /// Saves a snapshot of all to `file`, while the cluster runs.
