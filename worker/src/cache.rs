@@ -1,52 +1,100 @@
-//! A map in memory that never weighs more than it may.
+//! A map in memory that never weighs more than its capacity.
 //!
-//! A hit takes no lock and, with a borrowed key, allocates nothing. Writers pay for
-//! everything: when the weight runs over, one of them throws out what nobody
-//! has asked for since the last time (second chance). Nothing expires by
-//! itself: a value that may grow old says so itself, and what depends on the
-//! policy carries the policy's revision in its key.
+//! A read takes no lock and, with a borrowed key, allocates nothing. Writes take
+//! a short lock: it holds the order of eviction, which is SIEVE (Zhang et al.,
+//! NSDI 2024): new entries are examined in the order of their insertion, those
+//! that were read since the last examination stay, the others are evicted. That
+//! order must not follow the hashes: if it did, the remaining keys would gather
+//! in one part of papaya's table, whose probe limit would then be exceeded
+//! however large the table is.
+//!
+//! Nothing expires by itself: a value that may grow old carries its own time,
+//! and what depends on the policy carries the policy's revision in its key.
 
 mod flights;
+#[cfg(test)]
+mod tests;
 
 use std::{
-    hash::Hash,
-    sync::atomic::{AtomicBool, AtomicI64, Ordering::Relaxed},
+    collections::VecDeque,
+    hash::{Hash, Hasher},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
 };
 
 use papaya::Equivalent;
 
 pub(crate) use self::flights::{Flights, Ticket};
 
+/// The most entries that one write examines and keeps. The next one is evicted
+/// even if it was read, so that no write takes long.
+const MOST_SPARED: usize = 256;
+/// Removed keys are taken out of the order of eviction once there are more of
+/// them than of the others, and more than this.
+const REMOVED_KEYS: usize = 64;
+
 /// A cache bounded by the weight of its entries, in bytes.
 pub(crate) struct Cache<K, V> {
-    entries: papaya::HashMap<K, Entry<V>, ahash::RandomState>,
+    entries: papaya::HashMap<SharedKey<K>, Entry<V>, ahash::RandomState>,
     weigh: fn(&K, &V) -> usize,
-    capacity: i64,
-    // Signed: the sum may dip below zero while a replacement is under way.
-    weight: AtomicI64,
-    sweeping: AtomicBool,
+    capacity: u64,
+    /// Of all entries, in bytes. Changes under the lock of `order` only.
+    weight: AtomicU64,
+    order: Mutex<Order<K>>,
 }
 
 struct Entry<V> {
     value: V,
-    weight: i64,
-    /// Whether it has been asked for since the last sweep.
-    asked_for: AtomicBool,
+    weight: u64,
+    /// The number of its place in the order of eviction.
+    place: u64,
+    /// Whether it was read since it was last examined.
+    was_read: AtomicBool,
+}
+
+/// A key in the map and in the order of eviction.
+struct SharedKey<K>(Arc<K>);
+
+/// A key to look up with.
+struct Lookup<'a, Q: ?Sized>(&'a Q);
+
+/// The order of eviction. A place whose entry is no longer in the map, or has
+/// another place there, counts for nothing.
+struct Order<K> {
+    /// To be examined, oldest first. New entries go to the back.
+    ahead: VecDeque<(SharedKey<K>, u64)>,
+    /// Examined in this round and kept.
+    spared: VecDeque<(SharedKey<K>, u64)>,
+    next_place: u64,
 }
 
 impl<K, V> Cache<K, V>
 where
-    K: Hash + Eq + Clone,
+    K: Hash + Eq,
     V: Clone,
 {
     /// A cache for `capacity` bytes, as `weigh` counts them.
     pub(crate) fn new(capacity: u64, weigh: fn(&K, &V) -> usize) -> Self {
+        // An evicted value may be large: it is to be freed as soon as no reader
+        // looks at it. By default it waits for 31 others, and for as long as a
+        // larger table is being filled.
+        let collector = seize::Collector::new().batch_size(1);
         Self {
-            entries: papaya::HashMap::with_hasher(ahash::RandomState::new()),
+            entries: papaya::HashMap::builder()
+                .hasher(ahash::RandomState::new())
+                .collector(collector)
+                .resize_mode(papaya::ResizeMode::Blocking)
+                .build(),
             weigh,
-            capacity: i64::try_from(capacity).unwrap_or(i64::MAX),
-            weight: AtomicI64::new(0),
-            sweeping: AtomicBool::new(false),
+            capacity,
+            weight: AtomicU64::new(0),
+            order: Mutex::new(Order {
+                ahead: VecDeque::new(),
+                spared: VecDeque::new(),
+                next_place: 0,
+            }),
         }
     }
 
@@ -64,10 +112,10 @@ where
         Q: Equivalent<K> + Hash + ?Sized,
     {
         let entries = self.entries.pin();
-        let entry = entries.get(key)?;
+        let entry = entries.get(&Lookup(key))?;
         // Most hits find it set, and leave the cache line to the other cores.
-        if !entry.asked_for.load(Relaxed) {
-            entry.asked_for.store(true, Relaxed);
+        if !entry.was_read.load(Relaxed) {
+            entry.was_read.store(true, Relaxed);
         }
         Some(look(&entry.value))
     }
@@ -75,25 +123,45 @@ where
     /// Keeps `value` under `key`, in place of what was there. A value that is
     /// heavier than the whole cache is not kept.
     pub(crate) fn insert(&self, key: K, value: V) {
-        let weight = i64::try_from((self.weigh)(&key, &value)).unwrap_or(i64::MAX);
+        let weight = u64::try_from((self.weigh)(&key, &value)).unwrap_or(u64::MAX);
         if weight > self.capacity {
             self.remove(&key);
             return;
         }
+        let mut order = self.order();
+        let entries = self.entries.pin();
+        let replaced = || entries.get(&Lookup(&key)).map_or(0, |old| old.weight);
+        let mut spared = 0;
+        while self.weight() + weight - replaced() > self.capacity
+            && let Some((key, place)) = order.next()
+        {
+            let Some(entry) = entries.get(&key).filter(|entry| entry.place == place) else {
+                continue;
+            };
+            if spared < MOST_SPARED && entry.was_read.swap(false, Relaxed) {
+                order.spared.push_back((key, place));
+                spared += 1;
+            } else {
+                self.weight.fetch_sub(entry.weight, Relaxed);
+                entries.remove(&key);
+            }
+        }
+        self.weight.fetch_add(weight, Relaxed);
+        self.weight.fetch_sub(replaced(), Relaxed);
+        let (key, place, was_read) = match entries.get_key_value(&Lookup(&key)) {
+            Some((key, old)) => (key.clone(), old.place, old.was_read.load(Relaxed)),
+            None => {
+                let key = SharedKey(Arc::new(key));
+                (key.clone(), order.append(key), false)
+            }
+        };
         let entry = Entry {
             value,
             weight,
-            asked_for: AtomicBool::new(false),
+            place,
+            was_read: AtomicBool::new(was_read),
         };
-        let replaced = self
-            .entries
-            .pin()
-            .insert(key, entry)
-            .map_or(0, |e| e.weight);
-        let total = self.weight.fetch_add(weight - replaced, Relaxed) + weight - replaced;
-        if total > self.capacity {
-            self.sweep();
-        }
+        entries.insert(key, entry);
     }
 
     /// Forgets `key`.
@@ -101,41 +169,82 @@ where
     where
         Q: Equivalent<K> + Hash + ?Sized,
     {
-        if let Some(entry) = self.entries.pin().remove(key) {
+        let mut order = self.order();
+        let entries = self.entries.pin();
+        if let Some(entry) = entries.remove(&Lookup(key)) {
             self.weight.fetch_sub(entry.weight, Relaxed);
+            if order.len() > 2 * entries.len() + REMOVED_KEYS {
+                order.retain(|key, place| entries.get(key).is_some_and(|it| it.place == place));
+            }
         }
     }
 
     /// The weight of all entries, in bytes.
     pub(crate) fn weight(&self) -> u64 {
-        self.weight.load(Relaxed).try_into().unwrap_or(0)
+        self.weight.load(Relaxed)
     }
 
-    /// Makes room for a tenth of the capacity. One writer at a time does it;
-    /// the others go on.
-    fn sweep(&self) {
-        if self.sweeping.swap(true, Relaxed) {
-            return;
-        }
-        for _ in 0..2 {
-            for key in self.not_asked_for() {
-                if self.weight.load(Relaxed) <= self.capacity / 10 * 9 {
-                    break;
-                }
-                self.remove(&key);
-            }
-        }
-        self.sweeping.store(false, Relaxed);
+    /// Whole even after a panic: the map decides which places count.
+    fn order(&self) -> MutexGuard<'_, Order<K>> {
+        self.order.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<K> Order<K> {
+    /// Puts `key` behind all others. Returns its place.
+    fn append(&mut self, key: SharedKey<K>) -> u64 {
+        self.next_place += 1;
+        self.ahead.push_back((key, self.next_place));
+        self.next_place
     }
 
-    /// What nobody has asked for since the last call.
-    fn not_asked_for(&self) -> Vec<K> {
-        self.entries
-            .pin()
-            .iter()
-            .filter(|(_, entry)| !entry.asked_for.swap(false, Relaxed))
-            .map(|(key, _)| key.clone())
-            .collect()
+    /// The next one to be examined; after the newest, the oldest again.
+    fn next(&mut self) -> Option<(SharedKey<K>, u64)> {
+        if self.ahead.is_empty() {
+            std::mem::swap(&mut self.ahead, &mut self.spared);
+        }
+        self.ahead.pop_front()
+    }
+
+    fn len(&self) -> usize {
+        self.ahead.len() + self.spared.len()
+    }
+
+    fn retain(&mut self, keep: impl Fn(&SharedKey<K>, u64) -> bool) {
+        self.ahead.retain(|(key, place)| keep(key, *place));
+        self.spared.retain(|(key, place)| keep(key, *place));
+    }
+}
+
+impl<K> Clone for SharedKey<K> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<K: PartialEq> PartialEq for SharedKey<K> {
+    fn eq(&self, other: &Self) -> bool {
+        self.0 == other.0
+    }
+}
+
+impl<K: Eq> Eq for SharedKey<K> {}
+
+impl<K: Hash> Hash for SharedKey<K> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.hash(state);
+    }
+}
+
+impl<Q: Hash + ?Sized> Hash for Lookup<'_, Q> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.hash(state);
+    }
+}
+
+impl<K, Q: Equivalent<K> + ?Sized> Equivalent<SharedKey<K>> for Lookup<'_, Q> {
+    fn equivalent(&self, key: &SharedKey<K>) -> bool {
+        self.0.equivalent(&key.0)
     }
 }
 
@@ -144,100 +253,5 @@ impl<K, V> std::fmt::Debug for Cache<K, V> {
         f.debug_struct("Cache")
             .field("weight", &self.weight)
             .finish_non_exhaustive()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use bytes::Bytes;
-
-    use super::*;
-
-    fn bytes(length: usize) -> Bytes {
-        vec![0; length].into()
-    }
-
-    fn by_length(_: &u32, value: &Bytes) -> usize {
-        value.len()
-    }
-
-    fn sum(cache: &Cache<u32, Bytes>) -> u64 {
-        let entries = cache.entries.pin();
-        let sum: i64 = entries.iter().map(|(_, entry)| entry.weight).sum();
-        sum as u64
-    }
-
-    #[test]
-    fn the_weight_never_stays_above_the_capacity() {
-        let cache = Cache::new(10_000, by_length);
-
-        for key in 0..2_000 {
-            cache.insert(key, bytes(100));
-            assert!(cache.weight() <= 10_000, "{} bytes", cache.weight());
-        }
-
-        assert!(
-            cache.entries.len() >= 80,
-            "only {} entries are left",
-            cache.entries.len()
-        );
-    }
-
-    #[test]
-    fn what_is_asked_for_outlives_what_is_not() {
-        let cache = Cache::new(10_000, by_length);
-        cache.insert(0, bytes(100));
-
-        for key in 1..2_000 {
-            cache.insert(key, bytes(100));
-            cache.get(&0);
-        }
-
-        assert_eq!(cache.get(&0), Some(bytes(100)));
-    }
-
-    #[test]
-    fn a_replaced_value_no_longer_weighs() {
-        let cache = Cache::new(1_000, by_length);
-
-        for length in [900, 10, 500] {
-            cache.insert(1, bytes(length));
-        }
-
-        assert_eq!((cache.weight(), cache.entries.len()), (500, 1));
-    }
-
-    #[test]
-    fn a_value_heavier_than_the_cache_displaces_nothing_else() {
-        let cache = Cache::new(100, by_length);
-        cache.insert(1, bytes(10));
-
-        cache.insert(2, bytes(101));
-
-        assert!(cache.get(&1).is_some() && cache.get(&2).is_none());
-    }
-
-    #[test]
-    fn the_weight_is_exact_after_writes_from_many_threads() {
-        let cache = Cache::new(50_000, by_length);
-
-        std::thread::scope(|scope| {
-            for seed in 0..4 {
-                let mut random = fastrand::Rng::with_seed(seed);
-                let cache = &cache;
-                scope.spawn(move || {
-                    for _ in 0..20_000 {
-                        let key = random.u32(..2_000);
-                        match random.u8(..5) {
-                            0 => cache.insert(key, bytes(random.usize(..90))),
-                            1 => cache.remove(&key),
-                            _ => drop(cache.get(&key)),
-                        }
-                    }
-                });
-            }
-        });
-
-        assert_eq!(sum(&cache), cache.weight());
     }
 }
