@@ -180,6 +180,11 @@ fn new_registry(
     let settings = Settings {
         cache_bytes: size - size / ANSWERS_SHARE,
         tag_ttl: config.tag_ttl,
+        digest_ttl: config.digest_ttl,
+        not_found_ttl: config.not_found_ttl,
+        requests: config.limits.max_upstream_requests,
+        requests_per_login: config.limits.max_upstream_requests_per_login,
+        small_body_memory: in_memory(config.limits.small_body_memory),
         requests_per_second: config.upstream_rate,
         header_timeout: config.upstream_timeout,
         stall_timeout: config.upstream_timeout,

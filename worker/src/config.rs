@@ -6,8 +6,9 @@ use ipnet::IpNet;
 use url::Url;
 
 mod blobs;
+mod limits;
 
-pub use self::blobs::BlobConfig;
+pub use self::{blobs::BlobConfig, limits::LimitConfig};
 use crate::trust::Fingerprint;
 
 /// Runs a MetaHub worker.
@@ -109,6 +110,20 @@ pub struct Config {
     #[arg(long, env = "METAHUB_TAG_TTL", default_value = "15s", value_parser = humantime::parse_duration)]
     pub tag_ttl: Duration,
 
+    /// For how long a manifest in memory is served by its digest without asking
+    /// its upstream whether it still has it, which it may have deleted.
+    #[arg(long, env = "METAHUB_DIGEST_TTL", default_value = "7days", value_parser = humantime::parse_duration)]
+    pub digest_ttl: Duration,
+
+    /// For how long it is remembered that an upstream has no such content, or
+    /// denies it. No longer than a tag is taken to be unchanged.
+    #[arg(long, env = "METAHUB_NOT_FOUND_TTL", default_value = "5s", value_parser = humantime::parse_duration)]
+    pub not_found_ttl: Duration,
+
+    /// What upstreams may take of this worker.
+    #[command(flatten)]
+    pub limits: LimitConfig,
+
     /// How long an upstream may be silent, before an answer and within it. A
     /// manifest or a list as a whole may take twice that, a blob any time.
     #[arg(long, env = "METAHUB_UPSTREAM_TIMEOUT", default_value = "30s", value_parser = humantime::parse_duration)]
@@ -205,6 +220,7 @@ impl fmt::Display for Config {
             token_file,
             cache_size,
             blobs,
+            limits,
             max_connections,
             max_connections_per_address,
             max_requests_per_login,
@@ -220,6 +236,8 @@ impl fmt::Display for Config {
         let otlp_endpoint = self.otlp_endpoint.as_ref().map_or("none".into(), origin);
         let duration = humantime::format_duration;
         let tag_ttl = duration(self.tag_ttl);
+        let digest_ttl = duration(self.digest_ttl);
+        let not_found_ttl = duration(self.not_found_ttl);
         let upstream_timeout = duration(self.upstream_timeout);
         let upstream_rate = self.upstream_rate.map_or("any".into(), |it| it.to_string());
         let drain_delay = duration(self.drain_delay);
@@ -232,7 +250,8 @@ impl fmt::Display for Config {
         write!(
             f,
             "registry_addr={registry_addr} admin_addr={admin_addr} control={control} \
-             token_file={} cache_size={cache_size} {blobs} tag_ttl={tag_ttl} \
+             token_file={} cache_size={cache_size} {blobs} {limits} tag_ttl={tag_ttl} \
+             digest_ttl={digest_ttl} not_found_ttl={not_found_ttl} \
              upstream_timeout={upstream_timeout} upstream_rate={upstream_rate} \
              max_policy_age={max_policy_age} \
              snapshot_file={snapshot_file} \

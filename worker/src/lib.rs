@@ -21,6 +21,7 @@ pub mod follower;
 #[doc(hidden)]
 pub mod fuzzing;
 mod identity;
+mod in_flight;
 mod metrics;
 mod peer;
 mod recipes;
@@ -34,7 +35,7 @@ pub mod trust;
 mod upstream;
 
 pub use self::app::App;
-pub use self::config::{BlobConfig, ByteSize, Challenge, Config};
+pub use self::config::{BlobConfig, ByteSize, Challenge, Config, LimitConfig};
 
 /// How long a connect may take, to whatever it is.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);

@@ -244,6 +244,7 @@ impl Registry {
             Error::refused(refused, challenge)
         })?;
         notes.login = Some(caller.name);
+        let in_flight = caller.place.in_flight();
         notes.place = Some(caller.place);
         notes.kind = Some(caller.kind.clone());
         if !matches!(request.method, Method::GET | Method::HEAD) {
@@ -261,7 +262,8 @@ impl Registry {
             outdated: notes.outdated,
         };
         let route = route.map_err(Error::Path)?;
-        let mut response = self.dispatch(&asked, &route, notes).await?;
+        let dispatched = in_flight.scope(self.dispatch(&asked, &route, notes));
+        let mut response = dispatched.await?;
         if let Some(namespace) = asked.namespace.as_deref() {
             let headers = response.headers_mut();
             headers.insert(NAMESPACE, served::value(namespace));

@@ -17,6 +17,7 @@ mod dialer;
 mod error;
 mod exchange;
 mod hash;
+mod limits;
 mod listing;
 mod manifest;
 mod manifests;
@@ -47,7 +48,7 @@ use self::reach::Reach;
 
 pub(crate) use self::blob::{BlobBody, BlobDirectory, BlobError, BlobRequest};
 pub(crate) use self::dialer::Judgement;
-pub(crate) use self::error::{Error, ManifestFault, Why};
+pub(crate) use self::error::{Error, Limit, ManifestFault, Why};
 pub(crate) use self::hash::sha256;
 pub(crate) use self::listing::{ReferrersPage, TagsPage};
 pub(crate) use self::metrics::Metrics;

@@ -1,20 +1,29 @@
 //! Work that many wait for and one does.
 
-use std::{hash::Hash, sync::Arc};
+use std::{future::pending, hash::Hash, sync::Arc};
 
 use dashmap::{DashMap, Entry};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tracing::Instrument;
+
+use crate::in_flight::InFlight;
+
+/// How many flights of one kind go on although nobody waits for them.
+const MOST_ABANDONED: usize = 64;
 
 /// Flights under way, by key. Whoever asks for a key while its flight is in the air
 /// waits for that flight's result; nothing is kept after it has landed.
 ///
 /// A flight is a task of its own: those who wait may leave at any time without
-/// disturbing the others.
+/// disturbing the others. When the last one leaves, the flight is abandoned: it
+/// is cancelled, unless few others go on that are abandoned, too.
 #[derive(Debug)]
 pub(crate) struct Flights<K: Hash + Eq, T> {
-    in_air: Arc<DashMap<K, watch::Receiver<Option<T>>, ahash::RandomState>>,
+    in_air: Arc<InAir<K, T>>,
+    abandoned: Arc<Semaphore>,
 }
+
+type InAir<K, T> = DashMap<K, watch::Sender<Option<T>>, ahash::RandomState>;
 
 /// A place on a flight.
 #[derive(Debug)]
@@ -33,6 +42,7 @@ where
     pub(crate) fn new() -> Self {
         Self {
             in_air: Arc::new(DashMap::with_hasher(ahash::RandomState::new())),
+            abandoned: Arc::new(Semaphore::new(MOST_ABANDONED)),
         }
     }
 
@@ -43,31 +53,35 @@ where
     where
         F: Future<Output = T> + Send + 'static,
     {
-        let departures = match self.in_air.entry(key.clone()) {
+        let (departures, arrivals) = match self.in_air.entry(key.clone()) {
             Entry::Occupied(flight) => {
                 return Ticket {
-                    arrivals: flight.get().clone(),
+                    arrivals: flight.get().subscribe(),
                     joined: true,
                 };
             }
             Entry::Vacant(gate) => {
                 let (departures, arrivals) = watch::channel(None);
-                gate.insert(arrivals);
-                departures
+                gate.insert(departures.clone());
+                (departures, arrivals)
             }
         };
         let landing = Landing {
             in_air: Arc::clone(&self.in_air),
+            departures: departures.clone(),
             key,
         };
-        let arrivals = departures.subscribe();
+        let abandoned = Arc::clone(&self.abandoned);
         let flight = start();
         let task = async move {
-            let result = flight.await;
+            let result = tokio::select! {
+                result = flight => result,
+                () = landing.cancelled(&abandoned) => return,
+            };
             drop(landing);
             departures.send_replace(Some(result));
         };
-        tokio::spawn(task.in_current_span());
+        tokio::spawn(InFlight::current().scope(task).in_current_span());
         Ticket {
             arrivals,
             joined: false,
@@ -85,13 +99,40 @@ impl<T: Clone> Ticket<T> {
 
 /// Takes a flight off the board, also when its task panics or is cancelled.
 struct Landing<K: Hash + Eq, T> {
-    in_air: Arc<DashMap<K, watch::Receiver<Option<T>>, ahash::RandomState>>,
+    in_air: Arc<InAir<K, T>>,
+    departures: watch::Sender<Option<T>>,
     key: K,
+}
+
+impl<K: Hash + Eq, T> Landing<K, T> {
+    /// Returns once the flight is abandoned and no more may go on. From then
+    /// on nobody can join it.
+    async fn cancelled(&self, abandoned: &Semaphore) {
+        loop {
+            self.departures.closed().await;
+            if let Ok(_permit) = abandoned.try_acquire() {
+                return pending().await;
+            }
+            // One who joins has a lock on the entry while it subscribes.
+            if self.remove(|departures| departures.receiver_count() == 0) {
+                return;
+            }
+        }
+    }
+
+    /// Another flight may have taken the place of this one.
+    fn remove(&self, may: impl Fn(&watch::Sender<Option<T>>) -> bool) -> bool {
+        let is_own = |it: &watch::Sender<_>| it.same_channel(&self.departures);
+        let removed = self
+            .in_air
+            .remove_if(&self.key, |_, it| is_own(it) && may(it));
+        removed.is_some()
+    }
 }
 
 impl<K: Hash + Eq, T> Drop for Landing<K, T> {
     fn drop(&mut self) {
-        self.in_air.remove(&self.key);
+        self.remove(|_| true);
     }
 }
 
@@ -160,5 +201,34 @@ mod tests {
         let next = flights.board("key", || async { 3 });
 
         assert_eq!(next.landed().await, Some(3));
+    }
+
+    #[tokio::test]
+    async fn of_the_flights_that_nobody_waits_for_only_a_bounded_number_goes_on() {
+        let flights = Flights::new();
+        let finish = watch::Sender::new(false);
+        for n in 0..MOST_ABANDONED {
+            let mut finished = finish.subscribe();
+            drop(flights.board(n, || async move {
+                finished.wait_for(|it| *it).await.unwrap();
+                n
+            }));
+        }
+        // All of them have a permit before the next one looks for one.
+        while flights.abandoned.available_permits() > 0 {
+            tokio::task::yield_now().await;
+        }
+
+        let (mut other, cancelled) = oneshot::channel::<usize>();
+        drop(flights.board(100, || async { cancelled.await.unwrap() }));
+        other.closed().await;
+
+        let first = flights.board(0, || async { unreachable!() });
+        let again = flights.board(100, || async { 7 });
+        finish.send_replace(true);
+        assert_eq!(
+            (first.landed().await, again.landed().await),
+            (Some(0), Some(7))
+        );
     }
 }

@@ -242,12 +242,13 @@ fn invalid(path: InvalidPath) -> (StatusCode, &'static str) {
 }
 
 fn failed(error: &upstream::Error, wanted: Wanted) -> (StatusCode, &'static str) {
-    use upstream::Error as E;
+    use upstream::{Error as E, Limit};
     match error {
         E::NotFound { .. } => (StatusCode::NOT_FOUND, missing(wanted)),
         E::Denied { .. } => (StatusCode::FORBIDDEN, "DENIED"),
         E::RateLimited { .. } => (StatusCode::TOO_MANY_REQUESTS, "TOOMANYREQUESTS"),
-        E::Unavailable { .. } | E::Timeout { .. } => {
+        E::Overloaded(Limit::Login) => (StatusCode::TOO_MANY_REQUESTS, "TOOMANYREQUESTS"),
+        E::Unavailable { .. } | E::Timeout { .. } | E::Overloaded(_) => {
             (StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE")
         }
         E::BadManifest { .. } => (StatusCode::BAD_GATEWAY, "MANIFEST_INVALID"),
@@ -305,6 +306,23 @@ mod tests {
             assert_eq!(text(head), "");
             let length = get.headers()[CONTENT_LENGTH].to_str().unwrap().to_owned();
             assert_eq!(text(get).len().to_string(), length);
+        }
+    }
+
+    #[test]
+    fn a_worker_at_its_limits_says_when_to_come_back_and_never_404() {
+        use upstream::Limit;
+        for (limit, status) in [
+            (Limit::Requests, 503),
+            (Limit::Memory, 503),
+            (Limit::Login, 429),
+        ] {
+            let error = Error::Upstream(upstream::Error::Overloaded(limit), Wanted::Manifest);
+
+            let response = error.response(false);
+
+            assert_eq!(response.status().as_u16(), status);
+            assert_eq!(response.headers()[RETRY_AFTER], "5");
         }
     }
 

@@ -91,6 +91,10 @@ pub(crate) enum Error {
         host: Box<str>,
     },
 
+    /// The worker starts no more work of this kind for now.
+    #[error("this worker is at its limit of {0}; try again in a few seconds")]
+    Overloaded(Limit),
+
     /// An answer that breaks the registry protocol.
     #[error("{upstream} sent an answer that is not understood: {what}")]
     BadAnswer {
@@ -125,6 +129,21 @@ pub(crate) enum Why {
     Internal,
 }
 
+/// A bound on what upstreams take of this worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub(crate) enum Limit {
+    /// Of requests to upstreams that have no answer yet.
+    #[error("requests to upstreams (--max-upstream-requests)")]
+    Requests,
+    /// Of those that one login has started.
+    #[error("requests to upstreams by one login (--max-upstream-requests-per-login)")]
+    Login,
+    /// Of memory for bodies that are being read.
+    #[error("memory for manifests and lists (--small-body-memory)")]
+    Memory,
+}
+
 /// Why a manifest is not served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -149,7 +168,10 @@ impl Error {
     pub(crate) fn is_weather(&self) -> bool {
         matches!(
             self,
-            Self::RateLimited { .. } | Self::Unavailable { .. } | Self::Timeout { .. }
+            Self::RateLimited { .. }
+                | Self::Unavailable { .. }
+                | Self::Timeout { .. }
+                | Self::Overloaded(_)
         )
     }
 

@@ -64,13 +64,17 @@ impl Exchange {
     /// Asks once. The status of what is returned is 2xx, 304 or 416, or it is
     /// handed over.
     pub(crate) async fn ask(&self, ask: &Ask<'_>) -> Result<Reply, Error> {
+        let permit = self.wire.limits.request(ask.upstream).await?;
         // First: whoever is let through must report.
         self.budget.take(ask.upstream, ask.kind)?;
         self.weather.admit(ask.upstream, ask.kind)?;
         let outcome = self.admitted(ask).await;
         let failure = outcome.as_ref().err().filter(|error| error.is_weather());
         self.weather.report(ask.upstream, failure);
-        outcome
+        outcome.map(|reply| Reply {
+            _permit: Some(permit),
+            ..reply
+        })
     }
 
     /// Asks, and asks again while the upstream is unwell and there is patience

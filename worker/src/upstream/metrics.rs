@@ -31,6 +31,12 @@ pub(crate) struct Metrics {
     pub(crate) digest_mismatches: Counter,
     /// What the cached manifests weigh.
     pub(crate) cached_bytes: Gauge,
+    /// Requests that were refused since the worker was at one of its limits.
+    pub(crate) overloads: Counter,
+    /// Requests to upstreams that have no answer yet.
+    pub(crate) in_flight: Gauge,
+    /// Memory for bodies that are being read, in bytes.
+    pub(crate) small_bodies: Gauge,
     /// What happens to blobs on disk.
     pub(crate) blob_cache: CacheMetrics,
 }
@@ -116,6 +122,17 @@ impl Metrics {
             Unit::Bytes,
             self.cached_bytes.clone(),
         );
+        registry.register_with_unit(
+            "small_bodies",
+            "Memory for manifests, lists and tokens that are being read",
+            Unit::Bytes,
+            self.small_bodies.clone(),
+        );
+        registry.register(
+            "requests_in_flight",
+            "Requests to upstreams that have no answer yet",
+            self.in_flight.clone(),
+        );
     }
 
     fn register_counters(&self, registry: &mut Registry) {
@@ -145,6 +162,11 @@ impl Metrics {
                 "digest_mismatches",
                 "Blobs and manifests that were not what their digest promises",
                 &self.digest_mismatches,
+            ),
+            (
+                "overloads",
+                "Requests to upstreams that were refused at one of the worker's limits",
+                &self.overloads,
             ),
         ] {
             registry.register(name, help, counter.clone());

@@ -42,12 +42,8 @@ impl Puller {
 
     /// The same, by another clock.
     pub(super) fn with_clock(settings: Settings, clock: Clock) -> Result<Self, BuildError> {
-        Ok(Self::over(Wire {
-            dialer: Dialer::new(&settings)?,
-            metrics: Metrics::default(),
-            settings,
-            clock,
-        }))
+        let dialer = Dialer::new(&settings)?;
+        Ok(Self::over(Wire::new(dialer, settings, clock)))
     }
 
     /// One that goes out by `wire`.

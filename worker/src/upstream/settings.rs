@@ -12,9 +12,23 @@ pub(crate) struct Settings {
     /// How long a tag is believed before it is asked for again, give or take
     /// a tenth.
     pub(crate) tag_ttl: Duration,
+    /// How long a manifest is served by its digest before its upstream is asked
+    /// whether it still has it, give or take a tenth.
+    pub(crate) digest_ttl: Duration,
+    /// How long it is remembered that something is not there, or is denied. No
+    /// longer than a tag is believed.
+    pub(crate) not_found_ttl: Duration,
     /// How many requests a second an upstream gets, blobs aside. None: any
     /// number.
     pub(crate) requests_per_second: Option<NonZeroU32>,
+    /// How many requests may wait for answers of upstreams. One upstream gets
+    /// half of them.
+    pub(crate) requests: usize,
+    /// How many of them one login may have started.
+    pub(crate) requests_per_login: usize,
+    /// What manifests and lists may take of memory while they are read, in
+    /// bytes. One upstream gets half of it.
+    pub(crate) small_body_memory: usize,
     /// The longest wait for a connection, TLS included.
     pub(crate) connect_timeout: Duration,
     /// The longest wait for an answer's headers.
@@ -42,7 +56,12 @@ impl Default for Settings {
         Self {
             cache_bytes: 256 << 20,
             tag_ttl: Duration::from_secs(15),
+            digest_ttl: Duration::from_secs(7 * 24 * 60 * 60),
+            not_found_ttl: Duration::from_secs(5),
             requests_per_second: None,
+            requests: 1024,
+            requests_per_login: 256,
+            small_body_memory: 128 << 20,
             connect_timeout: Duration::from_secs(5),
             header_timeout: Duration::from_secs(30),
             stall_timeout: Duration::from_secs(30),

@@ -7,6 +7,7 @@ mod elsewhere;
 mod hostile;
 mod identity;
 mod joins;
+mod limits;
 mod lists;
 mod names;
 mod tags;

@@ -3,7 +3,7 @@
 //! Redirects are followed by hand: the pass goes to the origin that was asked
 //! first and nowhere else, also not when a redirect leads back to it.
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, header};
 use reqwest::Response;
 use secrecy::{ExposeSecret, SecretString};
@@ -15,6 +15,7 @@ use super::{
     Error, Metrics, Settings, Upstream, Why,
     clock::Clock,
     dialer::{CannotDial, Dialer, Lane, is_spelled_closer, is_too_close, is_untrusted_certificate},
+    limits::{Limits, Permit},
     metrics::Kind,
     reach::Reach,
     trust::{is_same_origin, is_trusted_realm, is_trusted_redirect},
@@ -25,6 +26,8 @@ use crate::telemetry;
 /// The most redirects that are followed.
 const MAX_REDIRECTS: usize = 5;
 const FORM: HeaderValue = HeaderValue::from_static("application/x-www-form-urlencoded");
+/// The memory that a body gets at first, in bytes.
+const BODY_STEP: usize = 16 << 10;
 /// How many times the longest pause a small body may take as a whole.
 const SMALL_BODY_PAUSES: u32 = 2;
 
@@ -35,6 +38,7 @@ pub(crate) struct Wire {
     pub(crate) settings: Settings,
     pub(crate) metrics: Metrics,
     pub(crate) clock: Clock,
+    pub(crate) limits: Limits,
 }
 
 /// A request that is ready to be sent.
@@ -71,6 +75,8 @@ pub(crate) struct Reply {
     pub(crate) is_at_home: bool,
     /// Where it redirects to, for another to follow.
     pub(crate) handed_over: Option<Url>,
+    /// Held until the answer was read.
+    pub(crate) _permit: Option<Permit>,
 }
 
 impl Call<'_> {
@@ -87,6 +93,17 @@ impl Call<'_> {
 }
 
 impl Wire {
+    pub(crate) fn new(dialer: Dialer, settings: Settings, clock: Clock) -> Self {
+        let metrics = Metrics::default();
+        Self {
+            limits: Limits::new(&settings, &metrics),
+            dialer,
+            settings,
+            metrics,
+            clock,
+        }
+    }
+
     /// Sends `call`, and follows redirects. Any status but a redirect is an
     /// answer, and so is a redirect that is handed over.
     pub(crate) async fn send(&self, call: Call<'_>) -> Result<Reply, Error> {
@@ -107,6 +124,7 @@ impl Wire {
             let Some(next) = next.clone().filter(|next| !call.hands_over(next, reach)) else {
                 return Ok(Reply {
                     handed_over: next,
+                    _permit: None,
                     response,
                     reach,
                     is_at_home,
@@ -136,11 +154,18 @@ impl Wire {
         if announced > limit as u64 {
             return Err(too_large());
         }
-        let mut body = BytesMut::with_capacity(announced as usize);
+        let mut body = Vec::new();
+        let mut permits = Vec::new();
         let whole = async {
             while let Some(chunk) = self.chunk(upstream, &mut response).await? {
-                if body.len() + chunk.len() > limit {
+                let length = body.len() + chunk.len();
+                if length > limit {
                     return Err(too_large());
+                }
+                if length > body.capacity() {
+                    let step = chunk.len().max(BODY_STEP).max(body.capacity() / 2);
+                    permits.push(self.limits.memory(upstream, step).await?);
+                    body.reserve_exact(step);
                 }
                 body.extend_from_slice(&chunk);
             }
@@ -150,7 +175,8 @@ impl Wire {
         timeout(longest, whole)
             .await
             .unwrap_or_else(|_| Err(timed_out(upstream)))?;
-        Ok(body.freeze())
+        // Without what was reserved and is not used.
+        Ok(Bytes::from(body.into_boxed_slice()))
     }
 
     async fn chunk(

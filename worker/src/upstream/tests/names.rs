@@ -15,7 +15,7 @@ use url::Url;
 
 use super::*;
 use crate::upstream::{
-    Judgement, Metrics,
+    Judgement,
     dialer::{Dialer, Lane, is_too_close},
     reach::Reach,
     tokens::{Errand, Tokens},
@@ -71,12 +71,8 @@ impl NameServer {
             patience: Duration::ZERO,
             ..Settings::default()
         };
-        Wire {
-            dialer: Dialer::with_names(&settings, names.build().unwrap()).unwrap(),
-            metrics: Metrics::default(),
-            settings,
-            clock: Clock::default(),
-        }
+        let dialer = Dialer::with_names(&settings, names.build().unwrap()).unwrap();
+        Wire::new(dialer, settings, Clock::default())
     }
 }
 
