@@ -159,7 +159,7 @@ impl Manifests {
             Err(error) => return self.take(key, Err(error)),
         };
         match known {
-            Some(known) => Ok(self.shelf.keep_tag(key.clone(), known)),
+            Some(known) => Ok(self.shelf.confirm(key.clone(), known)),
             None => self.take(key, self.fetch(upstream, key).await),
         }
     }

@@ -1,4 +1,4 @@
-//! What is known of manifests: by digest for good, by tag for a while.
+//! What is known of manifests: by digest for long, by tag for a while.
 
 use std::{
     hash::Hash,
@@ -14,8 +14,6 @@ use crate::{
     reference::{Digest, Reference, Repository},
 };
 
-/// How long it is remembered that something is not there, or not to be had.
-const NEGATIVE_TTL: Duration = Duration::from_secs(5);
 /// What an entry weighs besides its bytes, in bytes.
 const ENTRY_WEIGHT: usize = 512;
 
@@ -49,8 +47,8 @@ pub(crate) struct Kept {
     pub(crate) outcome: Result<Arc<Source>, Error>,
     /// When the upstream last said so.
     confirmed: Instant,
-    /// When to ask again. None: never, it is a digest.
-    until: Option<Instant>,
+    /// When to ask again.
+    until: Instant,
 }
 
 impl Shelf {
@@ -77,7 +75,7 @@ impl Shelf {
 
     /// Whether `kept` need not be asked for.
     pub(crate) fn is_fresh(&self, kept: &Kept) -> bool {
-        kept.until.is_none_or(|until| self.now() < until)
+        self.now() < kept.until
     }
 
     /// The manifest of a digest in `key`'s repository.
@@ -96,22 +94,25 @@ impl Shelf {
             reference: Reference::Digest(source.digest.clone()),
             ..key.clone()
         };
-        self.insert(by_digest, Ok(Arc::clone(&source)), None);
+        let kept = self.confirm(by_digest, source);
         match key.reference {
-            Reference::Digest(_) => source,
-            Reference::Tag(_) => self.keep_tag(key.clone(), source),
+            Reference::Digest(_) => kept,
+            Reference::Tag(_) => self.confirm(key.clone(), kept),
         }
     }
 
-    /// Keeps what the upstream has just said about a tag.
-    pub(crate) fn keep_tag(&self, key: Key, source: Arc<Source>) -> Arc<Source> {
+    /// Keeps what the upstream has just said about a tag or a digest.
+    pub(crate) fn confirm(&self, key: Key, source: Arc<Source>) -> Arc<Source> {
         let source = if source.stale.is_some() {
             Arc::new(source.with_stale(None))
         } else {
             source
         };
-        let until = self.now() + self.jittered_ttl();
-        self.insert(key, Ok(Arc::clone(&source)), Some(until));
+        let until = self.jittered(match key.reference {
+            Reference::Tag(_) => self.wire.settings.tag_ttl,
+            Reference::Digest(_) => self.wire.settings.digest_ttl,
+        });
+        self.insert(key, Ok(Arc::clone(&source)), until);
         source
     }
 
@@ -131,7 +132,7 @@ impl Shelf {
         let kept = Kept {
             outcome: Ok(Arc::clone(&source)),
             confirmed: old.confirmed,
-            until: Some(self.now() + self.jittered_ttl()),
+            until: self.jittered(self.wire.settings.tag_ttl),
         };
         self.kept.insert(key, kept);
         Ok(source)
@@ -139,11 +140,12 @@ impl Shelf {
 
     /// Remembers for a moment that there is nothing to be had.
     pub(crate) fn keep_failure(&self, key: Key, error: Error) {
-        let until = self.now() + NEGATIVE_TTL;
-        self.insert(key, Err(error), Some(until));
+        let settings = &self.wire.settings;
+        let ttl = settings.not_found_ttl.min(settings.tag_ttl);
+        self.insert(key, Err(error), self.now() + ttl);
     }
 
-    fn insert(&self, key: Key, outcome: Result<Arc<Source>, Error>, until: Option<Instant>) {
+    fn insert(&self, key: Key, outcome: Result<Arc<Source>, Error>, until: Instant) {
         let kept = Kept {
             outcome,
             confirmed: self.now(),
@@ -154,10 +156,10 @@ impl Shelf {
         self.wire.metrics.cached_bytes.set(weight);
     }
 
-    /// Tags that were asked for together need not be asked for again together.
-    fn jittered_ttl(&self) -> Duration {
-        let ttl = self.wire.settings.tag_ttl;
-        ttl.mul_f64(0.9 + fastrand::f64() / 5.0)
+    /// When `ttl` is over. What was asked for together need not be asked for
+    /// again together.
+    fn jittered(&self, ttl: Duration) -> Instant {
+        self.now() + ttl.mul_f64(0.9 + fastrand::f64() / 5.0)
     }
 
     fn now(&self) -> Instant {

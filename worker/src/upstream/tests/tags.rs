@@ -222,3 +222,35 @@ async fn tags_that_were_pulled_together_are_not_asked_for_again_together() {
     let fresh = tags.iter().filter(|tag| bench.fresh(tag).is_some());
     assert!((1..50).contains(&fresh.count()));
 }
+
+#[tokio::test]
+async fn a_deleted_manifest_is_served_by_digest_for_a_bounded_time() {
+    let bench = Bench::new().await;
+    let digest = bench.registry.put_manifest("app", "latest", EMPTY_INDEX);
+    bench.pull(digest.as_str()).await.unwrap();
+
+    bench.clock.advance(Duration::from_secs(8 * 24 * 60 * 60));
+    bench.pull(digest.as_str()).await.unwrap();
+    assert_eq!((bench.gets(), bench.heads()), (1, 1));
+    assert!(bench.fresh(digest.as_str()).is_some());
+
+    bench.registry.intercept(|_| Some(Answer::status(404)));
+    bench.clock.advance(Duration::from_secs(8 * 24 * 60 * 60));
+    let pulled = bench.pull(digest.as_str()).await;
+
+    assert!(matches!(pulled, Err(Error::NotFound { .. })), "{pulled:?}");
+}
+
+#[tokio::test]
+async fn a_tag_that_is_not_believed_at_all_is_not_remembered_as_missing_either() {
+    let settings = Settings {
+        tag_ttl: Duration::ZERO,
+        ..Settings::default()
+    };
+    let bench = Bench::with(settings, None).await;
+    bench.pull("latest").await.unwrap_err();
+
+    bench.registry.put_manifest("app", "latest", EMPTY_INDEX);
+
+    assert!(bench.pull("latest").await.is_ok());
+}
