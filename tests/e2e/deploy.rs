@@ -41,3 +41,24 @@ async fn a_composed_metahub_serves_pulls_while_its_control_plane_is_stopped() {
     let type1 = stack.run_as("type1").await;
     assert_eq!(type1, stack.message_for("cpu:broadwell"));
 }
+
+#[tokio::test]
+async fn docker_asks_for_its_token_where_it_has_no_certificate_to_verify() {
+    let stack = Stack::up_with(&["METAHUB_CHALLENGE=bearer"]).await;
+
+    let type1 = stack.run_as("type1").await;
+
+    assert_eq!(type1, stack.message_for("cpu:broadwell"));
+    let log = stack.compose(&["logs", "--no-color", "traefik"]).await;
+    let asked: Vec<&str> = log
+        .lines()
+        .filter(|it| it.contains("\"GET /token"))
+        .collect();
+    assert!(!asked.is_empty(), "no token was asked for:\n{log}");
+    for line in asked {
+        assert!(
+            line.contains("\"metahub@docker\""),
+            "asked over TLS: {line}"
+        );
+    }
+}

@@ -38,11 +38,18 @@ impl Stack {
     /// each of two kinds of hosts; the upstream has an image with a variant for
     /// each.
     pub(super) async fn up() -> Self {
+        Self::up_with(&[]).await
+    }
+
+    /// The same, with more settings of the compose file, as `NAME=value`.
+    pub(super) async fn up_with(settings: &[&str]) -> Self {
         let docker = Dockerd::start_apart().await;
         let upstream = DockerRegistry::start_at(docker.gateway()).await;
         let images = ImageSet::bench(Form::Docker).expect("memory takes all");
         upstream.push_images(REPOSITORY, "latest", &images).await;
-        let project = Project::new(&docker);
+        let mut project = Project::new(&docker);
+        let settings = settings.iter().map(|it| (*it).to_owned());
+        project.settings.extend(settings);
         images::build_traefik(&docker).await;
         images::build_metahub(&docker, &project.deploy).await;
         project.compose(&["up", "-d"]).await.text();

@@ -89,13 +89,17 @@ global: {{checkNewVersion: false, sendAnonymousUsage: false}}
 
 /// Docker tries TLS first, also on a plain port. Traefik completes that TLS by
 /// itself, so the same routes must exist behind it: hence the second router.
+/// Its certificate is self-made, and newer engines verify that of a token
+/// endpoint: hence the header, by which workers name the endpoint with http.
 fn routes(servers: &[SocketAddr], health: HealthCheck) -> String {
     let mut text = String::from(
         "http:
   routers:
     plain: {rule: 'PathPrefix(`/v2`) || Path(`/token`)', entryPoints: [web], service: registry, middlewares: [again]}
-    tls: {rule: 'PathPrefix(`/v2`) || Path(`/token`)', entryPoints: [web], service: registry, middlewares: [again], tls: {}}
-  middlewares: {again: {retry: {attempts: 3, initialInterval: 20ms}}}
+    tls: {rule: 'PathPrefix(`/v2`) || Path(`/token`)', entryPoints: [web], service: registry, middlewares: [again, token-scheme], tls: {}}
+  middlewares:
+    again: {retry: {attempts: 3, initialInterval: 20ms}}
+    token-scheme: {headers: {customRequestHeaders: {X-Forwarded-Proto: http}}}
   services:
     registry:
       loadBalancer:
