@@ -42,6 +42,8 @@ mod clocks;
 #[cfg(feature = "real-parts")]
 mod deploy;
 #[cfg(feature = "real-parts")]
+mod differences;
+#[cfg(feature = "real-parts")]
 mod disk_full;
 #[cfg(feature = "real-parts")]
 mod engines;
