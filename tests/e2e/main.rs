@@ -45,6 +45,8 @@ mod deploy;
 mod differences;
 #[cfg(feature = "real-parts")]
 mod disk_full;
+#[cfg(feature = "engine-matrix")]
+mod engine_matrix;
 #[cfg(feature = "real-parts")]
 mod engines;
 #[cfg(feature = "real-parts")]

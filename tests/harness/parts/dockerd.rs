@@ -1,6 +1,6 @@
 //! A docker daemon of the test's own, and the docker program that talks to it.
 
-use std::{net::Ipv4Addr, path::PathBuf};
+use std::{fs, net::Ipv4Addr, path::PathBuf};
 
 use tempfile::TempDir;
 
@@ -34,17 +34,29 @@ pub struct Dockerd {
 impl Dockerd {
     /// Starts one in this machine's network, and waits until it answers.
     pub async fn start() -> Self {
-        Self::start_in(Network::shared()).await
+        Self::start_in(Network::shared(), "{}").await
+    }
+
+    /// The same, with the image store of containerd in the place of its own.
+    /// Fails with engines before docker 23, which have none.
+    pub async fn start_with_containerd_store() -> Self {
+        let config = r#"{"features": {"containerd-snapshotter": true}}"#;
+        let docker = Self::start_in(Network::shared(), config).await;
+        let format = "--format={{json .DriverStatus}}";
+        let store = docker.docker(&["info", format]).await.text();
+        assert!(store.contains("io.containerd.snapshotter"), "{store}");
+        docker
     }
 
     /// Starts one in a network of its own, as on another machine. It finds
     /// this machine at [`Self::gateway`].
     pub async fn start_apart() -> Self {
-        Self::start_in(Network::apart()).await
+        Self::start_in(Network::apart(), "{}").await
     }
 
-    async fn start_in(network: Network) -> Self {
+    async fn start_in(network: Network, config: &str) -> Self {
         let dir = TempDir::new().expect("a temporary directory");
+        fs::write(dir.path().join("daemon.json"), config).expect("it can be written");
         let socket = format!("unix://{}/docker.sock", dir.path().display());
         let args = daemon_args(&dir, &network, &socket);
         let (program, args) = own_namespaces(&DAEMON.path(), args);
@@ -122,6 +134,7 @@ fn daemon_args(dir: &TempDir, network: &Network, socket: &str) -> Vec<String> {
         format!("--data-root={}", path("data")),
         format!("--exec-root={}", path("exec")),
         format!("--pidfile={}", path("dockerd.pid")),
+        format!("--config-file={}", path("daemon.json")),
         format!("--host={socket}"),
     ];
     args.extend(network.daemon_flags());
