@@ -11,9 +11,10 @@ use anyhow::{Context, ensure};
 use secrecy::SecretString;
 
 /// More than any token or password has, in bytes.
-const MAX_SECRET: u64 = 8 * 1024;
+const MAX_SECRET: u64 = 64 * 1024;
 
-/// The first line of the file at `path`, or of stdin when `path` is `-`.
+/// What the file at `path` holds, or stdin when `path` is `-`: all of it, byte
+/// for byte, less one newline at its end.
 pub(crate) fn read(path: &Path) -> anyhow::Result<SecretString> {
     let text = if path == Path::new("-") {
         read_limited(io::stdin().lock())
@@ -21,9 +22,14 @@ pub(crate) fn read(path: &Path) -> anyhow::Result<SecretString> {
         File::open(path).and_then(read_limited)
     };
     let text = text.with_context(|| format!("cannot read the secret in {}", path.display()))?;
-    let line = text.lines().next().unwrap_or_default().trim();
-    ensure!(!line.is_empty(), "{} holds no secret", path.display());
-    Ok(SecretString::from(line))
+    let secret = text.strip_suffix('\n').unwrap_or(&text);
+    let secret = secret.strip_suffix('\r').unwrap_or(secret);
+    ensure!(
+        !secret.trim().is_empty(),
+        "{} holds no secret",
+        path.display()
+    );
+    Ok(SecretString::from(secret))
 }
 
 fn read_limited(source: impl Read) -> io::Result<String> {
@@ -44,21 +50,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_newline_at_the_end_is_not_part_of_the_secret() {
+    fn a_secret_is_the_whole_file_less_one_newline_at_its_end() {
         let dir = tempfile::tempdir().unwrap();
-        let file = dir.path().join("token");
-        std::fs::write(&file, "abc\r\n").unwrap();
+        let file = dir.path().join("secret");
+        for (text, expected) in [
+            ("abc\r\n", "abc"),
+            ("abc\n", "abc"),
+            (" a b ", " a b "),
+            ("abc\n\n", "abc\n"),
+            ("{\n  \"type\": \"x\"\n}\n", "{\n  \"type\": \"x\"\n}"),
+        ] {
+            std::fs::write(&file, text).unwrap();
 
-        let secret = read(&file).unwrap();
+            let secret = read(&file).unwrap();
 
-        assert_eq!(secret.expose_secret(), "abc");
+            assert_eq!(secret.expose_secret(), expected);
+        }
     }
 
     #[test]
     fn a_file_that_is_too_long_is_not_cut_to_a_secret() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("token");
-        std::fs::write(&file, "a".repeat(10_000)).unwrap();
+        std::fs::write(&file, "a".repeat(70_000)).unwrap();
 
         let error = read(&file).unwrap_err();
 

@@ -72,8 +72,10 @@ pub(super) fn user(access: &EtcdAccess) -> Result<Option<(String, String)>, Stor
     let (Some(name), Some(file)) = (&access.etcd_username, &access.etcd_password_file) else {
         return Ok(None);
     };
-    let password = String::from_utf8_lossy(&read(file)?).trim().to_owned();
-    Ok(Some((name.clone(), password)))
+    let text = String::from_utf8_lossy(&read(file)?).into_owned();
+    let password = text.strip_suffix('\n').unwrap_or(&text);
+    let password = password.strip_suffix('\r').unwrap_or(password);
+    Ok(Some((name.clone(), password.to_owned())))
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, StoreError> {
