@@ -26,7 +26,7 @@ use crate::{
     client::Client as Admin,
     output::Row,
     planes::{ANY_PORT, ControlPlace, Planes, State, WorkerPlace},
-    record::{MachineType, NewLogin, Upstream},
+    record::{MachineType, NewLogin, Upstream, UpstreamSecrets},
 };
 
 const USER: &str = "qnib";
@@ -168,7 +168,9 @@ async fn set_up(admin: &Admin, upstream: &Registry) -> anyhow::Result<Vec<Host>>
         default: true,
         ..Upstream::default()
     };
-    admin.put_upstream(upstream, None).await?;
+    admin
+        .put_upstream(upstream, UpstreamSecrets::default())
+        .await?;
     admin.create_user(USER, "").await?;
     let mut hosts = Vec::with_capacity(HOSTS.len());
     for (name, features, expected) in HOSTS {

@@ -10,6 +10,7 @@ mod rows;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use humantime::format_rfc3339_seconds;
+use secrecy::SecretString;
 use serde::{Serialize, Serializer};
 
 pub(crate) use self::access::{AdminToken, Role, Who};
@@ -70,6 +71,29 @@ pub(crate) struct Upstream {
     pub(crate) hosts: Vec<String>,
     /// HTTP/1.1 alone is spoken to it.
     pub(crate) http1: bool,
+    /// Further addresses of the same registry.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) fallback_urls: Vec<String>,
+    /// The HTTP proxy to reach it through; `none`: no proxy.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(crate) proxy: String,
+    /// What is put in front of each repository's name at the registry.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(crate) repository_prefix: String,
+    /// Hosts whose token servers may see the account, beside its own.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) token_hosts: Vec<String>,
+    /// The certificate that workers present to it.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(crate) client_cert_pem: String,
+}
+
+/// The secrets of an upstream. None: the one that it has stays.
+#[derive(Debug, Default)]
+pub(crate) struct UpstreamSecrets {
+    pub(crate) password: Option<SecretString>,
+    pub(crate) proxy_password: Option<SecretString>,
+    pub(crate) client_key_pem: Option<SecretString>,
 }
 
 /// How blobs get to clients.

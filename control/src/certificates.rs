@@ -1,9 +1,14 @@
-//! Certificates of authorities, as PEM (RFC 7468): looked at once at the edge,
-//! so that no worker gets what it cannot use.
+//! Certificates of authorities and of clients, as PEM (RFC 7468): looked at
+//! once at the edge, so that no worker gets what it cannot use.
 
 use base64::{Engine, prelude::BASE64_STANDARD};
+use tokio_rustls::rustls::{
+    crypto::aws_lc_rs::default_provider,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+    sign::CertifiedKey,
+};
 
-use crate::{Error, Result};
+use crate::{Error, Result, records::ClientCertificate};
 
 /// The longest bundle, in bytes.
 const LONGEST: usize = 64 << 10;
@@ -25,6 +30,26 @@ pub(crate) fn check(field: &str, pem: &str) -> Result<()> {
         return Ok(());
     };
     Err(Error::invalid(field, reason))
+}
+
+/// Checks that a client's certificate and its key can be used, and belong
+/// together. An empty key is one to be filled in.
+pub(crate) fn check_pair(client: &ClientCertificate) -> Result<()> {
+    check("client_cert_pem", &client.cert_pem)?;
+    let key = client.key_pem.expose();
+    if key.is_empty() {
+        return Ok(());
+    }
+    let wrong = |reason: &str| Error::invalid("client_key_pem", reason);
+    let chain: Result<Vec<_>, _> =
+        CertificateDer::pem_slice_iter(client.cert_pem.as_bytes()).collect();
+    let chain = chain.map_err(|_| Error::invalid("client_cert_pem", "is not PEM"))?;
+    let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(|_| {
+        wrong("holds no private key without a passphrase: it starts with `-----BEGIN PRIVATE KEY-----`")
+    })?;
+    CertifiedKey::from_der(chain, key, &default_provider())
+        .map(drop)
+        .map_err(|_| wrong("does not belong to the client certificate, or is of an unknown kind"))
 }
 
 fn holds_certificates(pem: &str) -> bool {

@@ -9,6 +9,7 @@ mod admin;
 mod audit;
 mod declaration;
 mod joining;
+mod upstreams;
 
 use std::sync::Arc;
 
@@ -20,20 +21,21 @@ use metahub_proto::policy::v1 as proto;
 use prost::Message;
 
 use crate::{
-    Error, Result, Revision, Secret,
+    Error, Result, Revision,
     feed::Change,
     fleet::Identity,
-    records::{Account, Blobs, Key, Login, MachineType, Pin, Recipe, Record, SigningKey, Upstream},
+    records::{Key, Login, MachineType, Pin, Recipe, Record, SigningKey},
     secrets,
 };
 
 pub(crate) use self::access::{admin_token, auth_settings, token_wish_from, who};
-pub(crate) use self::admin::{listed_upstream, login_summary, new_login, user, worker};
+pub(crate) use self::admin::{login_summary, new_login, user, worker};
 pub(crate) use self::audit::{audit_start_from, audited};
 pub(crate) use self::declaration::{declaration_from, declaration_pieces, outcome_parts};
 pub(crate) use self::joining::{
     authority, issued_certificate, join_token, join_token_text, join_token_wish_from,
 };
+pub(crate) use self::upstreams::{listed_upstream, upstream_from};
 
 /// An encoded `State`: records that are put one after the other.
 pub(crate) fn encode_state<'a>(records: impl Iterator<Item = (&'a Key, &'a Arc<Record>)>) -> Bytes {
@@ -110,7 +112,7 @@ fn record(key: &Key, value: &Record) -> Option<proto::Record> {
         }
         Record::MachineType(it) => Value::MachineType(machine_type(it)),
         Record::Login(it) => Value::Login(login(it)),
-        Record::Upstream(it) => Value::Upstream(upstream(it)),
+        Record::Upstream(it) => Value::Upstream(upstreams::upstream(it)),
         Record::Rule(it) => Value::Rule(rule(it)),
         Record::Pin(it) => Value::Pin(pin(it)),
         Record::Cpu(it) => Value::Cpu(cpu(it)),
@@ -273,60 +275,6 @@ fn login(it: &Login) -> proto::Login {
         secret_sha256: it.secret_sha256_bytes().into(),
         allow_selectors: it.allow_selectors,
     }
-}
-
-fn upstream(it: &Upstream) -> proto::Upstream {
-    let account = it.account.as_ref();
-    proto::Upstream {
-        name: it.name.clone(),
-        url: it.url.clone(),
-        is_default: it.is_default,
-        username: account.map(|it| it.username.clone()).unwrap_or_default(),
-        password: account
-            .map(|it| it.password.expose().to_owned())
-            .unwrap_or_default(),
-        restricted: it.restricted,
-        insecure: it.insecure,
-        ca_pem: it.ca_pem.clone().unwrap_or_default(),
-        blobs: match it.blobs {
-            Blobs::Proxy => proto::Blobs::Proxy,
-            Blobs::Redirect => proto::Blobs::Redirect,
-        }
-        .into(),
-        hosts: it.hosts.clone(),
-        http1: it.http1,
-    }
-}
-
-pub(crate) fn upstream_from(message: Option<proto::Upstream>) -> Result<Upstream> {
-    let message = message.ok_or_else(|| missing("upstream"))?;
-    let blobs = message.blobs();
-    known::<proto::Blobs>("upstream.blobs", message.blobs)?;
-    let is_anonymous = message.username.is_empty();
-    if is_anonymous && !message.password.is_empty() {
-        return Err(Error::invalid(
-            "upstream.username",
-            "is empty, but there is a password: give both or none",
-        ));
-    }
-    Ok(Upstream {
-        name: message.name,
-        url: message.url,
-        is_default: message.is_default,
-        account: (!is_anonymous).then(|| Account {
-            username: message.username,
-            password: Secret::from(message.password),
-        }),
-        restricted: message.restricted,
-        insecure: message.insecure,
-        ca_pem: Some(message.ca_pem).filter(|pem| !pem.is_empty()),
-        blobs: match blobs {
-            proto::Blobs::Unspecified | proto::Blobs::Proxy => Blobs::Proxy,
-            proto::Blobs::Redirect => Blobs::Redirect,
-        },
-        hosts: message.hosts,
-        http1: message.http1,
-    })
 }
 
 pub(crate) fn rule(it: &Rule) -> proto::Rule {

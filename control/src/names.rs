@@ -3,6 +3,8 @@
 //! A login is `<user>-<type>`. So that it can be read in one way only, a
 //! user's name has no `-`; a type's may.
 
+use std::net::Ipv6Addr;
+
 use url::Url;
 
 use crate::{Error, Result};
@@ -44,12 +46,13 @@ fn check_words(field: &str, name: &str, separators: &str) -> Result<()> {
 /// repository can be mistaken for it.
 pub(crate) fn check_upstream(field: &str, name: &str) -> Result<()> {
     let (host, port) = match name.rsplit_once(':') {
-        Some((host, port)) => (host, Some(port)),
-        None => (name, None),
+        Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
+        _ => (name, None),
     };
-    let host_fits = host.split('.').all(is_host_label);
+    let is_v6 = is_v6_literal(host);
+    let host_fits = is_v6 || host.split('.').all(is_host_label);
     let port_fits = port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port > 0));
-    let is_told_apart = port.is_some() || host.contains('.') || host == "localhost";
+    let is_told_apart = is_v6 || port.is_some() || host.contains('.') || host == "localhost";
     if host_fits && port_fits && is_told_apart && name.len() <= 255 {
         return Ok(());
     }
@@ -62,6 +65,13 @@ pub(crate) fn check_upstream(field: &str, name: &str) -> Result<()> {
     ))
 }
 
+/// An IPv6 address in brackets, in the one form that URLs have (RFC 5952).
+fn is_v6_literal(host: &str) -> bool {
+    let address = host.strip_prefix('[').and_then(|it| it.strip_suffix(']'));
+    let parsed = address.and_then(|it| it.parse::<Ipv6Addr>().ok());
+    parsed.is_some_and(|it| format!("[{it}]") == host)
+}
+
 fn is_host_label(label: &str) -> bool {
     !label.is_empty()
         && !label.starts_with('-')
@@ -69,24 +79,100 @@ fn is_host_label(label: &str) -> bool {
         && label.bytes().all(|b| is_lower_alphanumeric(b) || b == b'-')
 }
 
-/// Checks an upstream's URL and returns it without a trailing slash.
+/// Checks an upstream's URL and returns it without a trailing slash, and
+/// without the `/v2` that every registry has. A path is taken only where the
+/// `/v2` after it says that the registry's API is below it.
 pub(crate) fn upstream_url(field: &str, text: &str) -> Result<String> {
-    let reason = match Url::parse(text) {
-        Err(_) => "is not a URL",
-        Ok(url) if !matches!(url.scheme(), "http" | "https") => "is neither http nor https",
-        Ok(url) if url.host_str().is_none_or(str::is_empty) => "has no host",
-        Ok(url) if !url.username().is_empty() || url.password().is_some() => {
-            "holds credentials; give them as username and password"
+    let wrong = |reason: String| Err(Error::invalid(field, reason));
+    let url = match Url::parse(text) {
+        _ if !text.contains("://") => {
+            let text = shortened(text);
+            return wrong(format!("`{text}` has no scheme: write `https://{text}`"));
         }
-        Ok(url) if url.query().is_some() || url.fragment().is_some() => {
-            "has a query or a fragment; leave it out"
-        }
-        Ok(url) => return Ok(url.as_str().trim_end_matches('/').to_owned()),
+        Err(_) => return wrong("is not a URL: for example `https://ghcr.io`".into()),
+        Ok(url) => url,
     };
-    Err(Error::invalid(
-        field,
-        format!("{reason}: for example `https://ghcr.io`"),
-    ))
+    if let Some(reason) = wrong_url(&url) {
+        return wrong(format!("{reason}: for example `https://ghcr.io`"));
+    }
+    let origin = url.origin().ascii_serialization();
+    match url.path().trim_end_matches('/') {
+        "" | "/v2" => Ok(origin),
+        path if path.ends_with("/v2") => Ok(format!("{origin}{path}")),
+        path => {
+            let prefix = path.trim_start_matches('/');
+            let prefix = prefix.strip_prefix("v2/").unwrap_or(prefix);
+            wrong(format!(
+                "has the path `{path}`. Where repositories are called `{prefix}/…`, give `{origin}` and the repository prefix `{prefix}`; where the registry's API is below that path, give `{origin}{path}/v2`"
+            ))
+        }
+    }
+}
+
+/// Checks a proxy's URL. One without a scheme is http.
+pub(crate) fn proxy_url(field: &str, text: &str) -> Result<String> {
+    let text = match text.contains("://") {
+        true => text.to_owned(),
+        false => format!("http://{text}"),
+    };
+    let reason = match Url::parse(&text) {
+        Err(_) => "is not a URL",
+        Ok(url) if url.password().is_some() => {
+            "holds a password: leave it out, and give it as the proxy's password"
+        }
+        Ok(mut url) => {
+            let user = url.username().to_owned();
+            let _ = url.set_username("");
+            match wrong_url(&url) {
+                Some(reason) => reason,
+                None if url.path() != "/" => "has a path; leave it out",
+                None => {
+                    let _ = url.set_username(&user);
+                    return Ok(url.as_str().trim_end_matches('/').to_owned());
+                }
+            }
+        }
+    };
+    let example = "for example `http://proxy.example:3128`, or `none` for no proxy";
+    Err(Error::invalid(field, format!("{reason}: {example}")))
+}
+
+/// Checks a token server's host with an optional port, and returns it as URLs
+/// write it.
+pub(crate) fn token_host(field: &str, text: &str) -> Result<String> {
+    let url = Url::parse(&format!("http://{text}/")).ok();
+    let url = url.filter(|url| wrong_url(url).is_none() && url.path() == "/");
+    let host = url.as_ref().and_then(Url::host_str);
+    // As given: what is a scheme's default is not in the URL.
+    let port = text.rsplit_once(':').map(|(_, port)| port);
+    let port = port.filter(|port| !port.ends_with(']'));
+    match (host, port) {
+        (Some(host), None) if !text.contains('/') => Ok(host.to_owned()),
+        (Some(host), Some(port)) if port.parse::<u16>().is_ok_and(|it| it > 0) => {
+            Ok(format!("{host}:{port}"))
+        }
+        _ => Err(Error::invalid(
+            field,
+            format!(
+                "`{}` is not a host with an optional port, such as `auth.example.com` or `[::1]:5001`",
+                shortened(text)
+            ),
+        )),
+    }
+}
+
+fn wrong_url(url: &Url) -> Option<&'static str> {
+    if !matches!(url.scheme(), "http" | "https") {
+        Some("is neither http nor https")
+    } else if url.host_str().is_none_or(str::is_empty) {
+        Some("has no host")
+    } else if !url.username().is_empty() || url.password().is_some() {
+        Some("holds credentials; give them as username and password")
+    } else if url.query().is_some() || url.fragment().is_some() {
+        Some("has a query or a fragment; leave it out")
+    } else {
+        None
+    }
 }
 
 /// `sha256:` or `sha512:` and lower-case hex digits.
@@ -184,22 +270,104 @@ mod tests {
 
     #[test]
     fn an_upstream_can_be_told_from_a_repository() {
-        for name in ["docker.io", "localhost", "registry:5000", "127.0.0.1:5000"] {
+        for name in [
+            "docker.io",
+            "localhost",
+            "registry:5000",
+            "127.0.0.1:5000",
+            "[::1]",
+            "[2001:db8::1]:5000",
+        ] {
             assert!(check_upstream("name", name).is_ok(), "{name}");
         }
-        for name in ["qnib", "Docker.io", "a.b/c", "a.b:", "a.b:0", "-a.b", ""] {
+        for name in [
+            "qnib",
+            "Docker.io",
+            "a.b/c",
+            "a.b:",
+            "a.b:0",
+            "-a.b",
+            "",
+            "[::1]:",
+            "[::1]:0",
+            "::1",
+            "[0:0::1]",
+            "[::1",
+            "[a.b]:1",
+        ] {
             assert!(check_upstream("name", name).is_err(), "{name}");
         }
     }
 
     #[test]
-    fn a_url_with_credentials_is_refused() {
-        assert!(upstream_url("url", "https://a:b@ghcr.io").is_err());
-        assert!(upstream_url("url", "ftp://ghcr.io").is_err());
-        assert_eq!(
-            upstream_url("url", "https://ghcr.io/").unwrap(),
-            "https://ghcr.io"
-        );
+    fn a_url_is_a_registrys_address_and_all_else_is_refused_with_what_to_write() {
+        for (given, taken) in [
+            ("https://ghcr.io/", "https://ghcr.io"),
+            ("https://GHCR.io:443/v2/", "https://ghcr.io"),
+            ("http://[::1]:5000/v2", "http://[::1]:5000"),
+            (
+                "https://a.test/api/docker/x/v2/",
+                "https://a.test/api/docker/x/v2",
+            ),
+        ] {
+            assert_eq!(upstream_url("url", given).unwrap(), taken);
+        }
+        for (given, reason) in [
+            ("ghcr.io", "write `https://ghcr.io`"),
+            ("localhost:5000", "write `https://localhost:5000`"),
+            ("ftp://ghcr.io", "neither http nor https"),
+            ("https://a:b@ghcr.io", "username and password"),
+            ("https://ghcr.io/?x=y", "a query"),
+            ("https://a.test/hub", "the repository prefix `hub`"),
+            ("https://a.test/v2/hub/", "the repository prefix `hub`"),
+            ("https://a.test/a/b", "`https://a.test/a/b/v2`"),
+        ] {
+            let refused = upstream_url("url", given).unwrap_err().to_string();
+            assert!(refused.contains(reason), "{refused}");
+        }
+    }
+
+    #[test]
+    fn a_proxy_is_an_address_without_a_password() {
+        for (given, taken) in [
+            ("http://p.test:3128/", "http://p.test:3128"),
+            ("p.test:3128", "http://p.test:3128"),
+            ("https://robot@p.test", "https://robot@p.test"),
+        ] {
+            assert_eq!(proxy_url("proxy", given).unwrap(), taken);
+        }
+        for given in [
+            "http://a:b@p.test",
+            "socks5://p.test",
+            "http://p.test/x",
+            "",
+            "http://",
+        ] {
+            assert!(proxy_url("proxy", given).is_err(), "{given}");
+        }
+    }
+
+    #[test]
+    fn a_token_server_is_a_host_with_an_optional_port() {
+        for (given, taken) in [
+            ("Auth.Test", "auth.test"),
+            ("auth.test:443", "auth.test:443"),
+            ("[::1]:5001", "[::1]:5001"),
+            ("[::1]", "[::1]"),
+        ] {
+            assert_eq!(token_host("token_hosts", given).unwrap(), taken);
+        }
+        for given in [
+            "",
+            "https://a.test",
+            "a.test/token",
+            "u@a.test",
+            "a.test:0",
+            "a.test:",
+            "a b",
+        ] {
+            assert!(token_host("token_hosts", given).is_err(), "{given}");
+        }
     }
 
     #[test]

@@ -12,6 +12,7 @@ use std::fmt;
 use metahub_policy::{Cpu, Grant, Rule};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use url::Url;
 
 pub(crate) use self::joining::{Authority, FormerAuthority, JoinToken, JoinedWorker};
 pub(crate) use self::key::{Key, Kind};
@@ -91,6 +92,56 @@ pub(crate) struct Upstream {
     /// Whether HTTP/1.1 alone is spoken to it.
     #[serde(default)]
     pub(crate) http1: bool,
+    /// Further addresses of the same registry, tried in this order when `url`
+    /// fails.
+    #[serde(default)]
+    pub(crate) fallback_urls: Vec<String>,
+    /// How it is reached. `None`: as the worker's environment says.
+    #[serde(default)]
+    pub(crate) proxy: Option<Proxy>,
+    /// What is put in front of each repository's name at the registry.
+    #[serde(default)]
+    pub(crate) repository_prefix: Option<String>,
+    /// Hosts whose token servers may see the account, beside the registry's own.
+    #[serde(default)]
+    pub(crate) token_hosts: Vec<String>,
+    /// What the worker presents to the registry.
+    #[serde(default)]
+    pub(crate) client_certificate: Option<ClientCertificate>,
+}
+
+/// An HTTP proxy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Proxy {
+    /// Its address, with a user name if it needs one, or [`Self::NONE`].
+    pub(crate) url: String,
+    /// Given if and only if the address has a user name.
+    pub(crate) password: Option<Secret>,
+}
+
+/// A certificate for TLS clients.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ClientCertificate {
+    /// The certificate with its chain, as PEM.
+    pub(crate) cert_pem: String,
+    /// Its key, as PEM.
+    pub(crate) key_pem: Secret,
+}
+
+impl Proxy {
+    /// Stands for a direct connection.
+    pub(crate) const NONE: &str = "none";
+
+    /// The proxy at `url`. Where that has a user name, the password is one to
+    /// be filled in if it is not given.
+    pub(crate) fn new(url: String, password: Option<Secret>) -> Self {
+        let has_user = Url::parse(&url).is_ok_and(|url| !url.username().is_empty());
+        let unknown = || has_user.then(|| Secret::from(String::new()));
+        Self {
+            password: password.or_else(unknown),
+            url,
+        }
+    }
 }
 
 /// How blobs get to clients.
@@ -297,8 +348,8 @@ impl Record {
             Self::JoinToken(token) => token.secret_sha256 = Secret::stars(),
             Self::AdminToken(token) => token.secret_sha256 = Secret::stars(),
             Self::Upstream(upstream) => {
-                if let Some(account) = &mut upstream.account {
-                    account.password = Secret::stars();
+                for secret in upstream.secrets_mut().into_iter().flatten() {
+                    *secret = Secret::stars();
                 }
             }
             Self::MachineType(_)
@@ -310,6 +361,17 @@ impl Record {
             | Self::JoinedWorker(_) => {}
         }
         copy
+    }
+}
+
+impl Upstream {
+    /// Its secrets: of the account, the proxy, and the client certificate.
+    pub(crate) fn secrets_mut(&mut self) -> [Option<&mut Secret>; 3] {
+        [
+            self.account.as_mut().map(|it| &mut it.password),
+            self.proxy.as_mut().and_then(|it| it.password.as_mut()),
+            self.client_certificate.as_mut().map(|it| &mut it.key_pem),
+        ]
     }
 }
 
@@ -375,6 +437,17 @@ mod tests {
             blobs: Blobs::Proxy,
             hosts: vec!["mirror.test".into()],
             http1: false,
+            fallback_urls: vec!["https://second.ghcr.io".into()],
+            proxy: Some(Proxy::new(
+                "http://robot@proxy.test:3128".into(),
+                Some(Secret::from("hunter2".to_owned())),
+            )),
+            repository_prefix: Some("hub".into()),
+            token_hosts: vec!["token.test".into()],
+            client_certificate: Some(ClientCertificate {
+                cert_pem: "-----BEGIN CERTIFICATE-----".into(),
+                key_pem: Secret::from("hunter2".to_owned()),
+            }),
         })
     }
 

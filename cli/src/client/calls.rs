@@ -2,12 +2,14 @@
 
 use metahub_policy::{Cpu, Grant, Rule};
 use metahub_proto::admin::v1 as pb;
-use secrecy::{ExposeSecret, SecretString};
 
 use super::{Client, convert};
 use crate::{
     failure::Failure,
-    record::{Login, MachineType, NewLogin, Pin, Recipe, Revision, Status, Upstream, User, Worker},
+    record::{
+        Login, MachineType, NewLogin, Pin, Recipe, Revision, Status, Upstream, UpstreamSecrets,
+        User, Worker,
+    },
 };
 
 type Result<T> = std::result::Result<T, Failure>;
@@ -141,11 +143,10 @@ impl Client {
     pub(crate) async fn put_upstream(
         &self,
         upstream: Upstream,
-        password: Option<&SecretString>,
+        secrets: UpstreamSecrets,
     ) -> Result<()> {
-        let password = password.map_or_else(String::new, |it| it.expose_secret().into());
         let request = pb::PutUpstreamRequest {
-            upstream: Some(convert::to_upstream(upstream, password)),
+            upstream: Some(convert::to_upstream(upstream, secrets)),
         };
         self.answer(self.rpc.clone().put_upstream(request).await)?;
         Ok(())

@@ -3,8 +3,11 @@
 use metahub_policy::{Cpu, GpuMatch, Grant, MatchMode, OnNoMatch, Present, Rule, RuleMatch};
 use metahub_proto::{admin::v1 as admin, policy::v1 as policy};
 
+use secrecy::{ExposeSecret, SecretString};
+
 use crate::record::{
-    Blobs, Login, MachineType, NewLogin, Pin, Recipe, Revision, Status, Upstream, Worker, from_unix,
+    Blobs, Login, MachineType, NewLogin, Pin, Recipe, Revision, Status, Upstream, UpstreamSecrets,
+    Worker, from_unix,
 };
 
 /// An empty text on the wire says that there is none.
@@ -147,16 +150,24 @@ pub(super) fn upstream(wire: policy::Upstream) -> Upstream {
         ca_pem: wire.ca_pem,
         hosts: wire.hosts,
         http1: wire.http1,
+        fallback_urls: wire.fallback_urls,
+        proxy: wire.proxy,
+        repository_prefix: wire.repository_prefix,
+        token_hosts: wire.token_hosts,
+        client_cert_pem: wire.client_cert_pem,
     }
 }
 
-pub(super) fn to_upstream(record: Upstream, password: String) -> policy::Upstream {
+pub(super) fn to_upstream(record: Upstream, secrets: UpstreamSecrets) -> policy::Upstream {
+    let exposed = |secret: Option<SecretString>| {
+        secret.map_or_else(String::new, |it| it.expose_secret().to_owned())
+    };
     policy::Upstream {
         name: record.name,
         url: record.url,
         is_default: record.default,
         username: record.username,
-        password,
+        password: exposed(secrets.password),
         restricted: record.restricted,
         insecure: record.insecure,
         ca_pem: record.ca_pem,
@@ -167,6 +178,13 @@ pub(super) fn to_upstream(record: Upstream, password: String) -> policy::Upstrea
         .into(),
         hosts: record.hosts,
         http1: record.http1,
+        fallback_urls: record.fallback_urls,
+        proxy: record.proxy,
+        proxy_password: exposed(secrets.proxy_password),
+        repository_prefix: record.repository_prefix,
+        token_hosts: record.token_hosts,
+        client_cert_pem: record.client_cert_pem,
+        client_key_pem: exposed(secrets.client_key_pem),
     }
 }
 

@@ -15,7 +15,7 @@ use crate::{
     config::Settings,
     output::Output,
     planes::{ControlPlace, Planes, State, WorkerPlace},
-    record::Upstream,
+    record::{Upstream, UpstreamSecrets},
     signal, telemetry,
 };
 
@@ -84,7 +84,11 @@ async fn serve(
         planes.also(file.follow(shutdown));
     }
     if let Some(upstream) = arguments.upstream {
-        planes.admin().await?.put_upstream(upstream, None).await?;
+        planes
+            .admin()
+            .await?
+            .put_upstream(upstream, UpstreamSecrets::default())
+            .await?;
     }
     let registry = planes.add_worker(&worker).await?;
     planes.ready(1).await?;

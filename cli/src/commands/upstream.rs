@@ -3,13 +3,12 @@
 use std::{fs, path::PathBuf};
 
 use anyhow::{Context, ensure};
-use url::Url;
 
 use crate::{
     client::Client,
     config::Settings,
     output::Output,
-    record::{Blobs, Upstream},
+    record::{Blobs, Upstream, UpstreamSecrets},
     secret,
 };
 
@@ -31,9 +30,10 @@ pub(crate) enum Command {
 pub(crate) struct Create {
     /// The name that clients use, for example `ghcr.io`.
     name: String,
-    /// Where it is, for example `https://ghcr.io`.
-    #[arg(long)]
-    url: Url,
+    /// Where it is, for example `https://ghcr.io`. Further ones are further
+    /// addresses of the same registry, tried in this order when it fails.
+    #[arg(long = "url", value_name = "URL", required = true)]
+    urls: Vec<String>,
     /// Send names without a host to it.
     #[arg(long)]
     default: bool,
@@ -74,6 +74,28 @@ pub(crate) struct Create {
     /// Speak HTTP/1.1 alone to it, also where it offers HTTP/2.
     #[arg(long)]
     http1: bool,
+    /// The HTTP proxy to reach it through, such as
+    /// `http://user@proxy.example:3128`; `none`: no proxy. Default: what
+    /// HTTPS_PROXY, HTTP_PROXY and NO_PROXY of the workers say.
+    #[arg(long, value_name = "URL")]
+    proxy: Option<String>,
+    /// The file that holds the password of the proxy's user; `-` is stdin.
+    #[arg(long, value_name = "FILE", requires = "proxy")]
+    proxy_password_file: Option<PathBuf>,
+    /// Put this in front of each repository's name at the registry, such as
+    /// the name of a project there that is a cache of this upstream.
+    #[arg(long, value_name = "PREFIX")]
+    repository_prefix: Option<String>,
+    /// Let the token server at this host see the account, and give out tokens.
+    /// Without a port it is the one of https. May be given several times.
+    #[arg(long = "token-host", value_name = "HOST[:PORT]")]
+    token_hosts: Vec<String>,
+    /// The file with the certificate, as PEM, to present to the registry.
+    #[arg(long, value_name = "FILE")]
+    client_cert: Option<PathBuf>,
+    /// The file with the key of that certificate, as PEM.
+    #[arg(long, value_name = "FILE", requires = "client_cert")]
+    client_key: Option<PathBuf>,
 }
 
 pub(crate) async fn run(
@@ -93,9 +115,13 @@ pub(crate) async fn run(
 }
 
 async fn create(wanted: Create, client: &Client, output: &mut Output<'_>) -> anyhow::Result<()> {
-    let password = wanted.password_file.as_deref();
-    let password = password.map(secret::read).transpose()?;
+    let secrets = wanted.secrets()?;
     let is_anonymous = wanted.anonymous;
+    for url in &wanted.urls {
+        if is_api_root(url) {
+            output.note(&format!("The /v2 of {url} is taken off: MetaHub adds it."))?;
+        }
+    }
     let upstream = wanted.upstream()?;
     if upstream.username.is_empty() && !is_anonymous {
         let known = client.upstreams().await?;
@@ -106,9 +132,7 @@ async fn create(wanted: Create, client: &Client, output: &mut Output<'_>) -> any
             upstream.name
         );
     }
-    client
-        .put_upstream(upstream.clone(), password.as_ref())
-        .await?;
+    client.put_upstream(upstream.clone(), secrets).await?;
     if upstream.needs_grant() {
         output.note(&format!(
             "Only users with a grant may pull from it: see `metahubctl grant create --help`; `--all-users --repository '{}/**'` opens it to all.",
@@ -119,22 +143,57 @@ async fn create(wanted: Create, client: &Client, output: &mut Output<'_>) -> any
 }
 
 impl Create {
+    fn secrets(&self) -> anyhow::Result<UpstreamSecrets> {
+        let read = |file: &Option<PathBuf>| file.as_deref().map(secret::read).transpose();
+        Ok(UpstreamSecrets {
+            password: read(&self.password_file)?,
+            proxy_password: read(&self.proxy_password_file)?,
+            client_key_pem: read(&self.client_key)?,
+        })
+    }
+
     fn upstream(self) -> anyhow::Result<Upstream> {
-        let ca_pem = self.ca.map(|path| {
-            let pem = fs::read_to_string(&path);
-            pem.with_context(|| format!("cannot read {}", path.display()))
-        });
+        let mut urls = self.urls.iter().map(|url| root(url).to_owned());
         Ok(Upstream {
             name: self.name,
-            url: self.url.as_str().trim_end_matches('/').into(),
+            url: urls.next().unwrap_or_default(),
             default: self.default,
             username: self.username.unwrap_or_default(),
             restricted: self.restricted,
             insecure: self.insecure_registry,
-            ca_pem: ca_pem.transpose()?.unwrap_or_default(),
+            ca_pem: pem(self.ca)?,
             blobs: self.blobs,
             hosts: self.hosts,
             http1: self.http1,
+            fallback_urls: urls.collect(),
+            proxy: self.proxy.unwrap_or_default(),
+            repository_prefix: self.repository_prefix.unwrap_or_default(),
+            token_hosts: self.token_hosts,
+            client_cert_pem: pem(self.client_cert)?,
         })
     }
+}
+
+/// Whether a URL names the root of the registry API, rather than its host.
+fn is_api_root(url: &str) -> bool {
+    root(url) != url.trim_end_matches('/')
+}
+
+/// The URL without what every registry has in it. Below a path it stays: it
+/// says that the API is there.
+fn root(url: &str) -> &str {
+    let url = url.trim_end_matches('/');
+    let host = url.strip_suffix("/v2").unwrap_or(url);
+    let (_, authority) = host.split_once("://").unwrap_or_default();
+    match authority.contains('/') {
+        true => url,
+        false => host,
+    }
+}
+
+fn pem(file: Option<PathBuf>) -> anyhow::Result<String> {
+    let Some(path) = file else {
+        return Ok(String::new());
+    };
+    fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))
 }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use metahub_control::{Declaration, Secret};
+use metahub_control::{Declaration, DeclaredUpstream, Secret};
 use secrecy::ExposeSecret;
 
 use crate::secret;
@@ -33,12 +33,37 @@ pub(super) fn read(declared: &mut Declaration, directory: &Path) -> Result<bool,
         }
     }
     for (i, upstream) in declared.upstreams.iter_mut().flatten().enumerate() {
-        let field = format!("upstreams[{i}].password_file");
-        let (file, secret) = (&mut upstream.password_file, &mut upstream.password);
-        found |= take(file, secret, directory).map_err(fault(&field))?;
-        let field = format!("upstreams[{i}].ca_file");
-        let (file, pem) = (&mut upstream.ca_file, &mut upstream.ca_pem);
-        found |= take_text(file, pem, directory).map_err(fault(&field))?;
+        found |= read_upstream(upstream, &format!("upstreams[{i}]"), directory)?;
+    }
+    Ok(found)
+}
+
+fn read_upstream(it: &mut DeclaredUpstream, at: &str, directory: &Path) -> Result<bool, Fault> {
+    let mut found = false;
+    for (field, file, secret) in [
+        ("password_file", &mut it.password_file, &mut it.password),
+        (
+            "proxy_password_file",
+            &mut it.proxy_password_file,
+            &mut it.proxy_password,
+        ),
+        (
+            "client_key_file",
+            &mut it.client_key_file,
+            &mut it.client_key_pem,
+        ),
+    ] {
+        found |= take(file, secret, directory).map_err(fault(&format!("{at}.{field}")))?;
+    }
+    for (field, file, pem) in [
+        ("ca_file", &mut it.ca_file, &mut it.ca_pem),
+        (
+            "client_cert_file",
+            &mut it.client_cert_file,
+            &mut it.client_cert_pem,
+        ),
+    ] {
+        found |= take_text(file, pem, directory).map_err(fault(&format!("{at}.{field}")))?;
     }
     Ok(found)
 }

@@ -51,24 +51,32 @@ impl Row for Login {
 
 impl Row for Upstream {
     const COLUMNS: &'static [&'static str] = &[
-        "UPSTREAM", "URL", "DEFAULT", "USERNAME", "OPEN TO", "TLS", "HTTP", "BLOBS", "HOSTS",
+        "UPSTREAM",
+        "URL",
+        "DEFAULT",
+        "USERNAME",
+        "OPEN TO",
+        "TLS",
+        "HTTP",
+        "BLOBS",
+        "HOSTS",
+        "PREFIX",
+        "PROXY",
+        "TOKEN HOSTS",
     ];
 
     fn cells(&self) -> Vec<String> {
+        let urls = [&[self.url.clone()][..], &self.fallback_urls].concat();
         vec![
             self.name.clone(),
-            self.url.clone(),
+            urls.join(" "),
             yes(self.default),
             or_dash(&self.username),
             match self.needs_grant() {
                 true => "users with a grant".into(),
                 false => "all users".into(),
             },
-            match (self.insecure, self.ca_pem.is_empty()) {
-                (true, _) => "not verified".into(),
-                (false, true) => "verified".into(),
-                (false, false) => "verified, own CA".into(),
-            },
+            self.tls(),
             match self.http1 {
                 true => "1.1".into(),
                 false => "2, 1.1".into(),
@@ -78,7 +86,27 @@ impl Row for Upstream {
                 Blobs::Redirect => "redirect".into(),
             },
             or_dash(&self.hosts.join(" ")),
+            or_dash(&self.repository_prefix),
+            match &*self.proxy {
+                "" => "environment".into(),
+                proxy => proxy.to_owned(),
+            },
+            or_dash(&self.token_hosts.join(" ")),
         ]
+    }
+}
+
+impl Upstream {
+    fn tls(&self) -> String {
+        let verified = match (self.insecure, self.ca_pem.is_empty()) {
+            (true, _) => "not verified",
+            (false, true) => "verified",
+            (false, false) => "verified, own CA",
+        };
+        match self.client_cert_pem.is_empty() {
+            true => verified.into(),
+            false => format!("{verified}, client certificate"),
+        }
     }
 }
 

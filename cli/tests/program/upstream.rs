@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use rcgen::generate_simple_self_signed;
 use serde_json::Value;
 
 use crate::{
@@ -87,4 +88,74 @@ async fn a_name_of_another_upstream_is_refused_and_named() {
     );
     let hosts = serde_json::json!(["a.test", "b.test:7480"]);
     assert_eq!(listed(&site)["hosts"], hosts);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_password_of_many_lines_reaches_the_upstream_byte_for_byte() {
+    let site = Site::start().await;
+    let key = "{\n  \"private_key\": \"-----BEGIN KEY-----\\nAAAA\\n\"\n}\n";
+    fs::write(site.home.path().join("key.json"), format!("{key}\n")).expect("there is room");
+    let account = ["--username=_json_key", "--password-file=key.json"];
+
+    printed(&site.run(&[&CREATE[..], &account].concat()));
+
+    let export = site.json(&["export", "--with-secrets"]);
+    let upstreams = export["upstreams"].as_array().expect("there are some");
+    assert!(upstreams.iter().any(|it| it["password"] == key), "{export}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_said_of_an_upstream_is_listed_but_for_its_secrets() {
+    let site = Site::start().await;
+    let client = generate_simple_self_signed(["worker".to_owned()]).expect("a certificate");
+    for (file, text) in [
+        ("proxy-password", "hunter3"),
+        ("client.pem", &client.cert.pem()),
+        ("client.key", &client.signing_key.serialize_pem()),
+    ] {
+        fs::write(site.home.path().join(file), text).expect("there is room");
+    }
+    let options = [
+        "--url=https://second.ghcr.io/v2/",
+        "--proxy=http://robot@proxy.test:3128",
+        "--proxy-password-file=proxy-password",
+        "--repository-prefix=hub",
+        "--token-host=Token.test:5001",
+        "--client-cert=client.pem",
+        "--client-key=client.key",
+    ];
+
+    let created = site.run(&[&CREATE[..], &options].concat());
+
+    printed(&created);
+    assert!(told(&created).contains("/v2"), "{}", told(&created));
+    let listed = listed(&site);
+    assert_eq!(listed["fallback_urls"][0], "https://second.ghcr.io");
+    assert_eq!(listed["proxy"], "http://robot@proxy.test:3128");
+    assert_eq!(listed["repository_prefix"], "hub");
+    assert_eq!(listed["token_hosts"][0], "token.test:5001");
+    assert_eq!(listed["client_cert_pem"], client.cert.pem());
+    let exported = site.json(&["export"]);
+    for shown in [listed, exported] {
+        let shown = shown.to_string();
+        assert!(!shown.contains("hunter3") && !shown.contains("PRIVATE KEY"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_url_that_is_no_registrys_address_is_refused_with_what_to_write() {
+    let site = Site::start().await;
+    for (url, advice) in [
+        ("ghcr.io", "https://ghcr.io"),
+        ("localhost:5000", "https://localhost:5000"),
+        ("https://robot:hunter2@ghcr.io", "username and password"),
+        ("https://ghcr.io/?x=y", "query"),
+        ("https://ghcr.io/hub", "--repository-prefix"),
+    ] {
+        let refused = site.run(&["upstream", "create", "ghcr.io", "--url", url]);
+
+        let told = told(&refused);
+        assert_eq!(refused.status.code(), Some(1), "{url}: {told}");
+        assert!(told.contains(advice), "{told}");
+    }
 }

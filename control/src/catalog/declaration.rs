@@ -154,8 +154,9 @@ pub struct DeclaredType {
 
 /// A registry that MetaHub pulls from.
 ///
-/// With a user name and no password it keeps the password that it has, as long
-/// as its user name and URL stay.
+/// A secret that is left out stays what it is, as long as what it belongs to
+/// stays: a password its user name and the upstream's addresses, a key its
+/// certificate.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DeclaredUpstream {
@@ -205,6 +206,44 @@ pub struct DeclaredUpstream {
     /// Whether HTTP/1.1 alone is spoken to it, also where it offers HTTP/2.
     #[serde(default, skip_serializing_if = "is_default")]
     pub http1: bool,
+    /// Further addresses of the same registry, tried in this order when `url`
+    /// fails.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fallback_urls: Vec<String>,
+    /// The HTTP proxy to reach it through, for example
+    /// `http://user@proxy.example:3128`; `none`: no proxy. Default: what the
+    /// worker's environment says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proxy: Option<String>,
+    /// The password of the proxy's user.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub proxy_password: Option<Secret>,
+    /// The file that holds the password of the proxy's user, relative to this
+    /// one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proxy_password_file: Option<PathBuf>,
+    /// What is put in front of each repository's name at the registry, for
+    /// example `dockerhub-proxy`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repository_prefix: Option<String>,
+    /// Hosts with an optional port, beside the registry's own, whose token
+    /// servers may see the account.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub token_hosts: Vec<String>,
+    /// The certificate, with its chain, that workers present to it, as PEM.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_cert_pem: Option<String>,
+    /// The file that holds it, relative to this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_cert_file: Option<PathBuf>,
+    /// The key of that certificate, as PEM.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub client_key_pem: Option<Secret>,
+    /// The file that holds it, relative to this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_key_file: Option<PathBuf>,
 }
 
 /// What an admin knows about variants that their author did not label.

@@ -31,6 +31,11 @@ fn upstream(name: &str) -> Upstream {
         blobs: Blobs::Proxy,
         hosts: Vec::new(),
         http1: false,
+        fallback_urls: Vec::new(),
+        proxy: None,
+        repository_prefix: None,
+        token_hosts: Vec::new(),
+        client_certificate: None,
     }
 }
 

@@ -8,22 +8,22 @@ use super::{Actor, Catalog, edit::Edit};
 use url::{Host, Url};
 
 use crate::{
-    Error, Result, certificates, names,
-    records::{Account, Blobs, Key, Upstream},
+    Error, Result, Secret, certificates, names,
+    records::{Blobs, ClientCertificate, Key, Proxy, Upstream},
 };
 
 impl Catalog {
     /// Creates or replaces an upstream.
     ///
-    /// An account without a password keeps the one that the upstream has, as
-    /// long as its user name and URL stay: a password never moves to another
-    /// address unseen.
+    /// A secret that is left empty stays the one that the upstream has, as long
+    /// as what it belongs to stays: a password never moves to another address
+    /// unseen.
     pub(crate) async fn put_upstream(&self, actor: &Actor, upstream: Upstream) -> Result<()> {
         let upstream = checked(upstream)?;
         self.edit(actor, "upstream.put", |edit| {
             let mut upstream = upstream.clone();
             check_other_names(&upstream, edit.base().all())?;
-            upstream.account = with_password(edit, &upstream)?;
+            fill_secrets(edit, &mut upstream)?;
             if upstream.is_default {
                 unset_default(edit);
             }
@@ -63,6 +63,11 @@ pub(super) fn docker_hub() -> Upstream {
         blobs: Blobs::Proxy,
         hosts: Vec::new(),
         http1: false,
+        fallback_urls: Vec::new(),
+        proxy: None,
+        repository_prefix: None,
+        token_hosts: Vec::new(),
+        client_certificate: None,
     }
 }
 
@@ -72,17 +77,57 @@ pub(super) fn checked(upstream: Upstream) -> Result<Upstream> {
     for host in &upstream.hosts {
         names::check_upstream("hosts", host)?;
     }
-    let url = names::upstream_url("url", &upstream.url)?;
-    if upstream.account.is_some() && !upstream.insecure && is_plain(&url) {
-        return Err(Error::invalid(
-            "url",
-            "would send the account's password in plain text: use https, or say that the registry is insecure",
-        ));
+    let url = checked_url("url", &upstream.url, &upstream)?;
+    let fallback_urls = upstream.fallback_urls.iter();
+    let fallback_urls: Result<_> = fallback_urls
+        .map(|url| checked_url("fallback_urls", url, &upstream))
+        .collect();
+    let token_hosts = upstream.token_hosts.iter();
+    let token_hosts: Result<_> = token_hosts
+        .map(|host| names::token_host("token_hosts", host))
+        .collect();
+    if let Some(prefix) = &upstream.repository_prefix {
+        names::check_repository("repository_prefix", prefix)?;
     }
     if let Some(pem) = &upstream.ca_pem {
         certificates::check("ca_pem", pem)?;
     }
-    Ok(Upstream { url, ..upstream })
+    if let Some(certificate) = &upstream.client_certificate {
+        certificates::check_pair(certificate)?;
+    }
+    Ok(Upstream {
+        url,
+        fallback_urls: fallback_urls?,
+        token_hosts: token_hosts?,
+        proxy: upstream.proxy.map(checked_proxy).transpose()?,
+        ..upstream
+    })
+}
+
+fn checked_url(field: &str, url: &str, upstream: &Upstream) -> Result<String> {
+    let url = names::upstream_url(field, url)?;
+    if upstream.account.is_some() && !upstream.insecure && is_plain(&url) {
+        return Err(Error::invalid(
+            field,
+            "would send the account's password in plain text: use https, or say that the registry is insecure",
+        ));
+    }
+    Ok(url)
+}
+
+fn checked_proxy(proxy: Proxy) -> Result<Proxy> {
+    let url = match proxy.url.as_str() {
+        Proxy::NONE => Proxy::NONE.to_owned(),
+        url => names::proxy_url("proxy", url)?,
+    };
+    let proxy = Proxy::new(url, proxy.password);
+    if proxy.password.is_some() && Proxy::new(proxy.url.clone(), None).password.is_none() {
+        return Err(Error::invalid(
+            "proxy",
+            "has a password, but no user name: write it like `http://user@proxy.example:3128`",
+        ));
+    }
+    Ok(proxy)
 }
 
 /// Refuses a name that would stand for two upstreams.
@@ -123,30 +168,87 @@ fn is_plain(url: &str) -> bool {
     url.scheme() == "http" && !is_here
 }
 
-/// The account with its password: the one that is given, or else the one that
-/// the upstream has.
-pub(super) fn with_password(edit: &Edit, upstream: &Upstream) -> Result<Option<Account>> {
-    let Some(account) = &upstream.account else {
-        return Ok(None);
-    };
-    if !account.password.expose().is_empty() {
-        return Ok(Some(account.clone()));
+/// What [`Upstream::secrets_mut`] are for, by their fields' names.
+const SECRETS: [(&str, &str); 3] = [
+    ("password", "a user name needs its password or token"),
+    (
+        "proxy_password",
+        "a user name for a proxy needs its password",
+    ),
+    ("client_key_pem", "a certificate needs its key"),
+];
+
+/// Fills each secret that is left empty with the one that the upstream has.
+pub(super) fn fill_secrets(edit: &Edit, upstream: &mut Upstream) -> Result<()> {
+    let known = known_secrets(edit, upstream);
+    for ((secret, known), (field, need)) in
+        upstream.secrets_mut().into_iter().zip(known).zip(SECRETS)
+    {
+        if let Some(secret) = secret.filter(|it| it.expose().is_empty()) {
+            let missing = || Error::invalid(field, format!("is empty: {need}"));
+            *secret = known.ok_or_else(missing)?;
+        }
     }
-    match known_account(edit, upstream) {
-        Some(kept) => Ok(Some(kept)),
-        None => Err(Error::invalid(
-            "password",
-            "is empty: a user name needs its password or token",
-        )),
-    }
+    Ok(())
 }
 
-/// The account that the upstream has, if it is for the same user name and URL.
-pub(super) fn known_account(edit: &Edit, upstream: &Upstream) -> Option<Account> {
-    let username = &upstream.account.as_ref()?.username;
-    let known = edit.find::<Upstream>(&Key::upstream(&upstream.name))?;
-    let account = known.account.clone().filter(|_| known.url == upstream.url);
-    account.filter(|account| account.username == *username)
+/// The error for the first secret that is left empty.
+pub(super) fn missing_secret(upstream: &mut Upstream) -> Option<Error> {
+    let mut secrets = upstream.secrets_mut().into_iter().zip(SECRETS);
+    secrets.find_map(|(secret, (field, need))| {
+        let is_missing = secret?.expose().is_empty();
+        is_missing.then(|| Error::invalid(field, format!("is missing: {need}")))
+    })
+}
+
+/// Puts the secrets that the upstream has in place of all others. Returns the
+/// fields of those that it has not: they are left as they are.
+pub(super) fn take_known_secrets(edit: &Edit, upstream: &mut Upstream) -> Vec<&'static str> {
+    let known = known_secrets(edit, upstream);
+    let mut unknown = Vec::new();
+    for ((secret, known), (field, _)) in upstream.secrets_mut().into_iter().zip(known).zip(SECRETS)
+    {
+        match (secret, known) {
+            (Some(secret), Some(known)) => *secret = known,
+            (Some(_), None) => unknown.push(field),
+            (None, _) => {}
+        }
+    }
+    unknown
+}
+
+/// The secrets that the upstream has, each as long as what it belongs to stays
+/// and no address is new that it would be sent to.
+fn known_secrets(edit: &Edit, upstream: &Upstream) -> [Option<Secret>; 3] {
+    let Some(known) = edit.find::<Upstream>(&Key::upstream(&upstream.name)) else {
+        return [None, None, None];
+    };
+    let mut known = known.clone();
+    let goes_where_it_went = known.url == upstream.url
+        && is_subset(&upstream.fallback_urls, &known.fallback_urls)
+        && is_subset(&upstream.token_hosts, &known.token_hosts);
+    let username = |it: &Upstream| it.account.as_ref().map(|it| it.username.clone());
+    let proxy = |it: &Upstream| it.proxy.as_ref().map(|it| it.url.clone());
+    let certificate = |it: &Upstream| {
+        let certificate = it.client_certificate.as_ref();
+        certificate.map(|it: &ClientCertificate| it.cert_pem.clone())
+    };
+    let stays = [
+        goes_where_it_went && username(&known) == username(upstream),
+        proxy(&known) == proxy(upstream),
+        certificate(&known) == certificate(upstream),
+    ];
+    let [account, proxy, key] = known.secrets_mut();
+    let [account_stays, proxy_stays, key_stays] = stays;
+    [
+        account.filter(|_| account_stays).cloned(),
+        proxy.filter(|_| proxy_stays).cloned(),
+        key.filter(|_| key_stays).cloned(),
+    ]
+}
+
+fn is_subset(some: &[String], all: &[String]) -> bool {
+    some.iter().all(|it| all.contains(it))
 }
 
 pub(super) fn unset_default(edit: &mut Edit) {

@@ -2,14 +2,14 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use metahub_proto::{admin::v1 as proto, policy::v1 as policy_proto};
+use metahub_proto::admin::v1 as proto;
 
 use super::revision;
 use crate::{
     catalog::NewLogin,
     fleet::Member,
     policy::Policy,
-    records::{Login, Upstream, User},
+    records::{Login, User},
 };
 
 pub(crate) fn user(it: &User) -> proto::User {
@@ -31,14 +31,6 @@ pub(crate) fn login_summary(it: &Login) -> proto::LoginSummary {
         user: it.user.clone(),
         machine_type: it.machine_type.clone(),
         allow_selectors: it.allow_selectors,
-    }
-}
-
-/// Without the password.
-pub(crate) fn listed_upstream(it: &Upstream) -> policy_proto::Upstream {
-    policy_proto::Upstream {
-        password: String::new(),
-        ..super::upstream(it)
     }
 }
 

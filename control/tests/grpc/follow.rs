@@ -357,7 +357,8 @@ async fn a_stream_ends_when_it_has_become_too_old() {
 }
 
 #[tokio::test]
-async fn workers_get_an_upstreams_password_and_admins_do_not() {
+async fn workers_get_an_upstreams_secrets_and_admins_do_not() {
+    let client = rcgen::generate_simple_self_signed(["worker".to_owned()]).unwrap();
     let plane = Plane::start().await;
     let mut admin = plane.admin().await;
     let upstream = Upstream {
@@ -372,6 +373,13 @@ async fn workers_get_an_upstreams_password_and_admins_do_not() {
         blobs: Blobs::Redirect.into(),
         hosts: vec!["ghcr.mirror.test".into()],
         http1: true,
+        fallback_urls: vec!["https://second.ghcr.io".into()],
+        proxy: "http://robot@proxy.test:3128".into(),
+        proxy_password: "hunter3".into(),
+        repository_prefix: "hub".into(),
+        token_hosts: vec!["token.test:5001".into()],
+        client_cert_pem: client.cert.pem(),
+        client_key_pem: client.signing_key.serialize_pem(),
     };
     let request = PutUpstreamRequest {
         upstream: Some(upstream.clone()),
@@ -383,7 +391,13 @@ async fn workers_get_an_upstreams_password_and_admins_do_not() {
 
     let listed = listed.unwrap().into_inner().upstreams;
     assert_eq!(listed[1].username, "robot");
-    assert_eq!(listed[1].password, "");
+    assert_eq!(listed[1].token_hosts, upstream.token_hosts);
+    let secrets = [
+        &listed[1].password,
+        &listed[1].proxy_password,
+        &listed[1].client_key_pem,
+    ];
+    assert_eq!(secrets, [""; 3]);
     assert_eq!(snapshot.records[1].value, Some(Value::Upstream(upstream)));
 }
 

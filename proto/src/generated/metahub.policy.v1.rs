@@ -156,6 +156,33 @@ pub struct Upstream {
     /// Whether HTTP/1.1 alone is spoken to it, also where it offers HTTP/2.
     #[prost(bool, tag = "11")]
     pub http1: bool,
+    /// Further addresses of the same registry, tried in this order when `url`
+    /// fails.
+    #[prost(string, repeated, tag = "30")]
+    pub fallback_urls: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// The HTTP proxy to reach it through, for example `<http://proxy:3128`,> with
+    /// the user name for the proxy if it needs one; `none`: no proxy. Empty: what
+    /// the worker's environment says.
+    #[prost(string, tag = "31")]
+    pub proxy: ::prost::alloc::string::String,
+    /// The password for the proxy. Left out when upstreams are listed.
+    #[prost(string, tag = "32")]
+    pub proxy_password: ::prost::alloc::string::String,
+    /// What is put in front of each repository's name at the registry, for
+    /// example `dockerhub-proxy`. Empty: nothing.
+    #[prost(string, tag = "33")]
+    pub repository_prefix: ::prost::alloc::string::String,
+    /// Hosts with an optional port, beside the registry's own, whose token servers
+    /// may see the account.
+    #[prost(string, repeated, tag = "34")]
+    pub token_hosts: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// The certificate, with its chain, that the worker presents to the registry,
+    /// as PEM. Empty: none.
+    #[prost(string, tag = "35")]
+    pub client_cert_pem: ::prost::alloc::string::String,
+    /// The key of that certificate, as PEM. Left out when upstreams are listed.
+    #[prost(string, tag = "36")]
+    pub client_key_pem: ::prost::alloc::string::String,
 }
 /// Opens repositories of restricted upstreams.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -15,7 +15,10 @@ use crate::{
     catalog::{grants, rules, upstreams, users},
     names,
     policy::Policy,
-    records::{Account, Key, Kind, Login, MachineType, Pin, Record, Upstream, User, login_name},
+    records::{
+        Account, ClientCertificate, Key, Kind, Login, MachineType, Pin, Proxy, Record, Upstream,
+        User, login_name,
+    },
     secrets,
 };
 
@@ -323,43 +326,72 @@ fn only_one(one: &str, other: &str) -> Error {
 }
 
 fn upstream(declared: DeclaredUpstream, mode: Mode) -> Result<(Upstream, Secrecy)> {
-    unread("password_file", declared.password_file.as_ref())?;
-    unread("ca_file", declared.ca_file.as_ref())?;
-    let (account, secret) = match (declared.username, declared.password) {
-        (None, None) => (None, Secrecy::Given),
-        (None, Some(_)) => {
-            return Err(Error::invalid(
-                "username",
-                "is missing, but there is a password: give both or none",
-            ));
-        }
-        (Some(username), Some(password)) => {
-            not_empty("password", &password)?;
-            let account = Account { username, password };
-            (Some(account), mode.secrets.given())
-        }
-        (Some(username), None) if mode.secrets.are_kept() => {
-            let password = Secret::from(String::new());
-            (Some(Account { username, password }), Secrecy::Kept(None))
-        }
-        (Some(_), None) => {
-            let reason = "is missing: a user name needs its password or token";
-            return Err(Error::invalid("password", reason));
-        }
-    };
-    let upstream = upstreams::checked(Upstream {
+    for (field, file) in [
+        ("password_file", &declared.password_file),
+        ("ca_file", &declared.ca_file),
+        ("proxy_password_file", &declared.proxy_password_file),
+        ("client_cert_file", &declared.client_cert_file),
+        ("client_key_file", &declared.client_key_file),
+    ] {
+        unread(field, file.as_ref())?;
+    }
+    let account = owned(
+        ("username", declared.username),
+        ("password", declared.password),
+    )?;
+    let client = owned(
+        ("client_cert_pem", declared.client_cert_pem),
+        ("client_key_pem", declared.client_key_pem),
+    )?;
+    if let (None, Some(_)) = (&declared.proxy, &declared.proxy_password) {
+        let reason = "is missing, but there is its password: give both or none";
+        return Err(Error::invalid("proxy", reason));
+    }
+    let password = declared.proxy_password;
+    let mut upstream = upstreams::checked(Upstream {
         name: declared.name,
         url: declared.url,
         is_default: declared.default,
-        account,
+        account: account.map(|(username, password)| Account { username, password }),
         restricted: declared.restricted,
         insecure: declared.insecure,
         ca_pem: declared.ca_pem,
         blobs: declared.blobs,
         hosts: declared.hosts,
         http1: declared.http1,
+        fallback_urls: declared.fallback_urls,
+        proxy: declared.proxy.map(|url| Proxy::new(url, password)),
+        repository_prefix: declared.repository_prefix,
+        token_hosts: declared.token_hosts,
+        client_certificate: client
+            .map(|(cert_pem, key_pem)| ClientCertificate { cert_pem, key_pem }),
     })?;
+    let secret = match upstreams::missing_secret(&mut upstream) {
+        None => mode.secrets.given(),
+        Some(_) if mode.secrets.are_kept() => Secrecy::Kept(None),
+        Some(missing) => return Err(missing),
+    };
     Ok((upstream, secret))
+}
+
+/// What needs a secret, with that, which is empty where it is left out.
+fn owned(
+    (field, owner): (&str, Option<String>),
+    (secret_field, secret): (&str, Option<Secret>),
+) -> Result<Option<(String, Secret)>> {
+    if let Some(secret) = &secret {
+        not_empty(secret_field, secret)?;
+    }
+    match (owner, secret) {
+        (None, Some(_)) => Err(Error::invalid(
+            field,
+            format!("is missing, but there is a {secret_field}: give both or none"),
+        )),
+        (owner, secret) => {
+            let secret = secret.unwrap_or_else(|| Secret::from(String::new()));
+            Ok(owner.map(|owner| (owner, secret)))
+        }
+    }
 }
 
 fn rule(declared: DeclaredRule) -> Result<Rule> {

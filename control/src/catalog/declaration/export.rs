@@ -55,6 +55,8 @@ fn types(policy: &Policy, with_secrets: bool) -> BTreeMap<&str, Vec<DeclaredType
 
 fn upstream(upstream: &Upstream, with_secrets: bool) -> DeclaredUpstream {
     let account = upstream.account.as_ref();
+    let proxy = upstream.proxy.as_ref();
+    let client = upstream.client_certificate.as_ref();
     DeclaredUpstream {
         name: upstream.name.clone(),
         url: upstream.url.clone(),
@@ -71,5 +73,17 @@ fn upstream(upstream: &Upstream, with_secrets: bool) -> DeclaredUpstream {
         blobs: upstream.blobs,
         hosts: upstream.hosts.clone(),
         http1: upstream.http1,
+        fallback_urls: upstream.fallback_urls.clone(),
+        proxy: proxy.map(|it| it.url.clone()),
+        proxy_password: proxy
+            .and_then(|it| it.password.clone())
+            .filter(|_| with_secrets),
+        proxy_password_file: None,
+        repository_prefix: upstream.repository_prefix.clone(),
+        token_hosts: upstream.token_hosts.clone(),
+        client_cert_pem: client.map(|it| it.cert_pem.clone()),
+        client_cert_file: None,
+        client_key_pem: client.map(|it| it.key_pem.clone()).filter(|_| with_secrets),
+        client_key_file: None,
     }
 }

@@ -80,12 +80,10 @@ fn resolved(
             (None, _) => {}
         },
         (Record::Upstream(upstream), Secrecy::GivenToNew) => {
-            if let Some(known) = upstreams::known_account(edit, upstream) {
-                upstream.account = Some(known);
-            }
+            upstreams::take_known_secrets(edit, upstream);
         }
         (Record::Upstream(upstream), Secrecy::Kept(_)) => {
-            upstream.account = upstreams::with_password(edit, upstream)?;
+            upstreams::fill_secrets(edit, upstream)?;
         }
         _ => {}
     }

@@ -163,21 +163,48 @@ fn take_secret(edit: &Edit, record: &mut Record) -> Option<String> {
                 login.user
             )),
         },
-        Record::Upstream(upstream) => account(edit, upstream),
+        Record::Upstream(upstream) => upstream_secrets(edit, upstream),
         _ => None,
     }
 }
 
-/// An upstream that lost its account is not opened to all for that.
-fn account(edit: &Edit, upstream: &mut Upstream) -> Option<String> {
-    let wanted = upstream.account.clone()?;
-    upstream.account = upstreams::known_account(edit, upstream);
-    if upstream.account.is_some() {
+/// What has lost its secret does not come back. An upstream that lost its
+/// account is not opened to all for that.
+fn upstream_secrets(edit: &Edit, upstream: &mut Upstream) -> Option<String> {
+    let lost = upstreams::take_known_secrets(edit, upstream);
+    if lost.is_empty() {
         return None;
     }
-    upstream.restricted = true;
+    let mut flags = String::new();
+    for field in lost {
+        flags += &match field {
+            "password" => {
+                upstream.restricted = true;
+                let username = upstream.account.take().map(|it| it.username);
+                format!(
+                    " --username {} --password-file FILE",
+                    username.unwrap_or_default()
+                )
+            }
+            "proxy_password" => {
+                let url = upstream.proxy.take().map(|it| it.url);
+                format!(
+                    " --proxy {} --proxy-password-file FILE",
+                    url.unwrap_or_default()
+                )
+            }
+            _ => {
+                upstream.client_certificate = None;
+                " --client-cert FILE --client-key FILE".to_owned()
+            }
+        };
+    }
+    let restricted = match upstream.restricted {
+        true => ", and restricted",
+        false => "",
+    };
     Some(format!(
-        "the upstream `{}` comes back without its account, and restricted: give the password of `{}` with `metahubctl upstream create {} --url {} --username {} --password-file FILE`",
-        upstream.name, wanted.username, upstream.name, upstream.url, wanted.username
+        "the upstream `{}` comes back without what needs a secret{restricted}: give it again with `metahubctl upstream create {} --url {}{flags}`",
+        upstream.name, upstream.name, upstream.url
     ))
 }

@@ -30,6 +30,11 @@ fn upstream(password: &str) -> Record {
         blobs: Blobs::Proxy,
         hosts: Vec::new(),
         http1: false,
+        fallback_urls: Vec::new(),
+        proxy: None,
+        repository_prefix: None,
+        token_hosts: Vec::new(),
+        client_certificate: None,
     })
 }
 
