@@ -4,7 +4,7 @@
 //! a name without an upstream's goes to the one that the worker is reached as,
 //! or else to the default one. Only configured upstreams are ever dialled.
 
-use std::{borrow::Cow, fmt, sync::Arc};
+use std::{borrow::Cow, fmt, net::Ipv6Addr, sync::Arc};
 
 use crate::{reference::Repository, snapshot::Snapshot, upstream::Upstream};
 
@@ -106,23 +106,33 @@ impl<'a> Target<'a> {
     }
 }
 
-/// The upstream called `host`, also by another of its names.
+/// The upstream called `host`, also by another of its names: in any case, and
+/// with the default port of https or http, which clients may add.
 fn upstream<'a>(snapshot: &'a Snapshot, host: &str) -> Option<&'a Arc<Upstream>> {
-    let hub = || {
-        let alias = HUB_ALIASES.contains(&host);
-        alias.then(|| snapshot.upstream(HUB)).flatten()
+    let host = lower_case(host);
+    let called = |host: &str| {
+        let hub = || {
+            let alias = HUB_ALIASES.contains(&host);
+            alias.then(|| snapshot.upstream(HUB)).flatten()
+        };
+        let upstream = snapshot.upstream(host).or_else(hub);
+        upstream.or_else(|| snapshot.upstream_reached_by(host))
     };
-    let upstream = snapshot.upstream(host).or_else(hub);
-    upstream.or_else(|| snapshot.upstream_reached_by(host))
+    let without_port = || host.strip_suffix(":443").or(host.strip_suffix(":80"));
+    called(&host).or_else(|| called(without_port()?))
+}
+
+fn lower_case(host: &str) -> Cow<'_, str> {
+    match host.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        true => Cow::Owned(host.to_ascii_lowercase()),
+        false => Cow::Borrowed(host),
+    }
 }
 
 /// The upstream that a worker stands for which is reached as `host`. Its other
 /// names stand for it at any port, its own name at the port that it has.
 fn reached_as<'a>(snapshot: &'a Snapshot, host: &str) -> Option<&'a Arc<Upstream>> {
-    let host = match host.bytes().any(|byte| byte.is_ascii_uppercase()) {
-        true => Cow::Owned(host.to_ascii_lowercase()),
-        false => Cow::Borrowed(host),
-    };
+    let host = lower_case(host);
     let at_any_port = || snapshot.upstream_reached_by(without_port(&host));
     upstream(snapshot, &host).or_else(at_any_port)
 }
@@ -139,18 +149,21 @@ fn is_hub(upstream: &Upstream) -> bool {
     &*upstream.name == HUB || upstream.url.host_str() == Some(HUB_API)
 }
 
-/// A host name, optionally with a port.
+/// A host name or an IPv6 address in brackets, optionally with a port.
 fn is_host(host: &str) -> bool {
-    let (name, port) = match host.split_once(':') {
-        Some((name, port)) => (name, Some(port)),
-        None => (host, None),
+    let (name, port) = match host.rsplit_once(':') {
+        Some((name, port)) if !port.ends_with(']') => (name, Some(port)),
+        _ => (host, None),
     };
     let word = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
     let bytes = name.as_bytes();
-    host.len() <= 255
-        && bytes.first().is_some_and(|&b| word(b))
+    let is_name = bytes.first().is_some_and(|&b| word(b))
         && bytes.last().is_some_and(|&b| word(b))
-        && bytes.iter().all(|&b| word(b) || b"._-".contains(&b))
+        && bytes.iter().all(|&b| word(b) || b"._-".contains(&b));
+    let address = name.strip_prefix('[').and_then(|it| it.strip_suffix(']'));
+    let is_address = address.is_some_and(|it| it.parse::<Ipv6Addr>().is_ok());
+    host.len() <= 255
+        && (is_name || is_address)
         && port.is_none_or(|port| port.parse::<u16>().is_ok_and(|n| n.to_string() == port))
 }
 
@@ -176,6 +189,7 @@ mod tests {
             .upstream("docker.io", "https://registry-1.docker.io", true)
             .upstream("ghcr.io", "https://ghcr.io", false)
             .upstream("127.0.0.1:5001", "http://127.0.0.1:5001", false)
+            .upstream("[2001:db8::1]:5000", "http://[2001:db8::1]:5000", false)
             .upstream_at_host("quay.test", "https://quay.test", "quay.mirror.example")
             .build();
         let name = Name::parse(name).expect("of the grammar");
@@ -244,6 +258,36 @@ mod tests {
     }
 
     #[test]
+    fn a_namespace_is_read_in_any_case_and_with_default_ports() {
+        for (namespace, upstream) in [
+            ("GHCR.io", "ghcr.io"),
+            ("ghcr.io:443", "ghcr.io"),
+            ("ghcr.io:80", "ghcr.io"),
+            ("INDEX.docker.io:443", "docker.io"),
+            ("127.0.0.1:5001", "127.0.0.1:5001"),
+            ("[2001:DB8::1]:5000", "[2001:db8::1]:5000"),
+        ] {
+            let meaning = meaning("org/app", Some(namespace)).unwrap();
+            assert_eq!(meaning, format!("{upstream} org/app"), "{namespace}");
+        }
+        for unknown in ["ghcr.io:5000", "127.0.0.1", "", "[2001:db8::1]"] {
+            let meaning = meaning("org/app", Some(unknown));
+            let refused = UnknownName::NotConfigured(unknown.into());
+            assert_eq!(meaning, Err(refused), "{unknown}");
+        }
+    }
+
+    #[test]
+    fn an_upstream_may_be_named_by_an_ipv6_address() {
+        assert_eq!(
+            meaning("[2001:db8::1]:5000/org/app", None).unwrap(),
+            "[2001:db8::1]:5000 org/app"
+        );
+        let unknown = UnknownName::NotConfigured("[::1]".into());
+        assert_eq!(meaning("[::1]/org/app", None), Err(unknown));
+    }
+
+    #[test]
     fn a_worker_stands_for_the_upstream_that_it_is_reached_as() {
         for host in [
             "quay.mirror.example",
@@ -295,7 +339,9 @@ mod tests {
             "a:1",
             "a:1/",
             "a:1/B",
-            "[::1]:5000/a",
+            "[::1:5000/a",
+            "[a.io]:1/a",
+            "::1/a",
         ] {
             assert!(Name::parse(name).is_none(), "{name} was taken");
         }

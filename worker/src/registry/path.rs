@@ -98,8 +98,8 @@ fn reference(reference: &str) -> Result<Reference, InvalidPath> {
     })
 }
 
-/// Decodes what needed no encoding: unreserved characters (RFC 3986) and the
-/// colon of a digest. The rest stays encoded, and no grammar takes a `%`.
+/// Decodes what needed no encoding: unreserved characters (RFC 3986), the colon
+/// of a digest, and the brackets of an IPv6 address. The rest stays encoded, and no grammar takes a `%`.
 fn decode(path: &str) -> Cow<'_, str> {
     let Some((plain, encoded)) = path.split_once('%') else {
         return Cow::Borrowed(path);
@@ -108,7 +108,7 @@ fn decode(path: &str) -> Cow<'_, str> {
     for part in encoded.split('%') {
         let byte = part.get(..2).and_then(hex).map(char::from);
         match byte {
-            Some(c) if c.is_ascii_alphanumeric() || "-._~:".contains(c) => {
+            Some(c) if c.is_ascii_alphanumeric() || "-._~:[]".contains(c) => {
                 decoded.push(c);
                 decoded.push_str(&part[2..]);
             }
@@ -174,6 +174,13 @@ mod tests {
         let path = taken(&format!("/v2/a/%62/blobs/{encoded}"));
 
         assert_eq!(path, format!("/v2/a/b/blobs/{DIGEST}"));
+    }
+
+    #[test]
+    fn a_host_may_be_an_ipv6_address_with_its_brackets_encoded() {
+        let path = taken("/v2/%5B2001:db8::1%5d:5000/a/manifests/latest");
+
+        assert_eq!(path, "/v2/[2001:db8::1]:5000/a/manifests/latest");
     }
 
     #[test]
