@@ -22,7 +22,7 @@ use crate::{
     server::{self, Limits},
     snapshot::Current,
     sync::{Introduction, Keeper, Link, SealedFile, Sync, Unusable},
-    upstream::{BlobDirectory, Puller, Roster, Settings},
+    upstream::{BlobDirectory, ProxyEnvironment, Puller, Roster, Settings},
 };
 
 /// Connections to health and metrics, which only operators use.
@@ -199,6 +199,7 @@ fn new_registry(
             let current = Arc::clone(current);
             Roster::new(move |name| current.load().as_ref()?.upstream(name).cloned())
         },
+        proxies: ProxyEnvironment::read(),
         ..Settings::default()
     };
     let puller = Puller::new(settings).context("cannot set up the way to the upstreams")?;

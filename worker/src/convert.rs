@@ -17,7 +17,7 @@ use crate::{
         Delta, Entry, KindName, LoginRecord, PinRecord, Recipe, RecipeName, Record, Records,
         Revision, SigningKey, TypeRecord,
     },
-    upstream::{Credential, Judgement, Upstream},
+    upstream::{ClientIdentity, Credential, Judgement, Proxy, ProxyChoice, Upstream},
 };
 
 /// What the control plane says.
@@ -327,12 +327,35 @@ fn upstream(it: proto::Upstream) -> Result<Upstream, &'static str> {
         (false, true) => Judgement::System,
         (false, false) => Judgement::Authorities(it.ca_pem.into()),
     };
+    let fallbacks: Result<Vec<_>, _> = it.fallback_urls.iter().map(|it| it.parse()).collect();
+    let proxy = match &*it.proxy {
+        "" => ProxyChoice::Environment,
+        "none" => ProxyChoice::Direct,
+        url => ProxyChoice::Through(proxy(url, &it.proxy_password).ok_or("proxy")?),
+    };
+    let identity = given(&it.client_cert_pem).map(|cert_pem| ClientIdentity {
+        cert_pem: cert_pem.into(),
+        key_pem: it.client_key_pem.into(),
+    });
     Ok(Upstream::new(&it.name, url, credential, it.is_default)
         .restricted(it.restricted)
         .judged(judgement)
         .reached_by(it.hosts)
         .handing_over_blobs(blobs == proto::Blobs::Redirect)
-        .speaking_http1(it.http1))
+        .speaking_http1(it.http1)
+        .proxied(proxy)
+        .presenting(identity)
+        .prefixed(given(&it.repository_prefix))
+        .with_token_hosts(it.token_hosts)
+        .falling_back_to(fallbacks.map_err(|_| "fallback_urls")?))
+}
+
+fn proxy(url: &str, password: &str) -> Option<Proxy> {
+    let proxy = Proxy::parse(url)?;
+    match password {
+        "" => Some(proxy),
+        password => proxy.with_password(password),
+    }
 }
 
 /// One that is neither for a user nor for all opens nothing to anyone.

@@ -38,6 +38,11 @@ impl Repository {
         good.then(|| Self(name.into()))
     }
 
+    /// The repository of this name below `prefix`, which is of the grammar.
+    pub(crate) fn below(&self, prefix: &str) -> Self {
+        Self(format!("{prefix}/{}", self.0).into())
+    }
+
     pub(crate) fn as_str(&self) -> &str {
         &self.0
     }

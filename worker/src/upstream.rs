@@ -16,6 +16,7 @@ mod clock;
 mod dialer;
 mod error;
 mod exchange;
+mod failover;
 mod hash;
 mod limits;
 mod listing;
@@ -23,6 +24,7 @@ mod manifest;
 mod manifests;
 mod metrics;
 mod patience;
+mod proxy;
 mod puller;
 mod reach;
 mod roster;
@@ -33,18 +35,24 @@ mod source;
 mod testing;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod tokens;
 mod trust;
 mod weather;
 mod wire;
 
-use std::fmt;
+use std::{borrow::Cow, fmt, sync::Arc};
 
 use aws_lc_rs::digest::{Context, SHA256};
 use secrecy::{ExposeSecret, SecretString};
 use url::{Host, Url};
 
-use self::reach::Reach;
+use self::{
+    dialer::Transport,
+    reach::Reach,
+    trust::{is_same_origin, is_trusted_realm},
+};
+use crate::reference::Repository;
 
 pub(crate) use self::blob::{BlobBody, BlobDirectory, BlobError, BlobRequest};
 pub(crate) use self::dialer::Judgement;
@@ -52,10 +60,12 @@ pub(crate) use self::error::{Error, Limit, ManifestFault, Why};
 pub(crate) use self::hash::sha256;
 pub(crate) use self::listing::{ReferrersPage, TagsPage};
 pub(crate) use self::metrics::Metrics;
+pub(crate) use self::proxy::{Proxy, ProxyChoice, ProxyEnvironment};
 pub(crate) use self::puller::{BuildError, Puller};
 pub(crate) use self::roster::Roster;
 pub(crate) use self::settings::Settings;
 pub(crate) use self::source::{Source, Stale};
+pub(crate) use self::tls::ClientIdentity;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use self::{
     blob::range::{ContentRange, Span},
@@ -81,6 +91,15 @@ pub(crate) struct Upstream {
     judgement: Judgement,
     hands_over_blobs: bool,
     speaks_http1: bool,
+    proxy: ProxyChoice,
+    /// What the worker presents to it.
+    identity: Option<ClientIdentity>,
+    /// What is put in front of each repository's name there.
+    repository_prefix: Option<Box<str>>,
+    /// Hosts with an optional port whose token servers may see the credential.
+    token_hosts: Box<[Box<str>]>,
+    /// The same registry at its further addresses.
+    fallbacks: Box<[Arc<Upstream>]>,
     site: Site,
 }
 
@@ -134,8 +153,137 @@ impl Upstream {
             judgement: Judgement::System,
             hands_over_blobs: false,
             speaks_http1: false,
+            proxy: ProxyChoice::Environment,
+            identity: None,
+            repository_prefix: None,
+            token_hosts: Box::default(),
+            fallbacks: Box::default(),
             credential,
         }
+    }
+
+    /// The same, reached like this.
+    pub(crate) fn proxied(mut self, proxy: ProxyChoice) -> Self {
+        self.proxy = proxy;
+        self
+    }
+
+    /// The same, shown who the worker is.
+    pub(crate) fn presenting(mut self, identity: Option<ClientIdentity>) -> Self {
+        if let Some(identity) = &identity {
+            self.site = self.site.with(&[&identity.cert_pem, &identity.key_pem]);
+        }
+        self.identity = identity;
+        self
+    }
+
+    /// The same, with this in front of each repository's name there.
+    pub(crate) fn prefixed(mut self, prefix: Option<String>) -> Self {
+        if let Some(prefix) = &prefix {
+            self.site = self.site.with(&["prefix", prefix]);
+        }
+        self.repository_prefix = prefix.map(Into::into);
+        self
+    }
+
+    /// The same, its credential shown to token servers at these hosts, too.
+    pub(crate) fn with_token_hosts(mut self, hosts: impl IntoIterator<Item = String>) -> Self {
+        self.token_hosts = hosts.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// The same, with further addresses. All else must have been said before.
+    pub(crate) fn falling_back_to(mut self, urls: impl IntoIterator<Item = Url>) -> Self {
+        let at = |url: Url| {
+            let url = canonical(url);
+            Arc::new(Self {
+                site: self.site.with(&[url.as_str()]),
+                url,
+                ..self.clone()
+            })
+        };
+        self.fallbacks = urls.into_iter().map(at).collect();
+        self
+    }
+
+    /// The same registry at its further addresses, in the order to try them.
+    fn fallbacks(&self) -> &[Arc<Upstream>] {
+        &self.fallbacks
+    }
+
+    /// The registry at `url`, to which this one has led. It gets the credential
+    /// of this one only if it is this one, at the same host, over https.
+    fn led_to(&self, url: &Url) -> Self {
+        let is_itself = url.scheme() == "https" && url.host() == self.url.host();
+        let mut origin = url.clone();
+        origin.set_path("");
+        origin.set_query(None);
+        Self {
+            site: self.site.with(&[origin.as_str()]),
+            credential: self.credential.clone().filter(|_| is_itself),
+            identity: self.identity.clone().filter(|_| is_itself),
+            token_hosts: match is_itself {
+                true => self.token_hosts.clone(),
+                false => Box::default(),
+            },
+            judgement: self.judgement(url),
+            fallbacks: Box::default(),
+            url: origin,
+            ..self.clone()
+        }
+    }
+
+    /// What `repository` is called there.
+    fn name_of<'a>(&self, repository: &'a Repository) -> Cow<'a, Repository> {
+        match &self.repository_prefix {
+            Some(prefix) => Cow::Owned(repository.below(prefix)),
+            None => Cow::Borrowed(repository),
+        }
+    }
+
+    /// How connections to `url` are made, where this upstream has led to it.
+    /// What the worker presents goes where the credential may go.
+    fn transport(&self, url: &Url, environment: &ProxyEnvironment) -> Transport {
+        let proxy = match &self.proxy {
+            ProxyChoice::Environment => environment.proxy(url).cloned(),
+            ProxyChoice::Direct => None,
+            ProxyChoice::Through(proxy) => Some(proxy.clone()),
+        };
+        let may_know = self.is_token_host(url) || is_trusted_realm(&self.url, url);
+        Transport {
+            judgement: self.judgement(url),
+            proxy,
+            identity: self.identity.clone().filter(|_| may_know),
+        }
+    }
+
+    /// The nearest address that a token server at `realm` may be at, for a
+    /// registry that was seen at `seen`. None: it must not be asked. One that is
+    /// neither the registry's own nor allowed gives out anonymous tokens only,
+    /// from public addresses.
+    fn realm_reach(&self, realm: &Url, seen: Reach) -> Option<Reach> {
+        if is_same_origin(&self.url, realm) {
+            Some(self.reach())
+        } else if self.is_token_host(realm) {
+            Some(reach_of_own(realm))
+        } else if is_trusted_realm(&self.url, realm) {
+            Some(seen)
+        } else {
+            let is_safe = trust::is_trusted_redirect(&self.url, realm);
+            (is_safe && self.credential.is_none()).then_some(Reach::Public)
+        }
+    }
+
+    /// Whether the admin has allowed a token server at `realm`: over https, or
+    /// where the registry is asked in plain text, too.
+    fn is_token_host(&self, realm: &Url) -> bool {
+        let host = realm.host_str().unwrap_or_default();
+        let port = realm.port_or_known_default().unwrap_or_default();
+        let is_listed = self.token_hosts.iter().any(|it| match realm.port() {
+            None if **it == *host => true,
+            _ => **it == *format!("{host}:{port}"),
+        });
+        is_listed && trust::is_trusted_redirect(&self.url, realm)
     }
 
     /// The same, with other names: hosts by which workers are reached.
@@ -198,10 +346,7 @@ impl Upstream {
     /// spelled out may be anywhere; a name, whose owner may be another, leads
     /// neither to this host nor to this link.
     fn reach(&self) -> Reach {
-        match self.url.host() {
-            Some(Host::Domain(name)) if name != "localhost" => Reach::Private,
-            _ => Reach::Link,
-        }
+        reach_of_own(&self.url)
     }
 
     /// The account to pull with. None: anonymous.
@@ -240,12 +385,20 @@ impl Site {
 
     /// The same upstream, its certificates judged in another way.
     fn seen_by(self, judgement: &Judgement) -> Self {
+        match judgement {
+            Judgement::System => self,
+            Judgement::Authorities(pem) => self.with(&[pem]),
+            Judgement::None => self.with(&[]),
+        }
+    }
+
+    /// The same upstream, with something more that tells it apart.
+    fn with(self, parts: &[&str]) -> Self {
         let mut context = Context::new(&SHA256);
         context.update(&self.0.to_be_bytes());
-        match judgement {
-            Judgement::System => return self,
-            Judgement::Authorities(pem) => context.update(pem.as_bytes()),
-            Judgement::None => {}
+        for part in parts {
+            context.update(&(part.len() as u64).to_be_bytes());
+            context.update(part.as_bytes());
         }
         Self::finish(context)
     }
@@ -270,8 +423,21 @@ impl fmt::Debug for Site {
     }
 }
 
-/// Docker Hub's web sites do not serve the registry API under `/v2/`.
+/// The nearest address that a URL of the admin's may lead to.
+fn reach_of_own(url: &Url) -> Reach {
+    match url.host() {
+        Some(Host::Domain(name)) if name != "localhost" => Reach::Private,
+        _ => Reach::Link,
+    }
+}
+
+/// The URL below which `/v2/` is. Docker Hub's web sites do not serve the
+/// registry API there.
 fn canonical(mut url: Url) -> Url {
+    let path = url.path().trim_end_matches('/');
+    if let Some(path) = path.strip_suffix("/v2").map(str::to_owned) {
+        url.set_path(&path);
+    }
     if matches!(url.host_str(), Some("docker.io" | "index.docker.io")) {
         // Cannot fail: the URL has a host already.
         let _ = url.set_host(Some("registry-1.docker.io"));

@@ -14,8 +14,7 @@ use super::{
     challenge::{Bearer, Offers, Scope},
     reach::Reach,
     tokens::{Errand, Tokens},
-    trust::is_trusted_realm,
-    wire::{Wire, untrusted},
+    wire::{Wire, distrust, untrusted},
 };
 use crate::{cache::Cache, reference::Repository};
 
@@ -97,9 +96,9 @@ impl Access {
         repository: &Repository,
         refusal: Refusal<'_>,
     ) -> Result<Pass, Error> {
-        let offers = Offers::read(refusal.headers, repository);
+        let offers = Offers::read(refusal.headers, repository).at(&upstream.url);
         match offers.bearer {
-            Some(bearer) if is_trusted_realm(&upstream.url, &bearer.realm) => {
+            Some(bearer) if upstream.realm_reach(&bearer.realm, refusal.reach).is_some() => {
                 let errand = errand(upstream, repository, &bearer, refusal.reach);
                 let pass = self.renewed(upstream, errand, refusal.pass).await?;
                 self.learn(upstream, repository, Scheme::Bearer(bearer, refusal.reach));
@@ -111,7 +110,10 @@ impl Access {
                 self.learn(upstream, repository, Scheme::Basic);
                 Ok(pass)
             }
-            Some(bearer) => Err(untrusted(upstream, &bearer.realm)),
+            Some(bearer) => {
+                let why = distrust(&upstream.url, &bearer.realm);
+                Err(untrusted(upstream, &bearer.realm, why))
+            }
             // Some answer 403, with no challenge, to a token that is no longer
             // good.
             None => match refusal.pass.as_ref().and_then(|p| p.errand.clone()) {

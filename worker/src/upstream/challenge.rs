@@ -5,6 +5,7 @@ use http::{HeaderMap, header};
 use http_auth::{ChallengeRef, parser::ChallengeParser};
 use url::Url;
 
+use super::trust::with_scheme_of;
 use crate::reference::Repository;
 
 /// What an upstream offers. Schemes that MetaHub does not speak are left out.
@@ -48,6 +49,14 @@ impl Offers {
             }
         }
         offers
+    }
+
+    /// The same, said by a registry at `url`.
+    pub(crate) fn at(mut self, url: &Url) -> Self {
+        if let Some(bearer) = &mut self.bearer {
+            bearer.realm = with_scheme_of(url, bearer.realm.clone());
+        }
+        self
     }
 
     fn add(&mut self, challenge: &ChallengeRef<'_>, repository: &Repository) {

@@ -2,8 +2,8 @@
 //!
 //! What an address may be is checked after the name has been resolved, for
 //! the very addresses that are dialled, so that a name which moves between a
-//! check and a connection wins nothing. Proxies from the environment are not
-//! used: a proxy would resolve names itself.
+//! check and a connection wins nothing. A proxy resolves names itself: behind
+//! one, only addresses that are spelled out are checked.
 
 use std::{
     error::Error as StdError,
@@ -20,13 +20,18 @@ use hickory_resolver::{
     net::runtime::TokioRuntimeProvider,
 };
 use reqwest::{
-    Certificate, Client, ClientBuilder,
+    Client, ClientBuilder,
     dns::{Addrs, Name, Resolve, Resolving},
 };
-use tokio_rustls::rustls;
+use tokio_rustls::rustls::{self, AlertDescription, pki_types::pem};
 use url::{Host, Url};
 
-use super::{BuildError, Settings, reach::Reach};
+use super::{
+    BuildError, Settings,
+    proxy::Proxy,
+    reach::Reach,
+    tls::{CertificateFault, ClientIdentity, configured},
+};
 use crate::cache::Cache;
 
 /// Connections that are kept idle for one upstream.
@@ -59,8 +64,18 @@ pub(crate) struct Dialer {
     names: TokioResolver,
     shared: [OnceLock<Client>; Reach::ALL.len()],
     own: [OnceLock<Client>; Reach::ALL.len()],
-    /// Those that judge certificates in a way of their upstream's own.
-    special: Cache<(Judgement, Lane, Reach), Client>,
+    /// Those with a transport of their upstream's own.
+    special: Cache<(Transport, Lane, Reach), Client>,
+}
+
+/// How connections to a host are made. By default directly, judged by the
+/// system's authorities.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Transport {
+    pub(crate) judgement: Judgement,
+    pub(crate) proxy: Option<Proxy>,
+    /// What the worker presents.
+    pub(crate) identity: Option<ClientIdentity>,
 }
 
 /// How the certificate of a host is judged.
@@ -84,6 +99,12 @@ pub(crate) enum CannotDial {
     /// The client cannot be made.
     #[error("cannot set up the HTTP client")]
     Client(#[from] reqwest::Error),
+    /// TLS cannot be set up.
+    #[error("cannot set up TLS")]
+    Tls(#[from] rustls::Error),
+    /// A certificate or key is none.
+    #[error("cannot read a certificate or its key")]
+    Pem(#[from] pem::Error),
 }
 
 /// An address that must not be dialled.
@@ -120,37 +141,43 @@ impl Dialer {
         lane: Lane,
         url: &Url,
         reach: Reach,
-        judgement: Judgement,
+        transport: Transport,
     ) -> Result<Client, CannotDial> {
-        // The resolver is not asked for an address that is spelled out.
-        if is_spelled_closer(url, reach) {
+        // The resolver is not asked for an address that is spelled out, and a
+        // proxy resolves names itself.
+        let is_proxys_host = transport.proxy.is_some() && url.host_str() == Some("localhost");
+        if is_spelled_closer(url, reach) || (is_proxys_host && reach < Reach::Loopback) {
             return Err(TooClose.into());
         }
-        Ok(match judgement {
-            Judgement::System => self.made(lane, reach)?.clone(),
-            special => self.special(special, lane, reach)?,
-        })
+        if transport == Transport::default() {
+            return Ok(self.made(lane, reach)?.clone());
+        }
+        // What is dialled is the proxy then: the admin says where that is.
+        let dialled = transport.proxy.as_ref().map_or(reach, |_| Reach::Link);
+        self.special(transport, lane, dialled)
     }
 
     fn special(
         &self,
-        judgement: Judgement,
+        transport: Transport,
         lane: Lane,
         reach: Reach,
-    ) -> Result<Client, reqwest::Error> {
-        let key = (judgement, lane, reach);
+    ) -> Result<Client, CannotDial> {
+        let key = (transport, lane, reach);
         if let Some(client) = self.special.get(&key) {
             return Ok(client);
         }
+        let Transport {
+            judgement,
+            proxy,
+            identity,
+        } = &key.0;
         let builder = builder(&self.settings, self.names.clone(), lane, reach);
-        let client = match &key.0 {
-            Judgement::System => builder,
-            Judgement::Authorities(pem) => {
-                builder.tls_certs_merge(Certificate::from_pem_bundle(pem.as_bytes())?)
-            }
-            Judgement::None => builder.tls_danger_accept_invalid_certs(true),
+        let mut builder = configured(builder, judgement, identity.as_ref(), lane)?;
+        if let Some(proxy) = proxy {
+            builder = builder.proxy(reqwest::Proxy::all(proxy.url().clone())?);
         }
-        .build()?;
+        let client = builder.build()?;
         self.special.insert(key, client.clone());
         Ok(client)
     }
@@ -174,11 +201,27 @@ pub(crate) fn is_too_close(error: &reqwest::Error) -> bool {
     causes(error).any(|cause| cause.is::<TooClose>())
 }
 
-/// Whether `error` is a certificate that nobody vouches for.
-pub(crate) fn is_untrusted_certificate(error: &reqwest::Error) -> bool {
-    causes(error).any(|cause| {
-        let tls = cause.downcast_ref();
-        matches!(tls, Some(rustls::Error::InvalidCertificate(_)))
+/// Why TLS was not agreed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TlsFault {
+    /// The host's certificate is not accepted.
+    Certificate(CertificateFault),
+    /// The host wants to see one of the worker.
+    CertificateWanted,
+    /// The host answers in something else.
+    NotTls,
+}
+
+/// What is wrong with TLS, if that has led to `error`.
+pub(crate) fn tls_fault(error: &reqwest::Error) -> Option<TlsFault> {
+    let mut faults = causes(error).filter_map(|cause| cause.downcast_ref());
+    faults.find_map(|fault| match fault {
+        rustls::Error::InvalidCertificate(error) => Some(TlsFault::Certificate(error.into())),
+        rustls::Error::AlertReceived(
+            AlertDescription::CertificateRequired | AlertDescription::BadCertificate,
+        ) => Some(TlsFault::CertificateWanted),
+        rustls::Error::InvalidMessage(_) => Some(TlsFault::NotTls),
+        _ => None,
     })
 }
 
@@ -195,12 +238,16 @@ fn causes(error: &reqwest::Error) -> impl Iterator<Item = &(dyn StdError + 'stat
 
 /// Whether `url` spells an address out that is closer than `reach`.
 pub(crate) fn is_spelled_closer(url: &Url, reach: Reach) -> bool {
-    let spelled = match url.host() {
-        Some(Host::Ipv4(v4)) => Some(v4.into()),
-        Some(Host::Ipv6(v6)) => Some(v6.into()),
-        _ => None,
-    };
-    spelled.is_some_and(|address| Reach::of(address) > reach)
+    spelled(url).is_some_and(|spelled| spelled > reach)
+}
+
+/// The reach of the address that `url` spells out. None: its host is a name.
+pub(crate) fn spelled(url: &Url) -> Option<Reach> {
+    match url.host()? {
+        Host::Ipv4(v4) => Some(Reach::of(v4.into())),
+        Host::Ipv6(v6) => Some(Reach::of(v6.into())),
+        Host::Domain(_) => None,
+    }
 }
 
 fn builder(
@@ -284,7 +331,7 @@ mod tests {
             ("http://10.0.0.1/", Reach::Loopback, true),
         ] {
             let url = url.parse().unwrap();
-            let client = dialer.client(Lane::Own, &url, reach, Judgement::System);
+            let client = dialer.client(Lane::Own, &url, reach, Transport::default());
             assert_eq!(client.is_ok(), allowed, "{url} from {reach:?}");
         }
     }
@@ -293,7 +340,7 @@ mod tests {
     async fn a_name_that_leads_too_close_is_refused_when_it_is_dialled() {
         let dialer = dialer();
         let url: Url = "http://localhost:1/".parse().unwrap();
-        let client = dialer.client(Lane::Shared, &url, Reach::Public, Judgement::System);
+        let client = dialer.client(Lane::Shared, &url, Reach::Public, Transport::default());
         let client = client.unwrap();
 
         let error = client.get(url).send().await.unwrap_err();

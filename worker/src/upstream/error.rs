@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 
+use super::tls::CertificateFault;
 use crate::reference::Digest;
 
 /// A failed request to an upstream. `upstream` is its configured name.
@@ -83,12 +84,14 @@ pub(crate) enum Error {
 
     /// The upstream points to an address that credentials or requests must
     /// not go to.
-    #[error("{upstream} points to {host}, which is not trusted")]
+    #[error("{upstream} points to {host}, which is not trusted: {why}")]
     Untrusted {
         /// Who points there.
         upstream: Box<str>,
         /// The host that was refused.
         host: Box<str>,
+        /// What is wrong with it.
+        why: Distrust,
     },
 
     /// The worker starts no more work of this kind for now.
@@ -105,6 +108,28 @@ pub(crate) enum Error {
     },
 }
 
+/// Why an address is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub(crate) enum Distrust {
+    /// It is closer to the worker than what points to it.
+    #[error(
+        "its address is closer to the worker than the registry is; a token server may be there with `--token-host` of `metahubctl upstream create`"
+    )]
+    TooClose,
+    /// It is plain http, and the registry is https.
+    #[error("it is named with the scheme http:, and the registry is https:")]
+    PlainText,
+    /// A token server that belongs to somebody else.
+    #[error(
+        "the account is not shown to a token server of another party; allow it with `--token-host` of `metahubctl upstream create`"
+    )]
+    AnotherParty,
+    /// It names a user, or a protocol that is not HTTP.
+    #[error("it names a user, or is neither http: nor https:")]
+    NoAddress,
+}
+
 /// Why an upstream counts as not available.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -112,9 +137,15 @@ pub(crate) enum Why {
     /// No connection: refused, no such host, TLS failed.
     #[error("it cannot be reached")]
     Unreachable,
-    /// No connection: nobody who is trusted vouches for its certificate.
-    #[error("its certificate is not trusted")]
-    Certificate,
+    /// No connection: its certificate is not accepted.
+    #[error("its certificate is not trusted: {0}")]
+    Certificate(CertificateFault),
+    /// It wants to see a certificate of the worker.
+    #[error("it wants a client certificate: see `--client-cert` of `metahubctl upstream create`")]
+    CertificateWanted,
+    /// It does not answer in TLS.
+    #[error("it does not answer in TLS: if it speaks plain http, its URL is http://")]
+    NotTls,
     /// The connection broke before the answer was whole.
     #[error("its connection broke")]
     Broken,

@@ -9,6 +9,8 @@ use super::{
     Error, Upstream, Why,
     access::{Access, Refusal},
     budget::Budget,
+    challenge::Offers,
+    failover::{Failover, is_of_address},
     metrics::Kind,
     patience::Patience,
     weather::{Weather, rate_limited, remaining_quota, unavailable},
@@ -27,6 +29,7 @@ pub(crate) struct Exchange {
     pub(crate) weather: Weather,
     budget: Budget,
     access: Access,
+    failover: Failover,
 }
 
 /// Something to ask about a repository.
@@ -57,13 +60,38 @@ impl Exchange {
             weather: Weather::new(wire.clock.clone()),
             budget: Budget::new(wire.settings.requests_per_second, wire.clock.clone()),
             access: Access::new(Arc::clone(&wire)),
+            failover: Failover::new(wire.clock.clone()),
             wire,
         }
     }
 
-    /// Asks once. The status of what is returned is 2xx, 304 or 416, or it is
-    /// handed over.
+    /// Asks once, each address of the upstream until one answers. The status of
+    /// what is returned is 2xx, 304 or 416, or it is handed over.
     pub(crate) async fn ask(&self, ask: &Ask<'_>) -> Result<Reply, Error> {
+        if ask.upstream.fallbacks().is_empty() {
+            return self.ask_address(ask).await;
+        }
+        let mut first_error = None;
+        for (place, upstream) in self.failover.order(ask.upstream) {
+            let ask_there = Ask {
+                upstream,
+                ..ask.clone()
+            };
+            match (self.ask_address(&ask_there).await, first_error.take()) {
+                (Err(error), earlier) if is_of_address(&error) => {
+                    first_error = Some(earlier.unwrap_or(error));
+                }
+                (outcome, None) => return outcome,
+                (outcome, Some(_)) => {
+                    self.failover.prefer(ask.upstream, place);
+                    return outcome;
+                }
+            }
+        }
+        Err(first_error.unwrap_or_else(|| unavailable(ask.upstream, Why::Internal, None)))
+    }
+
+    async fn ask_address(&self, ask: &Ask<'_>) -> Result<Reply, Error> {
         let permit = self.wire.limits.request(ask.upstream).await?;
         // First: whoever is let through must report.
         self.budget.take(ask.upstream, ask.kind)?;
@@ -107,12 +135,14 @@ impl Exchange {
     }
 
     async fn admitted(&self, ask: &Ask<'_>) -> Result<Reply, Error> {
-        let mut pass = self.access.pass(ask.upstream, ask.repository).await?;
+        let repository = &*ask.upstream.name_of(ask.repository);
+        let mut pass = self.access.pass(ask.upstream, repository).await?;
         for _ in 0..=MAX_REFUSALS {
             let header = pass.as_ref().map(|pass| pass.header.clone());
             let reply = self.wire.send(ask.call(header)).await?;
             self.note_quota(ask, &reply);
             if !is_refusal(&reply) {
+                let reply = self.past_challenge_elsewhere(ask, reply).await?;
                 return judged(ask.upstream, reply);
             }
             let refusal = Refusal {
@@ -122,13 +152,46 @@ impl Exchange {
             };
             let next = self
                 .access
-                .next_pass(ask.upstream, ask.repository, refusal)
+                .next_pass(ask.upstream, repository, refusal)
                 .await?;
             pass = Some(next);
         }
         Err(Error::Denied {
             upstream: ask.upstream.name.clone(),
         })
+    }
+
+    /// The same reply, unless it is the challenge of another registry, to which
+    /// the upstream has redirected: then what is answered to a token of that
+    /// one. It gets no credential, unless it is the upstream, over https.
+    async fn past_challenge_elsewhere(&self, ask: &Ask<'_>, reply: Reply) -> Result<Reply, Error> {
+        let url = reply.response.url().clone();
+        let elsewhere = Arc::new(ask.upstream.led_to(&url));
+        let repository = &*ask.upstream.name_of(ask.repository);
+        let offers = Offers::read(reply.response.headers(), repository);
+        let may_enter = offers.bearer.is_some() || offers.basic && elsewhere.credential().is_some();
+        if reply.is_at_home || reply.response.status() != StatusCode::UNAUTHORIZED || !may_enter {
+            return Ok(reply);
+        }
+        let refusal = Refusal {
+            headers: reply.response.headers(),
+            reach: reply.reach,
+            pass: None,
+        };
+        let pass = self.access.next_pass(&elsewhere, repository, refusal);
+        let call = Call {
+            upstream: &elsewhere,
+            url,
+            reach: reply.reach,
+            ..ask.call(Some(pass.await?.header))
+        };
+        let reply = self.wire.send(call).await?;
+        match is_refusal(&reply) {
+            true => Err(Error::Denied {
+                upstream: elsewhere.name.clone(),
+            }),
+            false => Ok(reply),
+        }
     }
 
     fn note_quota(&self, ask: &Ask<'_>, reply: &Reply) {
@@ -165,7 +228,8 @@ impl Ask<'_> {
         let base = url.path().trim_end_matches('/');
         // The repository and the path follow the grammar: there is nothing to
         // escape, and no dots that lead out.
-        let path = format!("{base}/v2/{}/{}", self.repository, self.path);
+        let repository = self.upstream.name_of(self.repository);
+        let path = format!("{base}/v2/{repository}/{}", self.path);
         url.set_path(&path);
         url.set_query(self.query.as_deref());
         url.set_fragment(None);

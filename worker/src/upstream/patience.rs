@@ -46,7 +46,7 @@ fn may_pass(error: &Error) -> bool {
     let is_certificate = matches!(
         error,
         Error::Unavailable {
-            why: Why::Certificate,
+            why: Why::Certificate(_) | Why::CertificateWanted | Why::NotTls,
             ..
         }
     );

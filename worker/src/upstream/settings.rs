@@ -2,7 +2,7 @@
 
 use std::{num::NonZeroU32, time::Duration};
 
-use super::{BlobDirectory, Roster};
+use super::{BlobDirectory, ProxyEnvironment, Roster};
 
 /// How a [`super::Puller`] caches and waits.
 #[derive(Clone, Debug)]
@@ -49,6 +49,8 @@ pub(crate) struct Settings {
     pub(crate) patience: Duration,
     /// Who knows the upstreams as they are now.
     pub(crate) roster: Roster,
+    /// The HTTP proxies for upstreams that name none.
+    pub(crate) proxies: ProxyEnvironment,
 }
 
 impl Default for Settings {
@@ -71,6 +73,7 @@ impl Default for Settings {
             blob_directory: None,
             patience: Duration::from_secs(4),
             roster: Roster::default(),
+            proxies: ProxyEnvironment::default(),
         }
     }
 }

@@ -10,6 +10,7 @@ mod joins;
 mod limits;
 mod lists;
 mod names;
+mod options;
 mod tags;
 mod tokens;
 mod weather;

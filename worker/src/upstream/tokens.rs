@@ -18,9 +18,8 @@ use super::{
     access::basic,
     metrics::Kind,
     reach::Reach,
-    trust::{is_same_origin, is_trusted_realm},
     weather::{rate_limited, unavailable},
-    wire::{Call, Reply, Wire, untrusted},
+    wire::{Call, Reply, Wire, distrust, untrusted},
 };
 use crate::cache::{Cache, Flights, Ticket};
 
@@ -151,8 +150,9 @@ impl Tokens {
     }
 
     async fn get(&self, upstream: &Upstream, errand: &Errand) -> Result<Token, Error> {
-        if !is_trusted_realm(&upstream.url, &errand.realm) {
-            return Err(untrusted(upstream, &errand.realm));
+        if upstream.realm_reach(&errand.realm, errand.reach).is_none() {
+            let why = distrust(&upstream.url, &errand.realm);
+            return Err(untrusted(upstream, &errand.realm, why));
         }
         let known_formless = (errand.site, errand.realm.clone());
         let credential = match self.formless.get(&known_formless) {
@@ -227,7 +227,7 @@ impl Tokens {
     }
 
     fn call<'a>(upstream: &'a Upstream, errand: &Errand, url: Url) -> Call<'a> {
-        let is_upstream = is_same_origin(&upstream.url, &errand.realm);
+        let reach = upstream.realm_reach(&errand.realm, errand.reach);
         Call {
             upstream,
             kind: Kind::Token,
@@ -236,11 +236,7 @@ impl Tokens {
             url,
             headers: HeaderMap::new(),
             pass: None,
-            reach: if is_upstream {
-                upstream.reach()
-            } else {
-                errand.reach
-            },
+            reach: reach.unwrap_or(Reach::Public),
             hand_over: None,
         }
     }

@@ -39,6 +39,18 @@ pub(crate) fn is_trusted_redirect(from: &Url, to: &Url) -> bool {
     safe && to.has_host() && !has_user(to)
 }
 
+/// `to`, over https if it is plain http at the host of `from`, which speaks
+/// https: a registry behind a proxy that ends TLS does not know its own scheme.
+pub(crate) fn with_scheme_of(from: &Url, mut to: Url) -> Url {
+    let is_own = from.scheme() == "https" && to.scheme() == "http" && from.host() == to.host();
+    if is_own && (to.port().is_none() || to.port() == from.port()) {
+        // Cannot fail: both are special schemes, with a host.
+        let _ = to.set_scheme("https");
+        let _ = to.set_port(from.port());
+    }
+    to
+}
+
 fn has_user(url: &Url) -> bool {
     !url.username().is_empty() || url.password().is_some()
 }
@@ -106,6 +118,36 @@ mod tests {
             ("http://r.example", "ftp://r.example"),
         ] {
             assert!(!is_trusted_realm(&url(upstream), &url(realm)), "{realm}");
+        }
+    }
+
+    #[test]
+    fn a_registry_that_does_not_know_its_scheme_is_asked_over_https() {
+        for (from, to, meant) in [
+            (
+                "https://r.test",
+                "http://r.test/token",
+                "https://r.test/token",
+            ),
+            (
+                "https://r.test:5000",
+                "http://r.test:5000/t",
+                "https://r.test:5000/t",
+            ),
+            (
+                "https://r.test:5000",
+                "http://r.test/t",
+                "https://r.test:5000/t",
+            ),
+            (
+                "https://r.test",
+                "http://r.test:8080/t",
+                "http://r.test:8080/t",
+            ),
+            ("https://r.test", "http://cdn.test/t", "http://cdn.test/t"),
+            ("http://r.test", "http://r.test/t", "http://r.test/t"),
+        ] {
+            assert_eq!(with_scheme_of(&url(from), url(to)), url(meant), "{to}");
         }
     }
 

@@ -14,11 +14,14 @@ use url::Url;
 use super::{
     Error, Metrics, Settings, Upstream, Why,
     clock::Clock,
-    dialer::{CannotDial, Dialer, Lane, is_spelled_closer, is_too_close, is_untrusted_certificate},
+    dialer::{
+        CannotDial, Dialer, Lane, TlsFault, is_spelled_closer, is_too_close, spelled, tls_fault,
+    },
+    error::Distrust,
     limits::{Limits, Permit},
     metrics::Kind,
     reach::Reach,
-    trust::{is_same_origin, is_trusted_realm, is_trusted_redirect},
+    trust::{is_same_origin, is_trusted_redirect, with_scheme_of},
     weather::unavailable,
 };
 use crate::telemetry;
@@ -111,11 +114,9 @@ impl Wire {
         let mut reach = call.reach;
         let mut is_at_home = true;
         for hop in 0..=MAX_REDIRECTS {
-            let response = self.hop(&call, &url, reach, is_at_home).await?;
+            let (response, seen) = self.hop(&call, &url, reach, is_at_home).await?;
             if hop == 0 {
-                reach = response
-                    .remote_addr()
-                    .map_or(Reach::Public, |address| Reach::of(address.ip()));
+                reach = seen;
             }
             let next = match call.form {
                 Some(_) => None,
@@ -196,20 +197,25 @@ impl Wire {
         url: &Url,
         reach: Reach,
         is_at_home: bool,
-    ) -> Result<Response, Error> {
+    ) -> Result<(Response, Reach), Error> {
         let upstream = call.upstream;
+        let transport = upstream.transport(url, &self.settings.proxies);
+        let is_proxied = transport.proxy.is_some();
         let lane = match call.kind {
             Kind::Blob => Lane::Own,
             _ if upstream.speaks_http1() => Lane::Own,
             _ => Lane::Shared,
         };
-        let client = self
-            .dialer
-            .client(lane, url, reach, upstream.judgement(url))
-            .map_err(|error| match error {
-                CannotDial::TooClose(_) => untrusted(upstream, url),
-                CannotDial::Client(_) => unavailable(upstream, Why::Internal, None),
-            })?;
+        let client =
+            self.dialer
+                .client(lane, url, reach, transport)
+                .map_err(|error| match error {
+                    CannotDial::TooClose(_) => untrusted(upstream, url, Distrust::TooClose),
+                    error => {
+                        warn!(upstream = %upstream.name, %error, "cannot be asked");
+                        unavailable(upstream, Why::Internal, None)
+                    }
+                })?;
         let span = tracing::info_span!(
             "upstream.request",
             otel.kind = "client",
@@ -246,7 +252,12 @@ impl Wire {
             }
             Err(error) => self.metrics.failed(&upstream.name, call.kind, error),
         }
-        sent
+        let response = sent?;
+        // A proxy's address says nothing about the host behind it.
+        let address = response.remote_addr().filter(|_| !is_proxied);
+        let seen = address.map(|address| Reach::of(address.ip()));
+        let seen = seen.or_else(|| spelled(url)).unwrap_or(Reach::Public);
+        Ok((response, seen))
     }
 
     fn redirect(
@@ -271,21 +282,35 @@ impl Wire {
                 upstream: upstream.name.clone(),
                 what: "a redirect to nowhere",
             })?;
-        let trusted = is_trusted_redirect(from, &to)
-            && (call.kind != Kind::Token || is_trusted_realm(&upstream.url, &to));
-        if trusted {
-            Ok(Some(to))
-        } else {
-            Err(untrusted(upstream, &to))
+        let to = with_scheme_of(from, to);
+        if !is_trusted_redirect(from, &to) {
+            return Err(untrusted(upstream, &to, distrust(from, &to)));
         }
+        if call.kind == Kind::Token && upstream.realm_reach(&to, Reach::Public).is_none() {
+            return Err(untrusted(upstream, &to, distrust(&upstream.url, &to)));
+        }
+        Ok(Some(to))
     }
 }
 
 /// The error for an address that must not be asked.
-pub(crate) fn untrusted(upstream: &Upstream, url: &Url) -> Error {
+pub(crate) fn untrusted(upstream: &Upstream, url: &Url, why: Distrust) -> Error {
     Error::Untrusted {
         upstream: upstream.name.clone(),
         host: url.host_str().unwrap_or("nowhere").into(),
+        why,
+    }
+}
+
+/// Why a registry at `from` may not lead to `to`.
+pub(crate) fn distrust(from: &Url, to: &Url) -> Distrust {
+    match to.scheme() {
+        "http" | "https" if !to.username().is_empty() || to.password().is_some() => {
+            Distrust::NoAddress
+        }
+        "http" if from.scheme() == "https" => Distrust::PlainText,
+        "http" | "https" => Distrust::AnotherParty,
+        _ => Distrust::NoAddress,
     }
 }
 
@@ -301,10 +326,15 @@ fn unsent(upstream: &Upstream, url: &Url, error: reqwest::Error) -> Error {
     let error = error.without_url();
     debug!(upstream = %upstream.name, ?error, "got no answer");
     if is_too_close(&error) {
-        untrusted(upstream, url)
-    } else if is_untrusted_certificate(&error) {
-        warn!(upstream = %upstream.name, "its certificate is not trusted: see `--ca` of `metahubctl upstream create`");
-        unavailable(upstream, Why::Certificate, None)
+        untrusted(upstream, url, Distrust::TooClose)
+    } else if let Some(fault) = tls_fault(&error) {
+        let why = match fault {
+            TlsFault::Certificate(fault) => Why::Certificate(fault),
+            TlsFault::CertificateWanted => Why::CertificateWanted,
+            TlsFault::NotTls => Why::NotTls,
+        };
+        warn!(upstream = %upstream.name, ?error, "cannot be asked: {why}");
+        unavailable(upstream, why, None)
     } else if error.is_timeout() {
         timed_out(upstream)
     } else if error.is_connect() {

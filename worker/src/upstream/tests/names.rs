@@ -15,8 +15,7 @@ use url::Url;
 
 use super::*;
 use crate::upstream::{
-    Judgement,
-    dialer::{Dialer, Lane, is_too_close},
+    dialer::{Dialer, Lane, Transport, is_too_close},
     reach::Reach,
     tokens::{Errand, Tokens},
     wire::Wire,
@@ -115,7 +114,7 @@ async fn a_name_that_moves_to_this_link_is_refused_at_the_next_connection() {
         let url = named(&registry, "http", "hub.test");
         let client = wire
             .dialer
-            .client(lane, &url, Reach::Loopback, Judgement::System);
+            .client(lane, &url, Reach::Loopback, Transport::default());
         client.unwrap().get(url).send().await
     };
 
@@ -135,7 +134,7 @@ async fn of_a_names_addresses_only_those_far_enough_are_dialled() {
     let wire = server.wire_with(Duration::from_secs(1));
     let client = wire
         .dialer
-        .client(Lane::Own, &url, Reach::Public, Judgement::System);
+        .client(Lane::Own, &url, Reach::Public, Transport::default());
     let outcome = client.unwrap().get(url).send().await;
 
     assert!(!is_too_close(&outcome.unwrap_err()));
