@@ -5,6 +5,7 @@ use std::{
     sync::atomic::{AtomicUsize, Ordering::Relaxed},
 };
 
+use metahub_cli::demo::image::REPOSITORY;
 use metahub_proto::policy::v1::{Blobs, Upstream};
 use metahub_tests::{client::header, site::Site, tls_front::TlsFront, wait::eventually};
 use tokio::{
@@ -62,6 +63,92 @@ async fn a_host_is_sent_to_where_the_upstream_keeps_its_blobs() {
     assert_eq!(answer.status(), 307);
     assert_eq!(header(&answer, "location"), STORE);
     assert_eq!(header(&answer, "cache-control"), "no-store");
+}
+
+/// A site with an upstream that is the default one's registry, as `change` has
+/// it, beside that.
+async fn site_with(change: impl FnOnce(&Site) -> Upstream) -> Site {
+    let mut site = Site::start(1).await;
+    let upstream = change(&site);
+    site.admin.put_upstream(upstream).await;
+    site.admin.all_current(1).await;
+    site
+}
+
+#[tokio::test]
+async fn an_upstream_is_reached_through_the_proxy_that_is_said() {
+    // The registry takes absolute URLs, as a proxy does.
+    let site = site_with(|site| Upstream {
+        name: "far.test".into(),
+        url: "http://registry.far.example".into(),
+        proxy: site.upstream.url(),
+        ..Default::default()
+    })
+    .await;
+
+    let pulled = site
+        .host()
+        .digest(&format!("far.test/{REPOSITORY}"), "latest")
+        .await;
+
+    assert!(site.bench.image(&pulled).is_some());
+}
+
+#[tokio::test]
+async fn an_upstream_with_a_prefix_is_named_without_it() {
+    let (owner, app) = REPOSITORY.split_once('/').expect("it is of two parts");
+    let site = site_with(|site| Upstream {
+        name: "hub.test".into(),
+        url: site.upstream.url(),
+        repository_prefix: owner.into(),
+        ..Default::default()
+    })
+    .await;
+
+    let name = format!("hub.test/{app}");
+    let pulled = site.host().digest(&name, "latest").await;
+    let tags = site.host().get(&format!("/v2/{name}/tags/list")).await;
+
+    assert!(site.bench.image(&pulled).is_some());
+    let tags: serde_json::Value = serde_json::from_slice(&tags.bytes().await.unwrap()).unwrap();
+    assert_eq!(tags["name"], name);
+    assert_eq!(tags["tags"], serde_json::json!(["latest"]));
+}
+
+#[tokio::test]
+async fn an_upstream_is_asked_at_its_further_address_when_the_first_is_down() {
+    let site = site_with(|site| Upstream {
+        name: "twice.test".into(),
+        url: "http://127.0.0.1:1".into(),
+        fallback_urls: vec![site.upstream.url()],
+        ..Default::default()
+    })
+    .await;
+
+    let pulled = site
+        .host()
+        .digest(&format!("twice.test/{REPOSITORY}"), "latest")
+        .await;
+
+    assert!(site.bench.image(&pulled).is_some());
+}
+
+#[tokio::test]
+async fn an_upstream_may_be_named_by_an_ipv6_address() {
+    let site = site_with(|site| Upstream {
+        name: "[2001:db8::1]:5000".into(),
+        url: site.upstream.url(),
+        ..Default::default()
+    })
+    .await;
+
+    for path in [
+        format!("/v2/{REPOSITORY}/manifests/latest?ns=%5B2001:DB8::1%5D:5000"),
+        format!("/v2/%5B2001:db8::1%5D:5000/{REPOSITORY}/manifests/latest"),
+    ] {
+        let answer = site.host().get(&path).await;
+        assert_eq!(answer.status(), 200, "{path}");
+    }
 }
 
 const PULLS: usize = 4;
