@@ -129,9 +129,10 @@ impl Credential {
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Site(u128);
 
-/// An upstream as anyone may tell it from the others: by its name and address.
+/// A repository of an upstream, told from the others by the upstream's name and
+/// address and its own name, whatever the credential.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Origin(u64);
+pub(crate) struct Origin(u128);
 
 impl Upstream {
     /// An upstream called `name` at `url`, pulled from with `credential`, or
@@ -359,11 +360,14 @@ impl Upstream {
         self.site
     }
 
-    /// Its identity, for names that others may read.
-    pub(crate) fn origin(&self) -> Origin {
+    /// The identity of one of its repositories, for names that others may read.
+    pub(crate) fn origin(&self, repository: &Repository) -> Origin {
         let Site(open) = Site::of(&self.name, &self.url, None);
-        let [_, _, _, _, _, _, _, _, half @ ..] = open.to_be_bytes();
-        Origin(u64::from_be_bytes(half))
+        let mut context = Context::new(&SHA256);
+        context.update(&open.to_be_bytes());
+        context.update(self.name_of(repository).as_str().as_bytes());
+        let Site(origin) = Site::finish(context);
+        Origin(origin)
     }
 }
 
@@ -410,9 +414,16 @@ impl Site {
     }
 }
 
+impl Origin {
+    /// The same in bytes.
+    pub(crate) fn to_bytes(self) -> [u8; size_of::<u128>()] {
+        self.0.to_be_bytes()
+    }
+}
+
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:016x}", self.0)
+        write!(f, "{:032x}", self.0)
     }
 }
 

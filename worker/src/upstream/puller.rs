@@ -32,6 +32,9 @@ pub(crate) enum BuildError {
     /// Names cannot be resolved.
     #[error("cannot set up the DNS resolver")]
     Resolver(#[from] hickory_resolver::net::NetError),
+    /// Others could put something into the blob cache.
+    #[error("cannot use the directory of --blob-cache")]
+    BlobDirectory(#[source] std::io::Error),
 }
 
 impl Puller {
@@ -42,6 +45,9 @@ impl Puller {
 
     /// The same, by another clock.
     pub(super) fn with_clock(settings: Settings, clock: Clock) -> Result<Self, BuildError> {
+        if let Some(directory) = &settings.blob_directory {
+            directory.check().map_err(BuildError::BlobDirectory)?;
+        }
         let dialer = Dialer::new(&settings)?;
         Ok(Self::over(Wire::new(dialer, settings, clock)))
     }

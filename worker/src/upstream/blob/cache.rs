@@ -3,9 +3,10 @@
 //! Only what has been verified is kept, and it is verified again whenever it
 //! is read as a whole, and beside those who read parts of it. A blob that comes
 //! from an upstream is written by one worker, and read from the growing file by
-//! whoever wants it of that upstream meanwhile: another is not slowed down by
-//! it, nor told wrong bytes. Who may have it is for the caller to find out, each
-//! time.
+//! whoever wants it of that upstream's repository meanwhile: another is not
+//! slowed down by it, nor told wrong bytes. Another repository, or upstream, has
+//! to send it once before it gets it from the file. Who may have it is for the
+//! caller to find out, each time.
 //!
 //! Nothing here fails a pull: what the disk does not give comes from the
 //! upstream.
@@ -13,9 +14,11 @@
 mod census;
 mod checks;
 mod directory;
+mod files;
 mod fill;
 mod ledger;
 mod metrics;
+mod proofs;
 mod reading;
 
 use std::{
@@ -62,6 +65,22 @@ pub(crate) struct BlobDirectory {
     pub(crate) capacity: u64,
 }
 
+impl BlobDirectory {
+    /// Fails for a directory that others could put something into. One that
+    /// cannot be used for now is tried again later.
+    pub(crate) fn check(&self) -> io::Result<()> {
+        match files::check_directory(&self.path()) {
+            Err(fault) if fault.kind() == io::ErrorKind::InvalidInput => Err(fault),
+            _ => Ok(()),
+        }
+    }
+
+    /// Without a slash at the end, which would follow a symbolic link.
+    fn path(&self) -> PathBuf {
+        self.path.components().collect()
+    }
+}
+
 /// The blobs on disk.
 #[derive(Debug)]
 pub(super) struct BlobCache {
@@ -79,7 +98,7 @@ pub(super) struct BlobCache {
 impl BlobCache {
     /// The blobs in a directory, which need not exist.
     pub(super) fn new(place: &BlobDirectory, metrics: CacheMetrics) -> Self {
-        let path = place.path.clone();
+        let path = place.path();
         Self {
             directory: Directory::new(path, place.capacity, metrics.clone()),
             fills: DashMap::default(),
@@ -97,8 +116,7 @@ impl BlobCache {
         self.blocking(Cause::Write, |it| it.directory.sweep()).await;
     }
 
-    /// What there is of a blob on disk: all of it, or what comes of it from
-    /// `origin`.
+    /// What `origin` has of a blob on disk: all of it, or what comes of it.
     pub(super) async fn find(self: &Arc<Self>, digest: &Digest, origin: Origin) -> Option<Held> {
         let wanted = (digest.clone(), origin);
         if let Some(held) = self.fills.get(&wanted).and_then(|fill| fill.join()) {

@@ -54,7 +54,7 @@ impl Key {
             site: upstream.site(),
             repository: request.repository.clone(),
             digest: request.digest.clone(),
-            origin: upstream.origin(),
+            origin: upstream.origin(request.repository),
         }
     }
 

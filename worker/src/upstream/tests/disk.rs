@@ -1,5 +1,7 @@
 //! Blobs that are kept on disk.
 
+mod possession;
+
 use std::{fs, path::PathBuf};
 
 use bytes::Bytes;
@@ -43,6 +45,13 @@ impl Disk {
     async fn kept(&self, digest: &Digest) {
         let path = self.path(digest);
         until("the blob is kept", || path.exists()).await;
+    }
+
+    /// Waits until `count` repositories are known to have sent a blob.
+    async fn listed(&self, digest: &Digest, count: u64) {
+        let list = self.path(digest).with_extension("origins");
+        let listed = || fs::metadata(&list).map_or(0, |it| it.len() / 16);
+        until("it is listed", || listed() == count).await;
     }
 
     /// Waits until a file is found not to be what its name says.
@@ -185,7 +194,7 @@ async fn two_workers_with_one_directory_fetch_a_blob_once() {
 async fn a_reader_goes_on_by_itself_when_the_worker_that_writes_dies() {
     let disk = Disk::new().await;
     let digest = disk.bench.registry.put_blob("app", large());
-    let part = format!("{}.3000000.part", disk.bench.upstream.origin());
+    let part = format!("{}.3000000.part", disk.bench.upstream.origin(&app()));
     let part = disk.path(&digest).with_extension(part);
     fs::create_dir_all(part.parent().unwrap()).unwrap();
     let file = fs::File::create(&part).unwrap();

@@ -7,7 +7,7 @@ use std::{
     time::SystemTime,
 };
 
-use super::directory::remove_dead;
+use super::{directory::remove_dead, files::check_directory, proofs};
 
 /// The algorithms whose blobs there can be.
 const ALGORITHMS: [&str; 2] = ["sha256", "sha512"];
@@ -34,6 +34,8 @@ struct Stored {
 pub(super) enum Name<'a> {
     /// A blob.
     Whole,
+    /// Who has sent the blob beside it. Counted with that.
+    Origins,
     /// A blob on its way.
     Part {
         /// Its digest, without the algorithm.
@@ -45,12 +47,11 @@ pub(super) enum Name<'a> {
     },
 }
 
-/// The bytes of disk that a file of `length` bytes takes.
+/// The bytes of disk that a blob of `length` bytes takes, with the list beside
+/// it.
 pub(super) fn room_for(length: u64) -> u64 {
-    length
-        .checked_next_multiple_of(BLOCK)
-        .unwrap_or(u64::MAX)
-        .max(BLOCK)
+    let blob = length.checked_next_multiple_of(BLOCK).unwrap_or(u64::MAX);
+    blob.max(BLOCK).saturating_add(BLOCK)
 }
 
 impl<'a> Name<'a> {
@@ -60,6 +61,7 @@ impl<'a> Name<'a> {
         let is_hex = |hex: &str| hex.len() >= 64 && hex.bytes().all(|b| b.is_ascii_hexdigit());
         match name.split_once('.') {
             None => is_hex(name).then_some(Self::Whole),
+            Some((hex, "origins")) => is_hex(hex).then_some(Self::Origins),
             Some((hex, rest)) => {
                 let (origin, length) = rest.strip_suffix(".part")?.split_once('.')?;
                 let length = length.parse().ok()?;
@@ -99,6 +101,7 @@ impl Census {
             && let Some(oldest) = self.stored.pop()
         {
             ignore_missing(fs::remove_file(&oldest.path))?;
+            proofs::remove(&oldest.path)?;
             self.total = self.total.saturating_sub(oldest.room);
             evicted += 1;
         }
@@ -108,7 +111,7 @@ impl Census {
     fn count(&mut self, path: PathBuf) -> io::Result<()> {
         match path.file_name().and_then(Name::parse) {
             Some(Name::Whole) => {
-                let Some(metadata) = ignore_missing(fs::metadata(&path))? else {
+                let Some(metadata) = ignore_missing(fs::symlink_metadata(&path))? else {
                     return Ok(());
                 };
                 let room = room_for(metadata.len());
@@ -122,6 +125,9 @@ impl Census {
             Some(Name::Part { length, .. }) if !remove_dead(&path)? => {
                 self.total = self.total.saturating_add(room_for(length));
             }
+            Some(Name::Origins) if !path.with_extension("").exists() => {
+                proofs::remove(&path)?;
+            }
             _ => {}
         }
         Ok(())
@@ -129,6 +135,7 @@ impl Census {
 }
 
 fn entries(directory: &Path) -> io::Result<Vec<PathBuf>> {
+    check_directory(directory)?;
     let Some(entries) = ignore_missing(fs::read_dir(directory))? else {
         return Ok(Vec::new());
     };

@@ -2,16 +2,16 @@
 //!
 //! A blob is `<root>/<algorithm>/<first two digits>/<hex>`. It gets there by a
 //! rename, so that a file of that name is always whole. While it comes it is
-//! `<hex>.<length>.part` beside it, locked by its writer for as long as that
-//! lives; what nobody holds a lock on was left by a worker that is gone.
+//! `<hex>.<origin>.<length>.part` beside it, locked by its writer for as long as
+//! that lives; what nobody holds a lock on was left by a worker that is gone.
+//! `<hex>.origins` lists who has sent all of it: to the others, it is not there.
 //!
 //! Whatever adds to the directory or counts it has the ledger, so that all
 //! workers together keep the bound. Everything here blocks.
 
 use std::{
-    fs::{self, DirBuilder, File, OpenOptions, TryLockError},
+    fs::{self, File, TryLockError},
     io,
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant, SystemTime},
@@ -19,14 +19,15 @@ use std::{
 
 use super::{
     census::{Census, Name, room_for},
+    files::{check_directory, create, create_directory, open},
     ledger::{Ledger, lock},
     metrics::CacheMetrics,
+    proofs,
 };
 use crate::{reference::Digest, upstream::Origin};
 
-/// Nobody but the workers' own user may read what may be private.
-const FILE_MODE: u32 = 0o600;
-const DIRECTORY_MODE: u32 = 0o700;
+/// How many directories a blob is in: its own two, and the root.
+const DEPTH: usize = 3;
 /// How often what dead workers have left is looked for, at the most.
 const SWEEP_EVERY: Duration = Duration::from_secs(600);
 
@@ -79,6 +80,7 @@ pub(super) struct Claim {
     pub(super) file: Arc<File>,
     part: PathBuf,
     whole: PathBuf,
+    origin: Origin,
     is_kept: bool,
 }
 
@@ -93,25 +95,29 @@ impl Directory {
         }
     }
 
-    /// What there is of a blob: all of it, or what comes of it from `origin`.
-    /// Counts as a use of it.
+    /// What `origin` has of a blob: all of it, or what comes of it. Counts as a
+    /// use of it.
     pub(super) fn find(&self, digest: &Digest, origin: Origin) -> io::Result<Option<Found>> {
         let path = self.path(digest);
-        if let Some(found) = Self::find_stored(&path)? {
+        for directory in path.ancestors().skip(1).take(DEPTH) {
+            check_directory(directory)?;
+        }
+        if let Some(found) = Self::find_stored(&path, origin)? {
             return Ok(Some(found));
         }
         match Self::find_growing(&path, origin)? {
             Some(found) => Ok(Some(found)),
             // It may have become whole after the first look.
-            None => Self::find_stored(&path),
+            None => Self::find_stored(&path, origin),
         }
     }
 
-    fn find_stored(whole: &Path) -> io::Result<Option<Found>> {
-        let file = match File::open(whole) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error),
+    fn find_stored(whole: &Path, origin: Origin) -> io::Result<Option<Found>> {
+        if !proofs::has(whole, origin)? {
+            return Ok(None);
+        }
+        let Some(file) = open(whole)? else {
+            return Ok(None);
         };
         // The order of eviction is worth no failure.
         let _ = file.set_modified(SystemTime::now());
@@ -142,19 +148,17 @@ impl Directory {
             if *hex != *of || origin != from {
                 continue;
             }
-            match File::open(shelf.join(&name)) {
-                Ok(file) if is_held(&file) => return Ok(Some(Found::Growing { file, length })),
-                Ok(_) => {}
-                // It has become whole, or was given up.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(error),
+            // None: it has become whole, or was given up.
+            if let Some(file) = open(&shelf.join(&name))?.filter(is_held) {
+                return Ok(Some(Found::Growing { file, length }));
             }
         }
         Ok(None)
     }
 
     /// Asks to write a blob of `length` bytes that comes from `origin`, and
-    /// makes room for it.
+    /// makes room for it. It is written also where others have sent it before:
+    /// their file is not for this one to see.
     pub(super) fn claim(
         &self,
         digest: &Digest,
@@ -167,23 +171,19 @@ impl Directory {
             return Ok(Claimed::NoRoom);
         };
         self.with_ledger(|ledger| {
-            if whole.try_exists()? || !remove_dead(&part)? {
+            let is_stored = proofs::has(&whole, origin)? && open(&whole)?.is_some();
+            if is_stored || !remove_dead(&part)? {
                 return Ok(Claimed::Taken);
             }
             if !self.make_room(ledger, room_for(length))? {
                 return Ok(Claimed::NoRoom);
             }
             create_directory(shelf)?;
-            let file = OpenOptions::new()
-                .create_new(true)
-                .read(true)
-                .write(true)
-                .mode(FILE_MODE)
-                .open(&part)?;
             let claim = Claim {
-                file: Arc::new(file),
+                file: Arc::new(create(&part)?),
                 part: part.clone(),
                 whole: whole.clone(),
+                origin,
                 is_kept: false,
             };
             // Somebody may just be looking whether it is locked.
@@ -198,7 +198,11 @@ impl Directory {
         // A crash of the host must not leave holes under a good name.
         claim.file.sync_data()?;
         // Whoever counts sees it once, under one name or the other.
-        self.with_ledger(|_| fs::rename(&claim.part, &claim.whole))?;
+        self.with_ledger(|_| {
+            // In this order: who looks finds one or the other.
+            proofs::add(&claim.whole, claim.origin)?;
+            fs::rename(&claim.part, &claim.whole)
+        })?;
         claim.is_kept = true;
         Ok(())
     }
@@ -307,10 +311,8 @@ pub(super) fn is_held(file: &File) -> bool {
 
 /// Removes what a dead worker has left at `part`. False: its writer lives.
 pub(super) fn remove_dead(part: &Path) -> io::Result<bool> {
-    let file = match File::open(part) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
-        Err(error) => return Err(error),
+    let Some(file) = open(part)? else {
+        return Ok(true);
     };
     match file.try_lock() {
         Ok(()) => fs::remove_file(part).map(|()| true),
@@ -321,13 +323,6 @@ pub(super) fn remove_dead(part: &Path) -> io::Result<bool> {
 
 fn part_of(whole: &Path, origin: Origin, length: u64) -> PathBuf {
     whole.with_extension(format!("{origin}.{length}.part"))
-}
-
-fn create_directory(path: &Path) -> io::Result<()> {
-    DirBuilder::new()
-        .recursive(true)
-        .mode(DIRECTORY_MODE)
-        .create(path)
 }
 
 #[cfg(test)]

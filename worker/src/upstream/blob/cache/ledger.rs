@@ -1,13 +1,15 @@
 //! How full the directory is, as all workers that share it count.
 
 use std::{
-    fs::{File, OpenOptions, TryLockError},
+    fs::{File, TryLockError},
     io::{self, Read as _},
-    os::unix::fs::{FileExt as _, OpenOptionsExt as _},
+    os::unix::fs::FileExt as _,
     path::Path,
     thread,
     time::{Duration, Instant},
 };
+
+use super::files::open_or_create;
 
 /// How long to wait for another worker. One that has been stopped with the
 /// ledger in its hand must not stop this one.
@@ -28,13 +30,7 @@ pub(super) struct Ledger {
 impl Ledger {
     /// Waits for the ledger at `path`, and makes one if there is none.
     pub(super) fn open(path: &Path) -> io::Result<Self> {
-        let mut file = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .read(true)
-            .write(true)
-            .mode(0o600)
-            .open(path)?;
+        let mut file = open_or_create(path)?;
         lock(&file)?;
         let mut text = String::new();
         // What cannot be read is counted anew.

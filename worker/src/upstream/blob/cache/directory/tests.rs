@@ -5,10 +5,16 @@ use std::os::unix::fs::FileExt as _;
 use tempfile::TempDir;
 
 use super::*;
-use crate::upstream::{Upstream, hash::sha256};
+use crate::{
+    reference::Repository,
+    upstream::{Upstream, hash::sha256},
+};
 
-/// What a small file takes of the disk, in bytes.
-const SMALL: u64 = 4096;
+/// What a small file takes of the disk, in bytes, with the list beside it.
+const SMALL: u64 = 2 * 4096;
+/// What a larger one has that takes twice as much.
+const TWO: u64 = SMALL + 4096;
+const THREE: u64 = 2 * SMALL + 4096;
 
 fn directory(root: &TempDir, capacity: u64) -> Directory {
     Directory::new(root.path().into(), capacity, CacheMetrics::default())
@@ -16,7 +22,8 @@ fn directory(root: &TempDir, capacity: u64) -> Directory {
 
 fn origin(name: &str) -> Origin {
     let url = "https://registry.test".parse().unwrap();
-    Upstream::new(name, url, None, false).origin()
+    let repository = Repository::parse("app").unwrap();
+    Upstream::new(name, url, None, false).origin(&repository)
 }
 
 fn claim(directory: &Directory, digest: &Digest, length: u64) -> Claim {
@@ -120,7 +127,7 @@ fn what_comes_from_one_upstream_is_joined_by_nobody_who_asks_another() {
         other => panic!("{other:?}"),
     };
     there.keep(other).unwrap();
-    assert!(is_stored(&here, &digest));
+    assert!(!is_stored(&here, &digest));
     here.keep(dripping).unwrap();
     assert!(is_stored(&there, &digest));
 }
@@ -152,12 +159,10 @@ fn what_is_being_written_counts_and_is_not_evicted() {
     let root = TempDir::new().unwrap();
     let (here, there) = (directory(&root, 4 * SMALL), directory(&root, 4 * SMALL));
     let growing = sha256(b"growing");
-    let _claim = claim(&here, &growing, 3 * SMALL);
+    let _claim = claim(&here, &growing, THREE);
 
-    let refused = there
-        .claim(&sha256(b"other"), origin("a"), 2 * SMALL)
-        .unwrap();
-    let taken = there.claim(&sha256(b"small"), origin("a"), SMALL).unwrap();
+    let refused = there.claim(&sha256(b"other"), origin("a"), TWO).unwrap();
+    let taken = there.claim(&sha256(b"small"), origin("a"), 1).unwrap();
 
     assert!(matches!(refused, Claimed::NoRoom));
     assert!(matches!(taken, Claimed::Claim(_)));
@@ -189,7 +194,7 @@ fn what_has_not_been_used_for_longest_goes_first() {
     assert!(is_stored(&here, &first));
 
     let large = sha256(b"large");
-    let claim = here.claim(&large, origin("a"), 2 * SMALL).unwrap();
+    let claim = here.claim(&large, origin("a"), TWO).unwrap();
 
     assert!(matches!(claim, Claimed::Claim(_)));
     assert!(!is_stored(&here, &second));
@@ -238,4 +243,68 @@ fn a_file_that_is_evicted_goes_on_for_those_who_read_it() {
     let mut buffer = [0; 5];
     file.read_exact_at(&mut buffer, 0).unwrap();
     assert_eq!(&buffer, b"first");
+}
+
+#[test]
+fn a_directory_that_others_can_write_or_a_link_to_one_is_not_used() {
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+    let root = TempDir::new().unwrap();
+    let digest = sha256(b"abc");
+    let refused = |path: &Path| {
+        let directory = Directory::new(path.into(), 1 << 20, CacheMetrics::default());
+        let found = directory.find(&digest, origin("a")).unwrap_err();
+        let claimed = directory.claim(&digest, origin("a"), 3).unwrap_err();
+        assert_eq!(found.to_string(), claimed.to_string());
+        found.to_string()
+    };
+    let mode = |path: &Path, mode| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let (real, link) = (root.path().join("real"), root.path().join("link"));
+    fs::create_dir(&real).unwrap();
+    symlink(&real, &link).unwrap();
+
+    for open in [0o777, 0o1777, 0o770, 0o702] {
+        mode(&real, open);
+        assert!(refused(&real).contains("chmod go-w"), "{open:o}");
+    }
+    mode(&real, 0o700);
+    assert!(refused(&link).contains("symbolic link"));
+    symlink(root.path(), real.join("sha256")).unwrap();
+    assert!(refused(&real).contains("symbolic link"));
+    assert_eq!(root.path().read_dir().unwrap().count(), 2);
+}
+
+#[test]
+fn a_link_or_a_pipe_in_the_place_of_a_file_is_not_opened() {
+    use std::os::unix::fs::symlink;
+    let root = TempDir::new().unwrap();
+    let here = directory(&root, 1 << 20);
+    let secret = root.path().join("secret");
+    fs::write(&secret, "secret").unwrap();
+    let digest = put(&here, "abc");
+    let (whole, ledger) = (here.path(&digest), root.path().join("ledger"));
+    let pipe = |path: &Path| {
+        fs::remove_file(path).unwrap();
+        let made = std::process::Command::new("mkfifo").arg(path).status();
+        assert!(made.unwrap().success());
+    };
+
+    for path in [&whole, &whole.with_extension("origins"), &ledger] {
+        let before = fs::read(path).unwrap();
+        fs::remove_file(path).unwrap();
+        symlink(&secret, path).unwrap();
+        let next = sha256(path.as_os_str().as_encoded_bytes());
+        let claimed = |path: &Path| match path == ledger {
+            true => here.claim(&next, origin("a"), 3).map(|_| ()),
+            false => here.find(&digest, origin("a")).map(|_| ()),
+        };
+        assert!(claimed(path).is_err(), "{}", path.display());
+        pipe(path);
+        assert!(claimed(path).is_err(), "{}", path.display());
+        fs::remove_file(path).unwrap();
+        fs::write(path, before).unwrap();
+    }
+    assert_eq!(fs::read(secret).unwrap(), b"secret");
+    assert!(is_stored(&here, &digest));
 }
