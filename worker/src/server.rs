@@ -24,6 +24,7 @@ use crate::peer::Proxies;
 mod addresses;
 mod connection;
 mod stall;
+mod unfinished;
 mod unread;
 
 /// How long to wait after a failed accept: it fails when the process has run

@@ -24,6 +24,7 @@ use tracing::debug;
 use super::{
     Limits,
     stall::Stalling,
+    unfinished::{Tracked, Unfinished},
     unread::{Unread, Watch},
 };
 use crate::peer::Peer;
@@ -59,16 +60,21 @@ pub(super) async fn serve<S, F, B>(
     B: Body<Data = Bytes, Error: std::error::Error + Send + Sync> + Send + Unpin + 'static,
 {
     let (spoke, unread) = (AtomicBool::new(false), Unread::new());
+    let unfinished = Unfinished::default();
+    let stream = Stalling::new(stream, stall, unfinished.clone());
     let service = service_fn(|mut request: Request<Incoming>| {
         spoke.store(true, Relaxed);
         request.extensions_mut().insert(Peer(address));
-        let watch = match request.version() {
-            Version::HTTP_2 => unread.asked(),
-            _ => Watch::none(),
+        let (watch, unfinished) = match request.version() {
+            Version::HTTP_2 => (unread.asked(), None),
+            _ => (Watch::none(), Some(unfinished.clone())),
         };
-        service(request).map(move |answer| Ok::<_, Infallible>(answer.map(|body| watch.body(body))))
+        let followed = move |body| match (watch.body(body), unfinished) {
+            (body, Some(unfinished)) => unfinished.body(body),
+            (body, None) => Tracked::untracked(body),
+        };
+        service(request).map(move |answer| Ok::<_, Infallible>(answer.map(followed)))
     });
-    let stream = Stalling::new(stream, stall);
     let mut served = pin!(builder.serve_connection(TokioIo::new(stream), service));
     let drain = drain.child_token();
     let ended = async {

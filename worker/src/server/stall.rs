@@ -1,4 +1,5 @@
-//! A connection that ends when its client stops reading.
+//! A connection that ends when its client stops reading, and is reset where it
+//! ends in the middle of an answer.
 
 use std::{
     io::{self, ErrorKind, IoSlice},
@@ -13,6 +14,8 @@ use tokio::{
     time::{Instant, Sleep, sleep},
 };
 
+use super::unfinished::Unfinished;
+
 /// A stream whose writes fail once nothing could be written for `limit`.
 #[derive(Debug)]
 pub(super) struct Stalling {
@@ -21,15 +24,17 @@ pub(super) struct Stalling {
     /// Runs while a write waits.
     timer: Pin<Box<Sleep>>,
     waits: bool,
+    unfinished: Unfinished,
 }
 
 impl Stalling {
-    pub(super) fn new(stream: TcpStream, limit: Duration) -> Self {
+    pub(super) fn new(stream: TcpStream, limit: Duration, unfinished: Unfinished) -> Self {
         Self {
             stream,
             limit,
             timer: Box::pin(sleep(limit)),
             waits: false,
+            unfinished,
         }
     }
 
@@ -80,11 +85,22 @@ impl AsyncWrite for Stalling {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // hyper flushes only what it has written all of.
+        self.unfinished.written();
         Pin::new(&mut self.stream).poll_flush(context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+impl Drop for Stalling {
+    fn drop(&mut self) {
+        if self.unfinished.is_so() {
+            // If it fails, the client is gone.
+            self.stream.set_zero_linger().ok();
+        }
     }
 }
 

@@ -15,6 +15,7 @@ use super::*;
 use crate::peer::Peer;
 
 mod http2;
+mod unfinished;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nhost: here\r\nconnection: close\r\n\r\n";
