@@ -19,6 +19,7 @@ mod outages;
 mod paths;
 mod policy_flow;
 mod recipes;
+mod revocation;
 mod roles;
 mod rotation;
 mod rules;

@@ -9,6 +9,7 @@
 //! besides, or instead of, those of its machine type.
 
 use std::{
+    fmt,
     sync::Arc,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
@@ -85,8 +86,38 @@ pub(crate) struct Caller {
     pub(crate) kind: Arc<Kind>,
     /// Its place among the requests of its login.
     pub(crate) place: Place,
+    /// The login, to look it up again.
+    pub(crate) login: LoginKey,
     /// None: it has given its secret, not a token.
     token: Option<Arc<Known>>,
+}
+
+/// A login with the secret that a client was let in by.
+#[derive(Clone)]
+pub(crate) struct LoginKey {
+    name: Box<str>,
+    secret_sha256: [u8; 32],
+}
+
+impl LoginKey {
+    /// The login in `snapshot`, if it stands and its secret is still that one.
+    pub(crate) fn find<'a>(&self, snapshot: &'a Snapshot) -> Option<Login<'a>> {
+        let login = snapshot.login(&self.name)?;
+        (*login.secret_sha256 == self.secret_sha256).then_some(login)
+    }
+}
+
+impl fmt::Display for LoginKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)
+    }
+}
+
+/// Without what is derived from the secret.
+impl fmt::Debug for LoginKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "LoginKey({self})")
+    }
 }
 
 impl Caller {
@@ -254,6 +285,10 @@ impl Gate {
             name: name.to_owned(),
             kind,
             place,
+            login: LoginKey {
+                name: token::login(name).into(),
+                secret_sha256: *login.secret_sha256,
+            },
             token: None,
         })
     }

@@ -25,7 +25,7 @@ use self::{
     trimmed::Trims,
 };
 use crate::{
-    auth::{Gate, Place},
+    auth::{Gate, LoginKey, Place},
     metrics::{Cached, Endpoint, Metrics},
     peer::names_host,
     recipes::Recipes,
@@ -46,6 +46,7 @@ mod listings;
 mod manifests;
 mod names;
 mod path;
+mod permission;
 mod served;
 mod token;
 mod trimmed;
@@ -90,6 +91,8 @@ pub(crate) struct Asked<'a> {
     snapshot: &'a Snapshot,
     /// The caller's machine type.
     kind: &'a Kind,
+    /// The login that it was let in by.
+    login: &'a LoginKey,
     method: &'a Method,
     /// Whether only headers are wanted.
     head: bool,
@@ -253,6 +256,7 @@ impl Registry {
         let asked = Asked {
             snapshot: &snapshot,
             kind: &caller.kind,
+            login: &caller.login,
             method: &request.method,
             head: request.method == Method::HEAD,
             headers: &request.headers,

@@ -32,7 +32,7 @@ mod settings;
 mod shelf;
 mod source;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 mod tls;

@@ -10,6 +10,7 @@ use super::{
     body::Body,
     error::{Error, Wanted},
     names::{Target, without_port},
+    permission::Permission,
     served::{CONTENT_DIGEST, has, value},
 };
 use crate::{reference::Digest, upstream::BlobRequest};
@@ -38,10 +39,13 @@ impl Registry {
         let blob = notes.wait_for(self.puller.blob(target.upstream, request));
         let blob = blob.await;
         let blob = blob.map_err(|error| Error::Upstream(error, Wanted::Blob))?;
-        let mut response = blob.map(|body| Body::Blob {
-            blob: Box::pin(body),
-            _place: None,
-        });
+        let permission = Permission::new(
+            &self.current,
+            asked.login,
+            &target.upstream.name,
+            &target.repository,
+        );
+        let mut response = blob.map(|body| Body::blob(body, permission));
         if has {
             *response.status_mut() = StatusCode::NOT_MODIFIED;
             response.headers_mut().remove(CONTENT_LENGTH);

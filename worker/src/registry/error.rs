@@ -279,7 +279,7 @@ mod tests {
     fn text(response: Response<Body>) -> String {
         match response.into_body() {
             Body::Whole(bytes) => String::from_utf8(bytes.to_vec()).unwrap(),
-            Body::Blob { .. } => panic!("an error is no blob"),
+            Body::Blob(_) => panic!("an error is no blob"),
         }
     }
 

@@ -12,6 +12,7 @@ use crate::{
 mod grants;
 mod hostile;
 mod nested;
+mod revoked;
 mod stage;
 mod trimmed;
 

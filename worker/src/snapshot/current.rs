@@ -4,13 +4,19 @@ use std::{
     fmt,
     sync::{
         Arc,
-        atomic::{AtomicI64, AtomicU64, Ordering::Relaxed},
+        atomic::{
+            AtomicI64, AtomicU64,
+            Ordering::{Acquire, Relaxed, Release},
+        },
     },
     time::{Duration, Instant},
 };
 
 use arc_swap::{ArcSwapOption, Guard};
-use tokio::{sync::Notify, time::timeout};
+use tokio::{
+    sync::{Notify, futures::OwnedNotified},
+    time::timeout,
+};
 
 use super::{Revision, Snapshot};
 
@@ -22,7 +28,9 @@ const MAX_AGE: Duration = Duration::from_secs(24 * 60 * 60);
 #[derive(Debug)]
 pub(crate) struct Current {
     snapshot: ArcSwapOption<Snapshot>,
-    published: Notify,
+    published: Arc<Notify>,
+    /// How often it was published.
+    changes: AtomicU64,
     /// The newest revision that the control plane has named.
     newest: ArcSwapOption<Revision>,
     started: Instant,
@@ -56,7 +64,8 @@ impl Current {
     pub(crate) fn new(max_age: Duration) -> Self {
         Self {
             snapshot: ArcSwapOption::empty(),
-            published: Notify::new(),
+            published: Arc::default(),
+            changes: AtomicU64::new(0),
             newest: ArcSwapOption::empty(),
             started: Instant::now(),
             heard: AtomicI64::new(0),
@@ -102,7 +111,19 @@ impl Current {
     /// Serves `snapshot` from now on.
     pub(crate) fn publish(&self, snapshot: Arc<Snapshot>) {
         self.snapshot.store(Some(snapshot));
+        self.changes.fetch_add(1, Release);
         self.published.notify_waiters();
+    }
+
+    /// How often the served snapshot has changed: one that is loaded after this
+    /// is at least as new.
+    pub(crate) fn changes(&self) -> u64 {
+        self.changes.load(Acquire)
+    }
+
+    /// Ends when the served snapshot changes.
+    pub(crate) fn changed(&self) -> OwnedNotified {
+        Arc::clone(&self.published).notified_owned()
     }
 
     /// Takes the snapshot away, as if there had been none.
