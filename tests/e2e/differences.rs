@@ -29,6 +29,7 @@ pub(super) async fn assert_explained(upstream: &str) {
         format!("--upstream={upstream}"),
         format!("--worker=http://{}", worker.addr()),
         format!("--login={}:{}", login.name, login.secret),
+        "--name=upstream.test".into(),
         format!("--known={ROOT}/docs/differences.md"),
     ];
 
