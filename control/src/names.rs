@@ -80,8 +80,7 @@ fn is_host_label(label: &str) -> bool {
 }
 
 /// Checks an upstream's URL and returns it without a trailing slash, and
-/// without the `/v2` that every registry has. A path is taken only where the
-/// `/v2` after it says that the registry's API is below it.
+/// without the `/v2` that every registry has. A path before that stays.
 pub(crate) fn upstream_url(field: &str, text: &str) -> Result<String> {
     let wrong = |reason: String| Err(Error::invalid(field, reason));
     let url = match Url::parse(text) {
@@ -95,18 +94,10 @@ pub(crate) fn upstream_url(field: &str, text: &str) -> Result<String> {
     if let Some(reason) = wrong_url(&url) {
         return wrong(format!("{reason}: for example `https://ghcr.io`"));
     }
-    let origin = url.origin().ascii_serialization();
-    match url.path().trim_end_matches('/') {
-        "" | "/v2" => Ok(origin),
-        path if path.ends_with("/v2") => Ok(format!("{origin}{path}")),
-        path => {
-            let prefix = path.trim_start_matches('/');
-            let prefix = prefix.strip_prefix("v2/").unwrap_or(prefix);
-            wrong(format!(
-                "has the path `{path}`. Where repositories are called `{prefix}/…`, give `{origin}` and the repository prefix `{prefix}`; where the registry's API is below that path, give `{origin}{path}/v2`"
-            ))
-        }
-    }
+    let path = url.path().trim_end_matches('/');
+    let path = path.strip_suffix("/v2").unwrap_or(path);
+    let path = path.trim_end_matches('/');
+    Ok(format!("{}{path}", url.origin().ascii_serialization()))
 }
 
 /// Checks a proxy's URL. One without a scheme is http.
@@ -307,8 +298,9 @@ mod tests {
             ("http://[::1]:5000/v2", "http://[::1]:5000"),
             (
                 "https://a.test/api/docker/x/v2/",
-                "https://a.test/api/docker/x/v2",
+                "https://a.test/api/docker/x",
             ),
+            ("https://a.test/api/docker/", "https://a.test/api/docker"),
         ] {
             assert_eq!(upstream_url("url", given).unwrap(), taken);
         }
@@ -318,9 +310,6 @@ mod tests {
             ("ftp://ghcr.io", "neither http nor https"),
             ("https://a:b@ghcr.io", "username and password"),
             ("https://ghcr.io/?x=y", "a query"),
-            ("https://a.test/hub", "the repository prefix `hub`"),
-            ("https://a.test/v2/hub/", "the repository prefix `hub`"),
-            ("https://a.test/a/b", "`https://a.test/a/b/v2`"),
         ] {
             let refused = upstream_url("url", given).unwrap_err().to_string();
             assert!(refused.contains(reason), "{refused}");

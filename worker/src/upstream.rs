@@ -442,13 +442,8 @@ fn reach_of_own(url: &Url) -> Reach {
     }
 }
 
-/// The URL below which `/v2/` is. Docker Hub's web sites do not serve the
-/// registry API there.
+/// Docker Hub's web sites do not serve the registry API under `/v2/`.
 fn canonical(mut url: Url) -> Url {
-    let path = url.path().trim_end_matches('/');
-    if let Some(path) = path.strip_suffix("/v2").map(str::to_owned) {
-        url.set_path(&path);
-    }
     if matches!(url.host_str(), Some("docker.io" | "index.docker.io")) {
         // Cannot fail: the URL has a host already.
         let _ = url.set_host(Some("registry-1.docker.io"));

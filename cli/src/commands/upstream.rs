@@ -1,8 +1,10 @@
 //! `metahubctl upstream`: registries that MetaHub pulls from.
 
-use std::{fs, path::PathBuf};
+use std::{fs, path::PathBuf, time::Duration};
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
+use reqwest::header::CONTENT_TYPE;
+use url::Url;
 
 use crate::{
     client::Client,
@@ -11,6 +13,9 @@ use crate::{
     record::{Blobs, Upstream, UpstreamSecrets},
     secret,
 };
+
+/// The longest wait for a registry that is only looked for.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
@@ -118,9 +123,7 @@ async fn create(wanted: Create, client: &Client, output: &mut Output<'_>) -> any
     let secrets = wanted.secrets()?;
     let is_anonymous = wanted.anonymous;
     for url in &wanted.urls {
-        if is_api_root(url) {
-            output.note(&format!("The /v2 of {url} is taken off: MetaHub adds it."))?;
-        }
+        check_url(url, output).await?;
     }
     let upstream = wanted.upstream()?;
     if upstream.username.is_empty() && !is_anonymous {
@@ -174,21 +177,56 @@ impl Create {
     }
 }
 
-/// Whether a URL names the root of the registry API, rather than its host.
-fn is_api_root(url: &str) -> bool {
-    root(url) != url.trim_end_matches('/')
+/// Says what is done about a URL that holds more than a registry's address.
+/// Refuses one with a path below which there is no registry; what else is wrong
+/// with it, the control plane says.
+async fn check_url(text: &str, output: &mut Output<'_>) -> anyhow::Result<()> {
+    if root(text) != text.trim_end_matches('/') {
+        output.note(&format!("The /v2 of {text} is taken off: MetaHub adds it."))?;
+        return Ok(());
+    }
+    let Ok(url) = Url::parse(text) else {
+        return Ok(());
+    };
+    let path = url.path().trim_matches('/');
+    if path.is_empty() || !matches!(url.scheme(), "http" | "https") {
+        return Ok(());
+    }
+    let origin = url.origin().ascii_serialization();
+    let prefix = path.strip_prefix("v2/").unwrap_or(path);
+    let advice = format!(
+        "for repositories that are called `{prefix}/…` there, give --url {origin} --repository-prefix {prefix}"
+    );
+    match is_registry(&format!("{origin}/{path}/v2/")).await {
+        Some(true) => Ok(()),
+        Some(false) => bail!("there is no registry at {origin}/{path}/v2/: {advice}"),
+        None => output.note(&format!(
+            "Whether there is a registry at {origin}/{path}/v2/ cannot be told from here: {advice}."
+        )),
+    }
 }
 
-/// The URL without what every registry has in it. Below a path it stays: it
-/// says that the API is there.
+/// Whether a registry's API is at `url`. None: it cannot be told. Nothing secret
+/// is sent, so that no certificate matters.
+async fn is_registry(url: &str) -> Option<bool> {
+    let client = reqwest::Client::builder()
+        .timeout(PROBE_TIMEOUT)
+        .tls_danger_accept_invalid_certs(true)
+        .build();
+    let answer = client.ok()?.get(url).send().await.ok()?;
+    let media_type = answer.headers().get(CONTENT_TYPE);
+    let is_page = media_type.is_some_and(|it| it.as_bytes().starts_with(b"text/html"));
+    match answer.status().as_u16() {
+        500.. => None,
+        200 | 401 | 403 => Some(!is_page),
+        _ => Some(false),
+    }
+}
+
+/// The URL without what every registry has in it.
 fn root(url: &str) -> &str {
     let url = url.trim_end_matches('/');
-    let host = url.strip_suffix("/v2").unwrap_or(url);
-    let (_, authority) = host.split_once("://").unwrap_or_default();
-    match authority.contains('/') {
-        true => url,
-        false => host,
-    }
+    url.strip_suffix("/v2").unwrap_or(url)
 }
 
 fn pem(file: Option<PathBuf>) -> anyhow::Result<String> {

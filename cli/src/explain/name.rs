@@ -107,7 +107,7 @@ impl FromStr for ImageName {
             Some((name, tag)) if !tag.contains('/') => (name, Some(tag.to_owned())),
             _ => (rest, None),
         };
-        let good = |c: char| c.is_ascii_alphanumeric() || "._-/:".contains(c);
+        let good = |c: char| c.is_ascii_alphanumeric() || "._-/:[]".contains(c);
         let word = |text: &String| !text.is_empty() && text.chars().all(good);
         ensure!(
             !name.split('/').any(str::is_empty)

@@ -145,12 +145,13 @@ async fn what_is_said_of_an_upstream_is_listed_but_for_its_secrets() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_url_that_is_no_registrys_address_is_refused_with_what_to_write() {
     let site = Site::start().await;
+    let below = format!("{}/v2/hub", site.upstream.url());
     for (url, advice) in [
         ("ghcr.io", "https://ghcr.io"),
         ("localhost:5000", "https://localhost:5000"),
         ("https://robot:hunter2@ghcr.io", "username and password"),
         ("https://ghcr.io/?x=y", "query"),
-        ("https://ghcr.io/hub", "--repository-prefix"),
+        (&below, "--repository-prefix hub"),
     ] {
         let refused = site.run(&["upstream", "create", "ghcr.io", "--url", url]);
 
@@ -158,4 +159,20 @@ async fn a_url_that_is_no_registrys_address_is_refused_with_what_to_write() {
         assert_eq!(refused.status.code(), Some(1), "{url}: {told}");
         assert!(told.contains(advice), "{told}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_path_is_taken_where_a_registry_may_be_below_it() {
+    let site = Site::start().await;
+    let url = "--url=http://127.0.0.1:1/api/docker/hub";
+
+    let created = site.run(&["upstream", "create", "ghcr.io", url]);
+
+    printed(&created);
+    let told = told(&created);
+    assert!(
+        told.contains("--repository-prefix api/docker/hub"),
+        "{told}"
+    );
+    assert_eq!(listed(&site)["url"], "http://127.0.0.1:1/api/docker/hub");
 }

@@ -137,6 +137,9 @@ pub(crate) enum Why {
     /// No connection: refused, no such host, TLS failed.
     #[error("it cannot be reached")]
     Unreachable,
+    /// No connection through a proxy: refused, no such host, no tunnel.
+    #[error("its proxy cannot be reached, or does not lead to it")]
+    Proxy,
     /// No connection: its certificate is not accepted.
     #[error("its certificate is not trusted: {0}")]
     Certificate(CertificateFault),

@@ -9,7 +9,7 @@
 use std::{env, fmt, net::IpAddr};
 
 use ipnet::IpNet;
-use tracing::warn;
+use tracing::{info, warn};
 use url::{Host, Url};
 
 use super::reach::Reach;
@@ -75,7 +75,16 @@ impl ProxyEnvironment {
     /// Reads the variables, in upper case or else in lower case. A proxy that is
     /// not understood is logged, and not used.
     pub(crate) fn read() -> Self {
-        Self::of(|name| env::var(name).ok())
+        let found = Self::of(|name| env::var(name).ok());
+        if found.https.is_some() || found.http.is_some() {
+            let (https, http) = (&found.https, &found.http);
+            info!(
+                ?https,
+                ?http,
+                "upstreams are asked through the proxies of the environment"
+            );
+        }
+        found
     }
 
     pub(super) fn of(variable: impl Fn(&str) -> Option<String>) -> Self {

@@ -4,10 +4,14 @@
 use std::{fmt, sync::Arc};
 
 use reqwest::{ClientBuilder, Identity};
-use rustls_platform_verifier::Verifier;
+use rustls_native_certs::load_native_certs;
 use tokio_rustls::rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, Error, SignatureScheme,
-    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    CertificateError, ClientConfig, DigitallySignedStruct, Error, OtherError, RootCertStore,
+    SignatureScheme,
+    client::{
+        WebPkiServerVerifier,
+        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    },
     crypto::aws_lc_rs::default_provider,
     pki_types::{
         CertificateDer, PrivateKeyDer, ServerName, UnixTime,
@@ -84,7 +88,14 @@ pub(super) fn configured(
 fn trusting(pem: &str, identity: Option<&ClientIdentity>) -> Result<ClientConfig, CannotDial> {
     let provider = Arc::new(default_provider());
     let listed = certificates(pem)?;
-    let inner = Verifier::new_with_extra_roots(listed.clone(), provider.clone())?;
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(load_native_certs().certs);
+    for certificate in &listed {
+        roots.add(certificate.clone())?;
+    }
+    let inner = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone())
+        .build()
+        .map_err(|error| Error::Other(OtherError(Arc::new(error))))?;
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .dangerous()
@@ -106,7 +117,7 @@ fn certificates(pem: &str) -> Result<Vec<CertificateDer<'static>>, pem::Error> {
 /// itself listed.
 #[derive(Debug)]
 struct Listed {
-    inner: Verifier,
+    inner: Arc<WebPkiServerVerifier>,
     listed: Vec<CertificateDer<'static>>,
 }
 

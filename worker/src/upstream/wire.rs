@@ -243,7 +243,7 @@ impl Wire {
             .instrument(span.clone())
             .await
             .map_err(|_| timed_out(upstream))
-            .and_then(|sent| sent.map_err(|error| unsent(upstream, url, error)));
+            .and_then(|sent| sent.map_err(|error| unsent(upstream, url, is_proxied, error)));
         match &sent {
             Ok(response) => {
                 let code = response.status().as_u16();
@@ -322,7 +322,7 @@ pub(crate) fn timed_out(upstream: &Upstream) -> Error {
 }
 
 /// The error for a request that got no answer.
-fn unsent(upstream: &Upstream, url: &Url, error: reqwest::Error) -> Error {
+fn unsent(upstream: &Upstream, url: &Url, is_proxied: bool, error: reqwest::Error) -> Error {
     let error = error.without_url();
     debug!(upstream = %upstream.name, ?error, "got no answer");
     if is_too_close(&error) {
@@ -338,7 +338,11 @@ fn unsent(upstream: &Upstream, url: &Url, error: reqwest::Error) -> Error {
     } else if error.is_timeout() {
         timed_out(upstream)
     } else if error.is_connect() {
-        unavailable(upstream, Why::Unreachable, None)
+        let why = match is_proxied {
+            true => Why::Proxy,
+            false => Why::Unreachable,
+        };
+        unavailable(upstream, why, None)
     } else {
         unavailable(upstream, Why::Broken, None)
     }

@@ -1,7 +1,10 @@
 //! What changes of upstreams promise.
 
 use super::*;
-use crate::{Secret, records::Account};
+use crate::{
+    Secret,
+    records::{Account, ClientCertificate, Proxy},
+};
 
 #[tokio::test]
 async fn making_an_upstream_the_default_takes_it_from_the_one_before() {
@@ -107,4 +110,67 @@ async fn an_upstreams_password_never_moves_to_another_address() {
     let policy = catalog.policy();
     let kept: &Upstream = policy.find(&Key::upstream("ghcr.io")).unwrap();
     assert_eq!(kept.account, account("hunter2"));
+}
+
+#[tokio::test]
+async fn a_password_is_given_again_before_another_token_server_sees_it() {
+    let catalog = Catalog::in_memory().await;
+    let put = async |password: &str, token_hosts: &[&str]| {
+        let upstream = Upstream {
+            account: Some(Account {
+                username: "robot".into(),
+                password: Secret::from(password.to_owned()),
+            }),
+            token_hosts: token_hosts.iter().map(|&it| it.into()).collect(),
+            ..upstream("ghcr.io")
+        };
+        catalog.put_upstream(&admin(), upstream).await
+    };
+
+    put("hunter2", &["a.test"]).await.unwrap();
+
+    assert!(put("", &["a.test", "b.test"]).await.is_err());
+    assert!(put("", &[]).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_clients_key_and_a_proxys_password_stay_as_long_as_what_they_are_for() {
+    let catalog = Catalog::in_memory().await;
+    let pair = || rcgen::generate_simple_self_signed(["worker".to_owned()]).unwrap();
+    let (one, other) = (pair(), pair());
+    let put = async |cert_pem: String, key_pem: String, proxy: &str, password: Option<&str>| {
+        let password = password.map(|it| Secret::from(it.to_owned()));
+        let upstream = Upstream {
+            client_certificate: Some(ClientCertificate {
+                cert_pem,
+                key_pem: Secret::from(key_pem),
+            }),
+            proxy: Some(Proxy::new(proxy.into(), password)),
+            ..upstream("ghcr.io")
+        };
+        catalog.put_upstream(&admin(), upstream).await
+    };
+    let (cert, key) = (one.cert.pem(), one.signing_key.serialize_pem());
+    let proxy = "http://robot@proxy.test:3128";
+    put(cert.clone(), key.clone(), proxy, Some("hunter2"))
+        .await
+        .unwrap();
+
+    put(cert.clone(), String::new(), proxy, None).await.unwrap();
+    let refused = [
+        put(other.cert.pem(), String::new(), proxy, None).await,
+        put(other.cert.pem(), key.clone(), proxy, None).await,
+        put(cert.clone(), key.clone(), "http://robot@evil.test", None).await,
+        put(cert, key.clone(), "http://proxy.test", Some("hunter2")).await,
+    ];
+
+    assert!(refused.iter().all(Result::is_err), "{refused:?}");
+    let policy = catalog.policy();
+    let kept: &Upstream = policy.find(&Key::upstream("ghcr.io")).unwrap();
+    assert_eq!(
+        kept.client_certificate.as_ref().unwrap().key_pem.expose(),
+        key
+    );
+    let password = kept.proxy.as_ref().unwrap().password.as_ref();
+    assert_eq!(password.unwrap().expose(), "hunter2");
 }

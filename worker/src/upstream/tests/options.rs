@@ -10,7 +10,7 @@ use url::Url;
 
 use super::{certificates::Front, *};
 use crate::upstream::{
-    Judgement, Proxy, ProxyChoice, ProxyEnvironment,
+    Judgement, Proxy, ProxyChoice, ProxyEnvironment, Why,
     error::Distrust,
     reach::Reach,
     testing::{Answer, INDEX, Seen},
@@ -82,6 +82,27 @@ async fn an_upstream_over_tls_is_asked_through_a_tunnel_of_its_own_proxy() {
     assert!(head.starts_with(&format!("connect {authority} ")), "{head}");
     let account = format!("proxy-authorization: {BASIC}").to_ascii_lowercase();
     assert!(head.contains(&account), "{head}");
+}
+
+#[tokio::test]
+async fn a_proxy_that_cannot_be_reached_is_named_as_the_reason() {
+    let mut bench = Bench::new().await;
+    let upstream = (*bench.upstream).clone();
+    let proxy = Proxy::parse("127.0.0.1:1").unwrap();
+    bench.upstream = Arc::new(upstream.proxied(ProxyChoice::Through(proxy)));
+
+    let failed = bench.pull("latest").await.unwrap_err();
+
+    assert!(
+        matches!(
+            failed,
+            Error::Unavailable {
+                why: Why::Proxy,
+                ..
+            }
+        ),
+        "{failed}"
+    );
 }
 
 #[tokio::test]

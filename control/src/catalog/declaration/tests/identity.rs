@@ -70,6 +70,17 @@ fn an_upstream() -> impl Strategy<Value = DeclaredUpstream> {
             |(has_account, restricted, insecure, http1, blobs)| DeclaredUpstream {
                 username: has_account.then(|| "robot #1: \"yes\"".to_owned()),
                 password: has_account.then(|| Secret::from("pass: 'word' #%\\".to_owned())),
+                fallback_urls: restricted
+                    .then(|| "https://second.test".to_owned())
+                    .into_iter()
+                    .collect(),
+                proxy: http1.then(|| "http://robot@proxy.test:3128".to_owned()),
+                proxy_password: http1.then(|| Secret::from("hunter2\n".to_owned())),
+                repository_prefix: restricted.then(|| "hub/cache".to_owned()),
+                token_hosts: insecure
+                    .then(|| "token.test:5001".to_owned())
+                    .into_iter()
+                    .collect(),
                 restricted,
                 insecure,
                 http1,
