@@ -1,11 +1,17 @@
 //! `WWW-Authenticate`: how an upstream wants to be asked (RFC 9110, 11.6.1;
 //! distribution-spec token authentication).
+//!
+//! Registries write it with missing or additional commas, without quotes and in
+//! Latin-1. It is read as leniently as curl and Go's clients read it: the scheme
+//! decides, and of its parameters those that can be read are used.
+
+mod parser;
 
 use http::{HeaderMap, header};
-use http_auth::{ChallengeRef, parser::ChallengeParser};
 use url::Url;
 
-use super::trust::with_scheme_of;
+use self::parser::Challenge;
+use super::{header_text::header_text, trust::with_scheme_of};
 use crate::reference::Repository;
 
 /// What an upstream offers. Schemes that MetaHub does not speak are left out.
@@ -15,6 +21,8 @@ pub(crate) struct Offers {
     pub(crate) bearer: Option<Bearer>,
     /// The account itself.
     pub(crate) basic: bool,
+    /// Whether it says that the token allows too little (RFC 6750, 3.1).
+    pub(crate) insufficient_scope: bool,
 }
 
 /// Where to get a token, and for what.
@@ -33,19 +41,40 @@ pub(crate) struct Bearer {
 pub(crate) enum Scope {
     /// To pull from the repository at hand: `repository:<name>:pull`.
     Pull,
+    /// To pull the docker plugin at hand: `repository(plugin):<name>:pull`.
+    Plugin,
     /// Whatever the upstream has spelled out, scopes apart by spaces.
     Spelled(Box<str>),
 }
 
 impl Offers {
     /// Reads all challenges of an answer about `repository`. One that cannot
-    /// be read hides no other header line.
+    /// be read hides no other one.
     pub(crate) fn read(headers: &HeaderMap, repository: &Repository) -> Self {
+        let mut offers = Self::all(headers);
+        let pull = Scope::Pull.for_repository(repository);
+        let bearer = offers.bearer.as_mut();
+        if let Some(bearer) = bearer.filter(|it| it.scope == Scope::Spelled(pull.into())) {
+            bearer.scope = Scope::Pull;
+        }
+        offers
+    }
+
+    /// The same of an answer about no repository: a scope that is named there
+    /// stands for an example.
+    pub(crate) fn of_base(headers: &HeaderMap) -> Self {
+        let mut offers = Self::all(headers);
+        if let Some(bearer) = &mut offers.bearer {
+            bearer.scope = Scope::Pull;
+        }
+        offers
+    }
+
+    fn all(headers: &HeaderMap) -> Self {
         let mut offers = Self::default();
         for value in headers.get_all(header::WWW_AUTHENTICATE) {
-            let value = value.to_str().unwrap_or_default();
-            for challenge in ChallengeParser::new(value).map_while(Result::ok) {
-                offers.add(&challenge, repository);
+            for challenge in parser::parse(&header_text(value)) {
+                offers.add(&challenge);
             }
         }
         offers
@@ -59,30 +88,24 @@ impl Offers {
         self
     }
 
-    fn add(&mut self, challenge: &ChallengeRef<'_>, repository: &Repository) {
+    fn add(&mut self, challenge: &Challenge<'_>) {
         if challenge.scheme.eq_ignore_ascii_case("basic") {
             self.basic = true;
         } else if challenge.scheme.eq_ignore_ascii_case("bearer") && self.bearer.is_none() {
-            self.bearer = Bearer::read(challenge, repository);
+            self.bearer = Bearer::read(challenge);
+            let error = challenge.parameter("error");
+            self.insufficient_scope = error.is_some_and(|it| it == "insufficient_scope");
         }
     }
 }
 
 impl Bearer {
-    fn read(challenge: &ChallengeRef<'_>, repository: &Repository) -> Option<Self> {
-        let parameter = |name: &str| {
-            let found = challenge
-                .params
-                .iter()
-                .find(|(key, _)| key.eq_ignore_ascii_case(name))?;
-            Some(found.1.to_unescaped())
-        };
-        let pull = Scope::Pull.for_repository(repository);
+    fn read(challenge: &Challenge<'_>) -> Option<Self> {
         Some(Self {
-            realm: Url::parse(&parameter("realm")?).ok()?,
-            service: parameter("service").map(Into::into),
-            scope: match parameter("scope") {
-                Some(scope) if !scope.is_empty() && scope != pull => Scope::Spelled(scope.into()),
+            realm: Url::parse(challenge.parameter("realm")?).ok()?,
+            service: challenge.parameter("service").map(Into::into),
+            scope: match challenge.parameter("scope") {
+                Some(scope) if !scope.is_empty() => Scope::Spelled(scope.into()),
                 _ => Scope::Pull,
             },
         })
@@ -94,6 +117,7 @@ impl Scope {
     pub(crate) fn for_repository(&self, repository: &Repository) -> String {
         match self {
             Self::Pull => format!("repository:{repository}:pull"),
+            Self::Plugin => format!("repository(plugin):{repository}:pull"),
             Self::Spelled(scope) => scope.to_string(),
         }
     }
@@ -101,6 +125,7 @@ impl Scope {
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
     use proptest::prelude::*;
 
     use super::*;
@@ -108,7 +133,8 @@ mod tests {
     fn read(lines: &[&str]) -> Offers {
         let mut headers = HeaderMap::new();
         for line in lines {
-            headers.append(header::WWW_AUTHENTICATE, line.parse().unwrap());
+            let value = HeaderValue::from_bytes(line.as_bytes()).unwrap();
+            headers.append(header::WWW_AUTHENTICATE, value);
         }
         Offers::read(&headers, &Repository::parse("library/nginx").unwrap())
     }
@@ -151,13 +177,73 @@ mod tests {
     }
 
     #[test]
+    fn a_basic_challenge_is_known_by_its_scheme_alone() {
+        for line in [
+            "Basic",
+            "basic",
+            "Basic realm=/",
+            r#"BASIC realm="Sonatype Nexus Repository Manager""#,
+            "Basic realm=Artifactory Realm",
+            r#"Basic realm="x","#,
+            r#"Basic realm="x", charset="UTF-8""#,
+            r#"Basic realm="unterminated"#,
+            r#"Negotiate Basic realm="x""#,
+            r#", ,Basic  realm = "x""#,
+        ] {
+            assert!(read(&[line]).basic, "{line}");
+        }
+        let latin_1 = HeaderValue::from_bytes(b"Basic realm=\"D\xe9p\xf4t\"").unwrap();
+        let headers = HeaderMap::from_iter([(header::WWW_AUTHENTICATE, latin_1)]);
+        assert!(Offers::read(&headers, &Repository::parse("app").unwrap()).basic);
+    }
+
+    #[test]
+    fn a_bearer_challenge_outside_of_the_grammar_is_read() {
+        for line in [
+            r#"Bearer realm="https://r.example/t" service="s" scope="x""#,
+            r#" bearer  realm = "https://r.example/t" , service = "s",scope="x","#,
+            "Bearer realm=https://r.example/t,service=s,scope=x",
+            "Bearer realm=https://r.example/t service=s scope=x",
+            r#"Bearer realm="https://r.example/t",,service="s";scope="x""#,
+            r#"Bearer service="s",error="Dépôt",scope="x",Realm="https://r.example/t""#,
+            r#"Basic realm=a b c, Bearer realm="https://r.example/t",service="s",scope="x""#,
+            r#"Bearer realm="https://r.example/t",service="s",scope="x" Basic realm="r""#,
+            r#"Bearer realm="https://r.example/t",service="\s",scope="x", Digest scope="y""#,
+            r#"Bearer error=,realm="https://r.example/t",service="s",scope="x"#,
+        ] {
+            let bearer = read(&[line]).bearer.unwrap_or_else(|| panic!("{line}"));
+
+            assert_eq!(bearer.realm.as_str(), "https://r.example/t", "{line}");
+            assert_eq!(bearer.service.as_deref(), Some("s"), "{line}");
+            assert_eq!(bearer.scope, Scope::Spelled("x".into()), "{line}");
+        }
+    }
+
+    #[test]
+    fn an_unquoted_value_may_hold_blanks() {
+        let line = "Bearer realm=https://r.example/t, service=registry of the team, scope=x";
+
+        let bearer = read(&[line]).bearer.unwrap();
+
+        assert_eq!(bearer.service.as_deref(), Some("registry of the team"));
+        assert_eq!(bearer.scope, Scope::Spelled("x".into()));
+    }
+
+    #[test]
+    fn a_scope_that_is_not_sufficient_is_noticed() {
+        let line = r#"Bearer realm="https://r.example/t",error="insufficient_scope""#;
+
+        assert!(read(&[line]).insufficient_scope);
+        assert!(!read(&[&line.replace("insufficient_scope", "invalid_token")]).insufficient_scope);
+    }
+
+    #[test]
     fn what_cannot_be_read_offers_nothing() {
         for line in [
             "",
             ",,,",
             "Bearer",
             r#"Bearer realm="no url""#,
-            r#"Bearer realm="https://r.example"#,
             "Digest realm=x",
         ] {
             assert_eq!(read(&[line]), Offers::default(), "{line}");
