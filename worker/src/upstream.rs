@@ -12,12 +12,15 @@ mod access;
 mod blob;
 mod budget;
 mod challenge;
+mod circuit_breaker;
 mod clock;
 mod dialer;
 mod error;
 mod exchange;
 mod failover;
 mod hash;
+mod head_support;
+mod header_text;
 mod limits;
 mod listing;
 mod manifest;
@@ -27,6 +30,7 @@ mod patience;
 mod proxy;
 mod puller;
 mod reach;
+mod reason;
 mod roster;
 mod settings;
 mod shelf;
@@ -38,6 +42,7 @@ mod tests;
 mod tls;
 mod tokens;
 mod trust;
+mod warnings;
 mod weather;
 mod wire;
 
@@ -56,7 +61,7 @@ use crate::reference::Repository;
 
 pub(crate) use self::blob::{BlobBody, BlobDirectory, BlobError, BlobRequest};
 pub(crate) use self::dialer::Judgement;
-pub(crate) use self::error::{Error, Limit, ManifestFault, Why};
+pub(crate) use self::error::{Error, Limit, ManifestFault, Place, Why};
 pub(crate) use self::hash::sha256;
 pub(crate) use self::listing::{ReferrersPage, TagsPage};
 pub(crate) use self::metrics::Metrics;
@@ -66,6 +71,7 @@ pub(crate) use self::roster::Roster;
 pub(crate) use self::settings::Settings;
 pub(crate) use self::source::{Source, Stale};
 pub(crate) use self::tls::ClientIdentity;
+pub(crate) use self::warnings::warning;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use self::{
     blob::range::{ContentRange, Span},

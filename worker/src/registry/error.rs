@@ -245,13 +245,19 @@ fn failed(error: &upstream::Error, wanted: Wanted) -> (StatusCode, &'static str)
     use upstream::{Error as E, Limit};
     match error {
         E::NotFound { .. } => (StatusCode::NOT_FOUND, missing(wanted)),
-        E::Denied { .. } => (StatusCode::FORBIDDEN, "DENIED"),
+        E::Refused {
+            status: StatusCode::BAD_REQUEST,
+            ..
+        } => (StatusCode::BAD_REQUEST, "UNSUPPORTED"),
+        E::Denied { .. } | E::Refused { .. } => (StatusCode::FORBIDDEN, "DENIED"),
         E::RateLimited { .. } => (StatusCode::TOO_MANY_REQUESTS, "TOOMANYREQUESTS"),
         E::Overloaded(Limit::Login) => (StatusCode::TOO_MANY_REQUESTS, "TOOMANYREQUESTS"),
         E::Unavailable { .. } | E::Timeout { .. } | E::Overloaded(_) => {
             (StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE")
         }
-        E::BadManifest { .. } => (StatusCode::BAD_GATEWAY, "MANIFEST_INVALID"),
+        E::BadManifest { .. } | E::NoManifest { .. } => {
+            (StatusCode::BAD_GATEWAY, "MANIFEST_INVALID")
+        }
         E::DigestMismatch { .. } => (StatusCode::BAD_GATEWAY, "DIGEST_INVALID"),
         E::TooLarge { .. } => (StatusCode::BAD_GATEWAY, "SIZE_INVALID"),
         E::Untrusted { .. } | E::BadAnswer { .. } => (StatusCode::BAD_GATEWAY, "UNKNOWN"),
@@ -363,14 +369,33 @@ mod tests {
     }
 
     #[test]
+    fn a_refusal_of_the_upstream_is_told_in_its_own_words_and_invites_no_retry() {
+        for (status, expected) in [(400, 400), (402, 403), (412, 403), (422, 403), (451, 403)] {
+            let refused = upstream::Error::Refused {
+                upstream: "docker.io".into(),
+                status: StatusCode::from_u16(status).unwrap(),
+                reason: Some("3 critical vulnerabilities".into()),
+            };
+
+            let response = Error::Upstream(refused, Wanted::Manifest).response(false);
+
+            assert_eq!(response.status(), expected);
+            assert!(!response.headers().contains_key(RETRY_AFTER));
+            assert!(text(response).contains("3 critical vulnerabilities"));
+        }
+    }
+
+    #[test]
     fn weather_is_never_not_found() {
         let upstream = || "docker.io".into();
         for error in [
             upstream::Error::Timeout {
                 upstream: upstream(),
+                place: upstream::Place::Upstream,
             },
             upstream::Error::Unavailable {
                 upstream: upstream(),
+                place: upstream::Place::TokenServer,
                 why: upstream::Why::Unreachable,
                 retry_after: Duration::ZERO,
             },

@@ -6,20 +6,27 @@
 use std::sync::Arc;
 
 use base64::{Engine, prelude::BASE64_STANDARD};
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use secrecy::ExposeSecret;
 
 use super::{
-    Credential, Error, Site, Upstream,
+    Credential, Error, Site, Upstream, Why,
     challenge::{Bearer, Offers, Scope},
+    metrics::Kind,
     reach::Reach,
     tokens::{Errand, Tokens},
-    wire::{Wire, distrust, untrusted},
+    weather::unavailable,
+    wire::{Call, Wire, distrust, untrusted},
 };
-use crate::{cache::Cache, reference::Repository};
+use crate::{
+    cache::{Cache, Flights},
+    reference::Repository,
+};
 
 /// What all that was learned may weigh, in bytes.
 const CAPACITY: u64 = 4 << 20;
+/// What was learned from `/v2/` may weigh, in bytes.
+const BASE_CAPACITY: u64 = 1 << 20;
 
 /// How upstreams want to be asked.
 #[derive(Debug)]
@@ -27,7 +34,11 @@ pub(crate) struct Access {
     /// By repository, and by upstream alone where a repository needs nothing
     /// special.
     learned: Cache<(Site, Option<Repository>), Arc<Scheme>>,
+    /// How `/v2/` wants to be asked.
+    base_schemes: Cache<Site, Arc<Scheme>>,
+    base_requests: Flights<Site, Result<Arc<Scheme>, Error>>,
     tokens: Arc<Tokens>,
+    wire: Arc<Wire>,
 }
 
 /// How one upstream wants to be asked.
@@ -63,7 +74,10 @@ impl Access {
     pub(crate) fn new(wire: Arc<Wire>) -> Self {
         Self {
             learned: Cache::new(CAPACITY, |_, _| 512),
-            tokens: Arc::new(Tokens::new(wire)),
+            base_schemes: Cache::new(BASE_CAPACITY, |_, _| 512),
+            base_requests: Flights::new(),
+            tokens: Arc::new(Tokens::new(Arc::clone(&wire))),
+            wire,
         }
     }
 
@@ -88,55 +102,106 @@ impl Access {
         }
     }
 
-    /// The pass to try after a refusal; `Denied` when there is nothing left to
-    /// try.
+    /// The pass to try after a refusal. None: there is nothing left to try.
     pub(crate) async fn next_pass(
         &self,
         upstream: &Arc<Upstream>,
         repository: &Repository,
         refusal: Refusal<'_>,
-    ) -> Result<Pass, Error> {
+    ) -> Result<Option<Pass>, Error> {
         let offers = Offers::read(refusal.headers, repository).at(&upstream.url);
         match offers.bearer {
-            Some(bearer) if upstream.realm_reach(&bearer.realm, refusal.reach).is_some() => {
+            Some(mut bearer) if upstream.realm_reach(&bearer.realm, refusal.reach).is_some() => {
+                // Docker Hub gives plugins only to a token of that class.
+                let wants_more = offers.insufficient_scope && bearer.scope == Scope::Pull;
+                if wants_more && refusal.is_beyond_pull(repository) {
+                    bearer.scope = Scope::Plugin;
+                }
                 let errand = errand(upstream, repository, &bearer, refusal.reach);
                 let pass = self.renewed(upstream, errand, refusal.pass).await?;
-                self.learn(upstream, repository, Scheme::Bearer(bearer, refusal.reach));
+                if pass.is_some() {
+                    self.learn(upstream, repository, Scheme::Bearer(bearer, refusal.reach));
+                }
                 Ok(pass)
             }
             _ if offers.basic && !refusal.was_basic() => {
                 let pass = upstream.credential().and_then(Pass::basic);
-                let pass = pass.ok_or_else(|| denied(upstream))?;
-                self.learn(upstream, repository, Scheme::Basic);
+                if pass.is_some() {
+                    self.learn(upstream, repository, Scheme::Basic);
+                }
                 Ok(pass)
             }
             Some(bearer) => {
                 let why = distrust(&upstream.url, &bearer.realm);
                 Err(untrusted(upstream, &bearer.realm, why))
             }
-            // Some answer 403, with no challenge, to a token that is no longer
-            // good.
-            None => match refusal.pass.as_ref().and_then(|p| p.errand.clone()) {
-                Some(errand) => self.renewed(upstream, errand, refusal.pass).await,
-                None => Err(denied(upstream)),
+            None => match refusal.pass {
+                None => self.unasked(upstream, repository).await,
+                // Some answer 403, with no challenge, to a token that is no longer
+                // good.
+                Some(pass) => match pass.errand.clone() {
+                    Some(errand) => self.renewed(upstream, errand, Some(pass)).await,
+                    None => Ok(None),
+                },
             },
         }
     }
 
-    /// A token for `errand` that is not the refused one.
+    /// The pass for an upstream that answers a request without one as if there
+    /// were nothing, and does not ask for it: as `/v2/` asks for it, or else the
+    /// credential itself.
+    async fn unasked(
+        &self,
+        upstream: &Arc<Upstream>,
+        repository: &Repository,
+    ) -> Result<Option<Pass>, Error> {
+        let Some(credential) = upstream.credential() else {
+            return Ok(None);
+        };
+        let scheme = self.base_scheme(upstream).await?;
+        let pass = match &*scheme {
+            Scheme::Basic => Pass::basic(credential),
+            Scheme::Bearer(bearer, reach) => {
+                let errand = errand(upstream, repository, bearer, *reach);
+                Some(self.token(upstream, errand).await?)
+            }
+        };
+        // For this repository only: others may be open to everyone.
+        let key = (upstream.site(), Some(repository.clone()));
+        self.learned.insert(key, scheme);
+        Ok(pass)
+    }
+
+    /// How `/v2/` wants to be asked. Requested once for each upstream.
+    async fn base_scheme(&self, upstream: &Arc<Upstream>) -> Result<Arc<Scheme>, Error> {
+        let site = upstream.site();
+        if let Some(scheme) = self.base_schemes.get(&site) {
+            return Ok(scheme);
+        }
+        let (wire, its_upstream) = (Arc::clone(&self.wire), Arc::clone(upstream));
+        let request = || async move { request_base_scheme(&wire, &its_upstream).await };
+        let ticket = self.base_requests.board(site, request);
+        let crashed = || Err(unavailable(upstream, Why::Internal, None));
+        let scheme = ticket.landed().await.unwrap_or_else(crashed)?;
+        self.base_schemes.insert(site, Arc::clone(&scheme));
+        Ok(scheme)
+    }
+
+    /// A token for `errand` that is not the refused one. None: the refused one
+    /// was new.
     async fn renewed(
         &self,
         upstream: &Arc<Upstream>,
         errand: Errand,
         refused: Option<Pass>,
-    ) -> Result<Pass, Error> {
+    ) -> Result<Option<Pass>, Error> {
         if let Some(pass) = refused.filter(|pass| pass.errand.as_ref() == Some(&errand)) {
             if pass.is_fresh {
-                return Err(denied(upstream));
+                return Ok(None);
             }
             self.tokens.forget(&errand, &pass.header);
         }
-        self.token(upstream, errand).await
+        self.token(upstream, errand).await.map(Some)
     }
 
     /// A token that is kept, or else a new one.
@@ -150,16 +215,10 @@ impl Access {
 
     fn learn(&self, upstream: &Upstream, repository: &Repository, scheme: Scheme) {
         let scheme = Arc::new(scheme);
-        let is_general = !matches!(
-            &*scheme,
-            Scheme::Bearer(
-                Bearer {
-                    scope: Scope::Spelled(_),
-                    ..
-                },
-                _
-            )
-        );
+        let is_general = match &*scheme {
+            Scheme::Basic => true,
+            Scheme::Bearer(bearer, _) => bearer.scope == Scope::Pull,
+        };
         if is_general {
             self.learned
                 .insert((upstream.site(), None), Arc::clone(&scheme));
@@ -191,6 +250,17 @@ impl Refusal<'_> {
     fn was_basic(&self) -> bool {
         self.pass.as_ref().is_some_and(|pass| pass.errand.is_none())
     }
+
+    /// Whether a new token to pull from `repository` was refused, or one of a
+    /// plugin.
+    fn is_beyond_pull(&self, repository: &Repository) -> bool {
+        let refused = self.pass.as_ref();
+        refused.is_some_and(|pass| {
+            let scope = pass.errand.as_ref().map(|errand| errand.scope.as_str());
+            let is = |it: Scope| scope == Some(&*it.for_repository(repository));
+            is(Scope::Plugin) || pass.is_fresh && is(Scope::Pull)
+        })
+    }
 }
 
 /// `Basic …` for an account (RFC 7617), marked as sensitive. None for an
@@ -217,8 +287,40 @@ fn errand(upstream: &Upstream, repository: &Repository, bearer: &Bearer, reach: 
     }
 }
 
-fn denied(upstream: &Upstream) -> Error {
-    Error::Denied {
-        upstream: upstream.name.clone(),
+/// How `/v2/` asks for a pass. An upstream that gives no challenge there, either,
+/// is shown the credential itself.
+async fn request_base_scheme(wire: &Wire, upstream: &Upstream) -> Result<Arc<Scheme>, Error> {
+    let mut url = upstream.url.clone();
+    let path = format!("{}/v2/", url.path().trim_end_matches('/'));
+    url.set_path(&path);
+    let call = Call {
+        upstream,
+        kind: Kind::Token,
+        method: Method::GET,
+        form: None,
+        url,
+        headers: HeaderMap::new(),
+        pass: None,
+        reach: upstream.reach(),
+        hand_over: None,
+    };
+    let reply = wire.send(call).await?;
+    let (status, headers) = (reply.response.status(), reply.response.headers());
+    if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
+        return Err(unavailable(upstream, Why::Status(status), Some(headers)));
+    }
+    let offers = match reply.is_at_home {
+        true => Offers::of_base(headers).at(&upstream.url),
+        false => Offers::default(),
+    };
+    match offers.bearer {
+        Some(bearer) if upstream.realm_reach(&bearer.realm, reply.reach).is_some() => {
+            Ok(Arc::new(Scheme::Bearer(bearer, reply.reach)))
+        }
+        Some(bearer) if !offers.basic => {
+            let why = distrust(&upstream.url, &bearer.realm);
+            Err(untrusted(upstream, &bearer.realm, why))
+        }
+        _ => Ok(Arc::new(Scheme::Basic)),
     }
 }

@@ -61,7 +61,7 @@ pub(crate) async fn open(
 ) -> Result<Response<BlobBody>, Error> {
     let key = Key::new(upstream, &request);
     let opened = blobs.open(upstream, request, &key).await;
-    if let Err(Error::NotFound { .. } | Error::Denied { .. }) = opened {
+    if opened.as_ref().is_err_and(Error::is_final) {
         blobs.known.forget(&key);
     }
     opened
@@ -238,6 +238,19 @@ impl Answer {
             length: range.and_then(ContentRange::length).or(length),
             range,
         })
+    }
+
+    /// The same about the whole blob.
+    fn whole(self) -> Self {
+        let length = match self.range {
+            Some(ContentRange::None { total }) => Some(total),
+            _ => self.total(),
+        };
+        Self {
+            status: StatusCode::OK,
+            length,
+            range: None,
+        }
     }
 
     /// How long the blob is.

@@ -54,6 +54,9 @@ pub(crate) enum Lane {
     /// For blobs: each has a connection of HTTP/1.1, and a congestion window,
     /// of its own.
     Own,
+    /// For a request that is sent again: a new connection of HTTP/1.1 for each,
+    /// since the idle ones may all have been closed by their host.
+    Once,
 }
 
 /// All HTTP clients of a worker: one for each lane and reach, made when it is
@@ -64,6 +67,7 @@ pub(crate) struct Dialer {
     names: TokioResolver,
     shared: [OnceLock<Client>; Reach::ALL.len()],
     own: [OnceLock<Client>; Reach::ALL.len()],
+    once: [OnceLock<Client>; Reach::ALL.len()],
     /// Those with a transport of their upstream's own.
     special: Cache<(Transport, Lane, Reach), Client>,
 }
@@ -128,6 +132,7 @@ impl Dialer {
             names,
             shared: Default::default(),
             own: Default::default(),
+            once: Default::default(),
             special: Cache::new(SPECIAL_CAPACITY, |_, _| CLIENT_WEIGHT),
         };
         // What cannot be made should be known at the start.
@@ -186,6 +191,7 @@ impl Dialer {
         let clients = match lane {
             Lane::Shared => &self.shared,
             Lane::Own => &self.own,
+            Lane::Once => &self.once,
         };
         let place = &clients[reach as usize];
         if let Some(client) = place.get() {
@@ -199,6 +205,18 @@ impl Dialer {
 /// Whether `error` is a refusal to dial.
 pub(crate) fn is_too_close(error: &reqwest::Error) -> bool {
     causes(error).any(|cause| cause.is::<TooClose>())
+}
+
+/// Whether `error` is a connection that closed before an answer came. It may
+/// have been idle for as long as its host keeps such connections.
+pub(crate) fn is_lost_connection(error: &reqwest::Error) -> bool {
+    let has_answered = || {
+        causes(error).any(|cause| {
+            let http = cause.downcast_ref::<hyper::Error>();
+            http.is_some_and(|http| http.is_parse())
+        })
+    };
+    error.is_request() && !error.is_connect() && !error.is_timeout() && !has_answered()
 }
 
 /// Why TLS was not agreed on.
@@ -270,6 +288,7 @@ fn builder(
             .http2_adaptive_window(true)
             .http2_max_header_list_size(MAX_HEADER_BYTES),
         Lane::Own => builder.http1_only(),
+        Lane::Once => builder.http1_only().pool_max_idle_per_host(0),
     }
 }
 

@@ -3,7 +3,7 @@
 //! Every error can be shared by the clients that wait for one answer, names
 //! the upstream, and holds neither secret nor address with a query.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use http::StatusCode;
 
@@ -22,10 +22,27 @@ pub(crate) enum Error {
     },
 
     /// The upstream refuses, with a fresh token.
-    #[error("{upstream} denies access, or has no such repository")]
+    #[error(
+        "{upstream} denies access, or has no such repository{}",
+        because(reason)
+    )]
     Denied {
         /// Who said so.
         upstream: Box<str>,
+        /// Its own words, cleaned.
+        reason: Option<Box<str>>,
+    },
+
+    /// The upstream refuses what was asked for, by a policy of its own or as not
+    /// valid.
+    #[error("{upstream} refuses with {status}{}", because(reason))]
+    Refused {
+        /// The upstream.
+        upstream: Box<str>,
+        /// Its status, 4xx.
+        status: StatusCode,
+        /// Its own words, cleaned.
+        reason: Option<Box<str>>,
     },
 
     /// The upstream's quota is used up.
@@ -38,10 +55,12 @@ pub(crate) enum Error {
     },
 
     /// The upstream is down, or answers with errors of its own.
-    #[error("{upstream} is not available: {why}")]
+    #[error("{upstream}{place} is not available: {why}")]
     Unavailable {
         /// Who is not.
         upstream: Box<str>,
+        /// Which of its hosts.
+        place: Place,
         /// What was seen.
         why: Why,
         /// When to try again.
@@ -49,10 +68,12 @@ pub(crate) enum Error {
     },
 
     /// The upstream took too long.
-    #[error("{upstream} did not answer in time")]
+    #[error("{upstream}{place} did not answer in time")]
     Timeout {
         /// Who did not.
         upstream: Box<str>,
+        /// Which of its hosts.
+        place: Place,
     },
 
     /// A manifest that is not served.
@@ -62,6 +83,16 @@ pub(crate) enum Error {
         upstream: Box<str>,
         /// What is wrong with it.
         fault: ManifestFault,
+    },
+
+    /// An answer without an error that holds no manifest: a page of a firewall
+    /// or of a sign-in, for example.
+    #[error("{upstream} sent {what} in place of a manifest")]
+    NoManifest {
+        /// The upstream.
+        upstream: Box<str>,
+        /// What came.
+        what: Box<str>,
     },
 
     /// Bytes that do not hash to their digest.
@@ -106,6 +137,28 @@ pub(crate) enum Error {
         /// Which part is wrong.
         what: &'static str,
     },
+}
+
+/// A host that answers for an upstream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// The upstream itself.
+    #[default]
+    Upstream,
+    /// Its token server.
+    TokenServer,
+    /// The host that it redirects to.
+    RedirectTarget,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Upstream => "",
+            Self::TokenServer => "'s token server",
+            Self::RedirectTarget => "'s redirect target",
+        })
+    }
 }
 
 /// Why an address is refused.
@@ -209,6 +262,42 @@ impl Error {
         )
     }
 
+    /// Whether the upstream has said that the content is not there or not to be
+    /// had. After any other error, what is cached may still be served.
+    pub(crate) fn is_final(&self) -> bool {
+        matches!(
+            self,
+            Self::NotFound { .. } | Self::Denied { .. } | Self::Refused { .. }
+        )
+    }
+
+    /// The same failure, of another host than the upstream itself.
+    pub(crate) fn at(mut self, elsewhere: Place) -> Self {
+        if let Self::Unavailable { place, .. } | Self::Timeout { place, .. } = &mut self {
+            *place = elsewhere;
+        }
+        self
+    }
+
+    /// Whether `GET` can settle a `HEAD` that failed like this: not where the
+    /// upstream was not reached, or wants fewer requests.
+    pub(crate) fn is_for_get_to_settle(&self) -> bool {
+        let is_unreached = matches!(
+            self,
+            Self::Unavailable {
+                why: Why::Unreachable
+                    | Why::Proxy
+                    | Why::Certificate(_)
+                    | Why::CertificateWanted
+                    | Why::NotTls
+                    | Why::Resting
+                    | Why::Internal,
+                ..
+            }
+        );
+        !is_unreached && !matches!(self, Self::RateLimited { .. } | Self::Overloaded(_))
+    }
+
     /// When the client should try again, where that is known.
     pub(crate) fn retry_after(&self) -> Option<Duration> {
         match self {
@@ -218,4 +307,11 @@ impl Error {
             _ => None,
         }
     }
+}
+
+fn because(reason: &Option<Box<str>>) -> String {
+    reason
+        .as_ref()
+        .map(|it| format!(": {it}"))
+        .unwrap_or_default()
 }

@@ -6,11 +6,13 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use url::Url;
 
 use super::{
-    Error, Upstream, Why,
+    Error, Place, Upstream, Why,
     access::{Access, Refusal},
     budget::Budget,
     challenge::Offers,
+    circuit_breaker::CircuitBreaker,
     failover::{Failover, is_of_address},
+    head_support::HeadSupport,
     metrics::Kind,
     patience::Patience,
     weather::{Weather, rate_limited, remaining_quota, unavailable},
@@ -27,6 +29,8 @@ const MAX_REFUSALS: usize = 3;
 pub(crate) struct Exchange {
     pub(crate) wire: Arc<Wire>,
     pub(crate) weather: Weather,
+    pub(crate) heads: HeadSupport,
+    circuits: CircuitBreaker,
     budget: Budget,
     access: Access,
     failover: Failover,
@@ -58,6 +62,8 @@ impl Exchange {
     pub(crate) fn new(wire: Arc<Wire>) -> Self {
         Self {
             weather: Weather::new(wire.clock.clone()),
+            heads: HeadSupport::new(wire.clock.clone()),
+            circuits: CircuitBreaker::new(wire.clock.clone()),
             budget: Budget::new(wire.settings.requests_per_second, wire.clock.clone()),
             access: Access::new(Arc::clone(&wire)),
             failover: Failover::new(wire.clock.clone()),
@@ -93,16 +99,29 @@ impl Exchange {
 
     async fn ask_address(&self, ask: &Ask<'_>) -> Result<Reply, Error> {
         let permit = self.wire.limits.request(ask.upstream).await?;
-        // First: whoever is let through must report.
         self.budget.take(ask.upstream, ask.kind)?;
         self.weather.admit(ask.upstream, ask.kind)?;
+        self.circuits.admit(ask)?;
         let outcome = self.admitted(ask).await;
-        let failure = outcome.as_ref().err().filter(|error| error.is_weather());
-        self.weather.report(ask.upstream, failure);
+        self.report(ask, outcome.as_ref().err());
         outcome.map(|reply| Reply {
             _permit: Some(permit),
             ..reply
         })
+    }
+
+    fn report(&self, ask: &Ask<'_>, error: Option<&Error>) {
+        if let Some(Error::RateLimited { retry_after, .. }) = error
+            && ask.kind == Kind::Manifest
+        {
+            self.weather.limit(ask.upstream, *retry_after);
+        }
+        let is_for_get = error.is_some_and(Error::is_for_get_to_settle);
+        // The GET that settles it reports.
+        if ask.method != Method::HEAD || !is_for_get {
+            let failure = error.filter(|error| error.is_weather());
+            self.circuits.report(ask, failure);
+        }
     }
 
     /// Asks, and asks again while the upstream is unwell and there is patience
@@ -137,13 +156,14 @@ impl Exchange {
     async fn admitted(&self, ask: &Ask<'_>) -> Result<Reply, Error> {
         let repository = &*ask.upstream.name_of(ask.repository);
         let mut pass = self.access.pass(ask.upstream, repository).await?;
-        for _ in 0..=MAX_REFUSALS {
+        let mut refusals = 0;
+        loop {
             let header = pass.as_ref().map(|pass| pass.header.clone());
-            let reply = self.wire.send(ask.call(header)).await?;
+            let reply = self.wire.send(ask.call(header.clone())).await?;
             self.note_quota(ask, &reply);
-            if !is_refusal(&reply) {
+            if !is_refusal(ask, &reply, pass.is_some()) || refusals == MAX_REFUSALS {
                 let reply = self.past_challenge_elsewhere(ask, reply).await?;
-                return judged(ask.upstream, reply);
+                return self.judged(ask, reply, header).await;
             }
             let refusal = Refusal {
                 headers: reply.response.headers(),
@@ -154,11 +174,57 @@ impl Exchange {
                 .access
                 .next_pass(ask.upstream, repository, refusal)
                 .await?;
+            let Some(next) = next else {
+                return self.judged(ask, reply, header).await;
+            };
             pass = Some(next);
+            refusals += 1;
         }
-        Err(Error::Denied {
-            upstream: ask.upstream.name.clone(),
-        })
+    }
+
+    /// The one place where an upstream's status becomes an error.
+    async fn judged(
+        &self,
+        ask: &Ask<'_>,
+        reply: Reply,
+        pass: Option<HeaderValue>,
+    ) -> Result<Reply, Error> {
+        let upstream = ask.upstream;
+        let headers = reply.response.headers();
+        let name = upstream.name.clone();
+        match reply.response.status() {
+            _ if reply.handed_over.is_some() => Ok(reply),
+            StatusCode::NOT_MODIFIED | StatusCode::RANGE_NOT_SATISFIABLE => Ok(reply),
+            status if status.is_success() => Ok(reply),
+            StatusCode::NOT_FOUND | StatusCode::GONE => Err(Error::NotFound { upstream: name }),
+            // A signed address may no longer work; a new one is had by asking again.
+            status if !reply.is_at_home && is_error(status) => {
+                let failed = unavailable(upstream, Why::Status(status), Some(headers));
+                Err(failed.at(Place::RedirectTarget))
+            }
+            StatusCode::TOO_MANY_REQUESTS => Err(rate_limited(upstream, headers)),
+            status if status.is_server_error() || is_transient(status) => {
+                Err(unavailable(upstream, Why::Status(status), Some(headers)))
+            }
+            status if status.is_client_error() => {
+                let reason = self.wire.reason(upstream, reply.response, pass).await;
+                Err(match status {
+                    status if is_denial(status) => Error::Denied {
+                        upstream: name,
+                        reason,
+                    },
+                    _ => Error::Refused {
+                        upstream: name,
+                        status,
+                        reason,
+                    },
+                })
+            }
+            _ => Err(Error::BadAnswer {
+                upstream: name,
+                what: "an unexpected status",
+            }),
+        }
     }
 
     /// The same reply, unless it is the challenge of another registry, to which
@@ -179,19 +245,22 @@ impl Exchange {
             pass: None,
         };
         let pass = self.access.next_pass(&elsewhere, repository, refusal);
+        let Some(pass) = pass.await? else {
+            return Ok(reply);
+        };
         let call = Call {
             upstream: &elsewhere,
             url,
             reach: reply.reach,
-            ..ask.call(Some(pass.await?.header))
+            ..ask.call(Some(pass.header))
         };
-        let reply = self.wire.send(call).await?;
-        match is_refusal(&reply) {
-            true => Err(Error::Denied {
-                upstream: elsewhere.name.clone(),
-            }),
-            false => Ok(reply),
-        }
+        let is_there = |error: Error| error.at(Place::RedirectTarget);
+        let reply = self.wire.send(call).await.map_err(is_there)?;
+        let is_at_home = is_denial(reply.response.status());
+        Ok(Reply {
+            is_at_home,
+            ..reply
+        })
     }
 
     fn note_quota(&self, ask: &Ask<'_>, reply: &Reply) {
@@ -238,32 +307,26 @@ impl Ask<'_> {
 }
 
 /// Whether the upstream itself, and not somebody it has redirected to, wants
-/// to see another pass.
-fn is_refusal(reply: &Reply) -> bool {
-    let status = reply.response.status();
-    reply.is_at_home && matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
+/// to see another pass. Some hide what is private from a request without one.
+fn is_refusal(ask: &Ask<'_>, reply: &Reply, has_pass: bool) -> bool {
+    let is_anonymous = !has_pass && ask.upstream.credential().is_some();
+    reply.is_at_home
+        && match reply.response.status() {
+            status if is_denial(status) => true,
+            StatusCode::NOT_FOUND | StatusCode::GONE => is_anonymous,
+            _ => false,
+        }
 }
 
-/// The one place where an upstream's status becomes an error.
-fn judged(upstream: &Upstream, reply: Reply) -> Result<Reply, Error> {
-    let headers = reply.response.headers();
-    let name = || upstream.name.clone();
-    match reply.response.status() {
-        _ if reply.handed_over.is_some() => Ok(reply),
-        StatusCode::NOT_MODIFIED | StatusCode::RANGE_NOT_SATISFIABLE => Ok(reply),
-        status if status.is_success() => Ok(reply),
-        StatusCode::NOT_FOUND | StatusCode::GONE => Err(Error::NotFound { upstream: name() }),
-        StatusCode::TOO_MANY_REQUESTS => Err(rate_limited(upstream, headers)),
-        // A signed address that no longer works; a new one is had by asking again.
-        status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {
-            Err(unavailable(upstream, Why::Status(status), None))
-        }
-        status if status.is_server_error() || status == StatusCode::REQUEST_TIMEOUT => {
-            Err(unavailable(upstream, Why::Status(status), Some(headers)))
-        }
-        _ => Err(Error::BadAnswer {
-            upstream: name(),
-            what: "an unexpected status",
-        }),
-    }
+fn is_denial(status: StatusCode) -> bool {
+    matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
+}
+
+fn is_error(status: StatusCode) -> bool {
+    status.is_client_error() || status.is_server_error()
+}
+
+/// Refusals that the same request may not meet a little later.
+fn is_transient(status: StatusCode) -> bool {
+    matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY)
 }

@@ -107,7 +107,7 @@ pub(crate) async fn referrers(
         hand_over: None,
     };
     let (headers, bytes) = match page(exchange, &ask).await {
-        Err(Error::NotFound { .. } | Error::BadAnswer { .. }) => {
+        Err(Error::NotFound { .. } | Error::BadAnswer { .. } | Error::Refused { .. }) => {
             return fallback(manifests, upstream, repository, digest).await;
         }
         page => page?,

@@ -12,6 +12,7 @@ use serde::{Deserialize, de::IgnoredAny};
 use super::{
     Error, ManifestFault, Source, Upstream,
     hash::{is_digest_of, sha256},
+    header_text::header_text,
 };
 use crate::reference::{Digest, Reference};
 
@@ -55,12 +56,36 @@ pub(crate) fn check(
     headers: &HeaderMap,
     bytes: Bytes,
 ) -> Result<Source, Error> {
+    let name = || upstream.name.clone();
+    let read = media_type(headers, &bytes);
+    if read == Err(ManifestFault::NotJson) {
+        return Err(Error::NoManifest {
+            upstream: name(),
+            what: description(headers, &bytes),
+        });
+    }
     let digest = verified_digest(upstream, reference, headers, &bytes)?;
-    let media_type = media_type(headers, &bytes).map_err(|fault| Error::BadManifest {
-        upstream: upstream.name.clone(),
+    let media_type = read.map_err(|fault| Error::BadManifest {
+        upstream: name(),
         fault,
     })?;
-    Ok(Source::new(bytes, media_type, digest))
+    Ok(Source::new(bytes, media_type, digest).with_headers(headers))
+}
+
+/// What came in place of a manifest, in words.
+fn description(headers: &HeaderMap, bytes: &[u8]) -> Box<str> {
+    let text = String::from_utf8_lossy(&bytes[..bytes.len().min(1024)]).to_ascii_lowercase();
+    let is_page = ["<!doctype html", "<html"]
+        .iter()
+        .any(|it| text.contains(it));
+    let media_type = headers.get(header::CONTENT_TYPE).map(header_text);
+    let media_type = media_type.filter(|it| is_media_type(essence(it)));
+    match media_type {
+        _ if bytes.is_empty() => "an empty body".into(),
+        _ if is_page => "an HTML page".into(),
+        Some(media_type) => format!("a body of {}", essence(&media_type)).into(),
+        None => "a body of no known type".into(),
+    }
 }
 
 /// `Docker-Content-Digest`, if it is of an algorithm that can be verified.
@@ -122,13 +147,16 @@ fn is_media_type(text: &str) -> bool {
 
 /// What the header says, if it says anything specific.
 fn header_media_type(headers: &HeaderMap) -> Option<&str> {
-    let value = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
-    let media_type = value.split(';').next().unwrap_or_default().trim();
-    let is_vague = matches!(
-        media_type,
-        "" | "text/plain" | "application/octet-stream" | "application/json"
-    );
+    let media_type = essence(headers.get(header::CONTENT_TYPE)?.to_str().ok()?);
+    let is_vague = media_type.starts_with("text/")
+        || media_type.ends_with("/octet-stream")
+        || matches!(media_type, "" | "application/json");
     (!is_vague).then_some(media_type)
+}
+
+/// A media type without its parameters.
+fn essence(value: &str) -> &str {
+    value.split(';').next().unwrap_or_default().trim()
 }
 
 impl Outline<'_> {

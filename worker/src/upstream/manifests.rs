@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, Method, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use tokio::time::timeout;
 
 use super::{
@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     cache::{Flights, Ticket},
-    reference::{Digest, Reference, Repository},
+    reference::{Reference, Repository},
 };
 
 /// The manifests of all upstreams.
@@ -122,7 +122,8 @@ impl Manifests {
         }
     }
 
-    /// Asks whether a tag still means `source`, and what it means if not.
+    /// Asks whether a tag still means `source`, and what it means if not. Only
+    /// what the upstream says about the tag replaces `source`.
     async fn revalidate(
         &self,
         upstream: &Arc<Upstream>,
@@ -134,69 +135,101 @@ impl Manifests {
         let outcome = match &current {
             Ok(current) if current.digest == source.digest => Revalidation::Confirmed,
             Ok(_) => Revalidation::Changed,
-            Err(error) if error.is_weather() => Revalidation::Failed,
-            Err(_) => Revalidation::Gone,
+            Err(error) if error.is_final() => Revalidation::Gone,
+            Err(_) => Revalidation::Failed,
         };
         self.metrics().revalidated(outcome);
         match current {
-            Err(error) if error.is_weather() => self.shelf.keep_stale(key.clone(), old, error),
+            Err(error) if !error.is_final() => self.shelf.keep_stale(key.clone(), old, error),
             current => current,
         }
     }
 
-    /// What a tag means now: at the price of a HEAD if that is in memory.
+    /// What a tag means now. A `HEAD` can only confirm `source`; one `GET`
+    /// settles everything else.
     async fn current(
         &self,
         upstream: &Arc<Upstream>,
         key: &Key,
         source: &Arc<Source>,
     ) -> Result<Arc<Source>, Error> {
-        let known = match self.current_digest(upstream, key).await {
-            Ok(Some(digest)) if digest == source.digest => Some(Arc::clone(source)),
-            Ok(Some(digest)) => self.shelf.by_digest(key, digest),
-            // No digest, or no HEAD: the GET will tell.
-            Ok(None) | Err(Error::BadAnswer { .. }) => None,
-            Err(error) => return self.take(key, Err(error)),
-        };
-        match known {
-            Some(known) => Ok(self.shelf.confirm(key.clone(), known)),
-            None => self.take(key, self.fetch(upstream, key).await),
-        }
-    }
-
-    async fn current_digest(
-        &self,
-        upstream: &Arc<Upstream>,
-        key: &Key,
-    ) -> Result<Option<Digest>, Error> {
         if self.exchange.weather.is_quota_low(upstream) {
             return Err(Error::RateLimited {
                 upstream: upstream.name.clone(),
                 retry_after: self.exchange.wire.settings.tag_ttl,
             });
         }
-        let reply = self.exchange.ask(&ask(upstream, key, Method::HEAD)).await?;
-        Ok(announced_digest(reply.response.headers()))
+        let heads = &self.exchange.heads;
+        let head = match heads.is_reliable(upstream, &key.repository, Kind::Manifest) {
+            true => self.exchange.ask(&ask(upstream, key, Method::HEAD)).await,
+            false => return self.get_current(upstream, key, source).await,
+        };
+        let digest = match head {
+            Ok(reply) => announced_digest(reply.response.headers()),
+            Err(error) if error.is_for_get_to_settle() => None,
+            Err(error) => return Err(error),
+        };
+        if digest.as_ref() == Some(&source.digest) {
+            return Ok(self.shelf.confirm(key.clone(), Arc::clone(source)));
+        }
+        let current = self.get_current(upstream, key, source).await;
+        if current
+            .as_ref()
+            .is_ok_and(|it| digest.as_ref() != Some(&it.digest))
+        {
+            heads.note_unreliable(upstream, &key.repository, Kind::Manifest);
+        }
+        current
     }
 
-    async fn fetch_patiently(&self, upstream: &Arc<Upstream>, key: &Key) -> Result<Source, Error> {
+    async fn get_current(
+        &self,
+        upstream: &Arc<Upstream>,
+        key: &Key,
+        source: &Arc<Source>,
+    ) -> Result<Arc<Source>, Error> {
+        let known = source.etag.clone().map(|etag| (etag, source));
+        let fetched = self.fetch(upstream, key, known).await;
+        self.take(key, fetched)
+    }
+
+    async fn fetch_patiently(
+        &self,
+        upstream: &Arc<Upstream>,
+        key: &Key,
+    ) -> Result<Arc<Source>, Error> {
         let mut patience = self.exchange.patience();
         loop {
-            match self.fetch(upstream, key).await {
+            match self.fetch(upstream, key, None).await {
                 Err(error) if patience.outlasts(&error).await => {}
                 outcome => return outcome,
             }
         }
     }
 
-    /// Gets a manifest and checks it.
-    async fn fetch(&self, upstream: &Arc<Upstream>, key: &Key) -> Result<Source, Error> {
-        let reply = self.exchange.ask(&ask(upstream, key, Method::GET)).await?;
-        if reply.response.status() != StatusCode::OK {
-            return Err(Error::BadAnswer {
-                upstream: upstream.name.clone(),
-                what: "an unexpected status",
-            });
+    /// Gets a manifest and checks it, unless it is `known` by its `ETag`.
+    async fn fetch(
+        &self,
+        upstream: &Arc<Upstream>,
+        key: &Key,
+        known: Option<(HeaderValue, &Arc<Source>)>,
+    ) -> Result<Arc<Source>, Error> {
+        let mut ask = ask(upstream, key, Method::GET);
+        let etag = known.as_ref().map(|(etag, _)| etag.clone());
+        ask.headers
+            .extend(etag.map(|etag| (header::IF_NONE_MATCH, etag)));
+        let reply = self.exchange.ask(&ask).await?;
+        match (reply.response.status(), known) {
+            (StatusCode::OK, _) => {}
+            (StatusCode::NOT_MODIFIED, Some((_, source))) => {
+                return Ok(Arc::new(source.with_stale(None)));
+            }
+            _ => {
+                return Err(Error::BadAnswer {
+                    upstream: upstream.name.clone(),
+                    what: "an unexpected status",
+                });
+            }
         }
         let headers = reply.response.headers().clone();
         let wire = &self.exchange.wire;
@@ -205,15 +238,15 @@ impl Manifests {
         if matches!(checked, Err(Error::DigestMismatch { .. })) {
             self.metrics().digest_mismatches.inc();
         }
-        checked
+        checked.map(Arc::new)
     }
 
     /// Keeps what has come, or for a moment that there is nothing to be had.
-    fn take(&self, key: &Key, fetched: Result<Source, Error>) -> Result<Arc<Source>, Error> {
+    fn take(&self, key: &Key, fetched: Result<Arc<Source>, Error>) -> Result<Arc<Source>, Error> {
         match fetched {
-            Ok(source) => Ok(self.shelf.keep(key, Arc::new(source))),
+            Ok(source) => Ok(self.shelf.keep(key, source)),
             Err(error) => {
-                if matches!(error, Error::NotFound { .. } | Error::Denied { .. }) {
+                if error.is_final() {
                     self.shelf.keep_failure(key.clone(), error.clone());
                 }
                 Err(error)

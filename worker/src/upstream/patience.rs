@@ -70,12 +70,14 @@ fn wait_before_retry(error: &Error, pause: Duration) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::upstream::Place;
 
     #[tokio::test]
     async fn patience_ends_and_does_not_begin_for_what_will_not_pass() {
         let upstream = || "hub".into();
         let down = Error::Timeout {
             upstream: upstream(),
+            place: Place::Upstream,
         };
         let gone = Error::NotFound {
             upstream: upstream(),

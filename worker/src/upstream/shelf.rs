@@ -11,7 +11,7 @@ use papaya::Equivalent;
 use super::{Error, Site, Source, Stale, Upstream, wire::Wire};
 use crate::{
     cache::Cache,
-    reference::{Digest, Reference, Repository},
+    reference::{Reference, Repository},
 };
 
 /// What an entry weighs besides its bytes, in bytes.
@@ -76,16 +76,6 @@ impl Shelf {
     /// Whether `kept` need not be asked for.
     pub(crate) fn is_fresh(&self, kept: &Kept) -> bool {
         self.now() < kept.until
-    }
-
-    /// The manifest of a digest in `key`'s repository.
-    pub(crate) fn by_digest(&self, key: &Key, digest: Digest) -> Option<Arc<Source>> {
-        let key = KeyRef {
-            site: key.site,
-            repository: &key.repository,
-            reference: &Reference::Digest(digest),
-        };
-        self.kept.read(&key, |kept| kept.outcome.clone().ok())?
     }
 
     /// Keeps a manifest that has just come.

@@ -6,10 +6,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::HeaderValue;
+use http::{HeaderMap, HeaderValue, header::ETAG};
 use metahub_policy::{Index, InvalidIndex};
 
-use super::Error;
+use super::{Error, warnings::upstream_warnings};
 use crate::reference::Digest;
 
 /// A manifest whose bytes hash to its digest. Cheap to clone.
@@ -21,6 +21,10 @@ pub(crate) struct Source {
     pub(crate) media_type: HeaderValue,
     /// Its digest.
     pub(crate) digest: Digest,
+    /// The upstream's `ETag` of it.
+    pub(crate) etag: Option<HeaderValue>,
+    /// The upstream's warnings about it, for clients.
+    pub(crate) warnings: Arc<[HeaderValue]>,
     /// Set when the upstream could not be asked whether the tag still means
     /// this.
     pub(crate) stale: Option<Stale>,
@@ -43,8 +47,19 @@ impl Source {
             bytes,
             media_type,
             digest,
+            etag: None,
+            warnings: Arc::default(),
             stale: None,
             index: Arc::default(),
+        }
+    }
+
+    /// The same manifest, with what else the upstream says about it.
+    pub(crate) fn with_headers(self, headers: &HeaderMap) -> Self {
+        Self {
+            etag: headers.get(ETAG).cloned(),
+            warnings: upstream_warnings(headers).into(),
+            ..self
         }
     }
 

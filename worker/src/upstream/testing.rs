@@ -265,12 +265,12 @@ pub(crate) fn part(blob: &Bytes, range: &str) -> Answer {
     };
     let total = blob.len();
     let first: usize = first.parse().unwrap();
-    let last = last
-        .parse()
-        .map_or(total - 1, |last: usize| last.min(total - 1));
     if first >= total {
         return Answer::status(416).with("content-range", &format!("bytes */{total}"));
     }
+    let last = last
+        .parse()
+        .map_or(total - 1, |last: usize| last.min(total - 1));
     Answer {
         status: 206,
         ..Answer::ok(blob.slice(first..=last))

@@ -1,16 +1,22 @@
 //! The way to the upstreams, tried on registries of our own on loopback.
 
+mod answers;
 mod blobs;
 mod certificates;
+mod circuits;
 mod disk;
 mod elsewhere;
+mod heads;
+mod hidden;
 mod hostile;
 mod identity;
 mod joins;
 mod limits;
 mod lists;
+mod lost_connections;
 mod names;
 mod options;
+mod plugins;
 mod tags;
 mod tokens;
 mod weather;

@@ -69,7 +69,7 @@ pub(super) fn configured(
             let mut config = trusting(pem, identity)?;
             config.alpn_protocols = match lane {
                 Lane::Shared => vec!["h2".into(), "http/1.1".into()],
-                Lane::Own => vec!["http/1.1".into()],
+                Lane::Own | Lane::Once => vec!["http/1.1".into()],
             };
             return Ok(builder.tls_backend_preconfigured(config));
         }

@@ -14,11 +14,11 @@ use serde::Deserialize;
 use url::{Url, form_urlencoded};
 
 use super::{
-    Credential, Error, Site, Upstream, Why,
+    Credential, Error, Place, Site, Upstream, Why,
     access::basic,
     metrics::Kind,
     reach::Reach,
-    weather::{rate_limited, unavailable},
+    weather::unavailable,
     wire::{Call, Reply, Wire, distrust, untrusted},
 };
 use crate::cache::{Cache, Flights, Ticket};
@@ -211,15 +211,19 @@ impl Tokens {
         let headers = reply.response.headers();
         match reply.response.status() {
             StatusCode::OK => {}
-            StatusCode::TOO_MANY_REQUESTS => return Err(rate_limited(upstream, headers)),
-            status if status.is_client_error() => {
+            status if status.is_client_error() && status != StatusCode::TOO_MANY_REQUESTS => {
                 return Err(Error::Denied {
                     upstream: upstream.name.clone(),
+                    reason: self.wire.reason(upstream, reply.response, None).await,
                 });
             }
-            status => return Err(unavailable(upstream, Why::Status(status), Some(headers))),
+            status => {
+                let failed = unavailable(upstream, Why::Status(status), Some(headers));
+                return Err(failed.at(Place::TokenServer));
+            }
         }
-        let body = self.wire.read(upstream, reply.response, MAX_ANSWER).await?;
+        let body = self.wire.read(upstream, reply.response, MAX_ANSWER).await;
+        let body = body.map_err(|error| error.at(Place::TokenServer))?;
         Token::read(&body, self.wire.clock.now()).ok_or_else(|| Error::BadAnswer {
             upstream: upstream.name.clone(),
             what: "no token from its token server",

@@ -1,22 +1,17 @@
-//! Which upstreams are left alone for a while.
+//! Upstreams that limit pulls, and what answers say about when to come again.
 //!
-//! An upstream that has failed several times in a row rests; then one request
-//! is let through to see how it is, and the others still wait for its outcome.
-//! One that limits pulls is not asked for manifests until it said it would
-//! answer again.
+//! An upstream that limits pulls is not asked for manifests until it said it
+//! would answer again.
 
 use std::time::{Duration, Instant, SystemTime};
 
 use dashmap::DashMap;
 use http::{HeaderMap, header};
 
-use super::{Error, Site, Upstream, Why, clock::Clock, metrics::Kind};
+use super::{
+    Error, Place, Site, Upstream, Why, clock::Clock, header_text::header_text, metrics::Kind,
+};
 
-/// Failures in a row that make an upstream rest.
-const FAILURES: u32 = 5;
-/// The first rest; each further one is twice as long.
-const SHORTEST_REST: Duration = Duration::from_secs(1);
-const LONGEST_REST: Duration = Duration::from_secs(30);
 /// What is believed of a `Retry-After`, and what stands in for a missing one.
 const LONGEST_LIMIT: Duration = Duration::from_secs(600);
 const USUAL_LIMIT: Duration = Duration::from_secs(10);
@@ -28,7 +23,7 @@ const QUOTA_FLOOR: i64 = 5;
 /// How long a quota that was read is believed.
 const QUOTA_MEMORY: Duration = Duration::from_secs(300);
 
-/// What is known of the upstreams that are unwell. One that is well takes no
+/// What is known of the upstreams that limit pulls. One that does not takes no
 /// room.
 #[derive(Debug)]
 pub(crate) struct Weather {
@@ -38,13 +33,6 @@ pub(crate) struct Weather {
 
 #[derive(Debug, Default)]
 struct Sky {
-    /// Failures in a row, before it rests.
-    failures: u32,
-    /// Rests in a row.
-    rests: u32,
-    rests_until: Option<Instant>,
-    /// Whether a request is under way that ends the rests if it goes well.
-    is_probed: bool,
     limited_until: Option<Instant>,
     low_quota_until: Option<Instant>,
 }
@@ -58,61 +46,30 @@ impl Weather {
         }
     }
 
-    /// Whether `upstream` may be asked now. Whoever is let through must
-    /// [`Self::report`] how it went.
+    /// Whether `upstream` may be asked now.
     pub(crate) fn admit(&self, upstream: &Upstream, kind: Kind) -> Result<(), Error> {
-        let Some(mut sky) = self.skies.get_mut(&upstream.site()) else {
-            return Ok(());
-        };
-        let now = self.clock.now();
-        if let Some(left) = left(sky.limited_until, now)
-            && kind == Kind::Manifest
-        {
-            return Err(Error::RateLimited {
+        let sky = self.skies.get(&upstream.site());
+        let limited_until = sky.and_then(|sky| sky.limited_until);
+        match left(limited_until, self.clock.now()) {
+            Some(retry_after) if kind == Kind::Manifest => Err(Error::RateLimited {
                 upstream: upstream.name.clone(),
-                retry_after: left,
-            });
+                retry_after,
+            }),
+            _ => Ok(()),
         }
-        if let Some(left) = left(sky.rests_until, now) {
-            return Err(Error::Unavailable {
-                upstream: upstream.name.clone(),
-                why: Why::Resting,
-                retry_after: left,
-            });
-        }
-        if sky.rests > 0 {
-            // This one is the probe; the others rest until it is back.
-            sky.is_probed = true;
-            sky.rests_until = Some(now + rest(sky.rests));
-        }
-        Ok(())
     }
 
-    /// Notes how a request to `upstream` went: `failure` is None for any
-    /// answer that is no weather.
-    pub(crate) fn report(&self, upstream: &Upstream, failure: Option<&Error>) {
-        let site = upstream.site();
-        match failure {
-            None => self.clear_up(site),
-            Some(Error::RateLimited { retry_after, .. }) => {
-                let until = self.clock.now() + *retry_after;
-                self.skies.entry(site).or_default().limited_until = Some(until);
-            }
-            Some(_) => {
-                let now = self.clock.now();
-                self.skies.entry(site).or_default().darken(now);
-            }
-        }
+    /// Notes that `upstream` gives out no manifests for `retry_after`.
+    pub(crate) fn limit(&self, upstream: &Upstream, retry_after: Duration) {
+        let until = self.clock.now() + retry_after;
+        self.sky(upstream, |sky| sky.limited_until = Some(until));
     }
 
     /// Notes that `remaining` pulls are left of the quota.
     pub(crate) fn note_quota(&self, upstream: &Upstream, remaining: i64) {
         if remaining <= QUOTA_FLOOR {
             let until = self.clock.now() + QUOTA_MEMORY;
-            self.skies
-                .entry(upstream.site())
-                .or_default()
-                .low_quota_until = Some(until);
+            self.sky(upstream, |sky| sky.low_quota_until = Some(until));
         } else if let Some(mut sky) = self.skies.get_mut(&upstream.site()) {
             sky.low_quota_until = None;
         }
@@ -125,45 +82,18 @@ impl Weather {
             .is_some_and(|sky| left(sky.low_quota_until, self.clock.now()).is_some())
     }
 
-    fn clear_up(&self, site: Site) {
+    fn sky(&self, upstream: &Upstream, note: impl FnOnce(&mut Sky)) {
         let now = self.clock.now();
-        if let Some(mut sky) = self.skies.get_mut(&site) {
-            *sky = Sky {
-                limited_until: sky.limited_until,
-                low_quota_until: sky.low_quota_until,
-                ..Sky::default()
-            };
-        }
-        self.skies.remove_if(&site, |_, sky| {
-            sky.failures == 0
-                && left(sky.limited_until, now).is_none()
-                && left(sky.low_quota_until, now).is_none()
+        self.skies.retain(|_, sky| {
+            left(sky.limited_until, now).is_some() || left(sky.low_quota_until, now).is_some()
         });
-    }
-}
-
-impl Sky {
-    /// Notes a failure. Those of requests that were under way when the rest
-    /// began say nothing new, however many they are.
-    fn darken(&mut self, now: Instant) {
-        if self.is_probed {
-            self.is_probed = false;
-        } else if left(self.rests_until, now).is_some() {
-            return;
-        } else {
-            self.failures += 1;
-            if self.failures < FAILURES {
-                return;
-            }
-        }
-        self.rests = self.rests.saturating_add(1);
-        self.rests_until = Some(now + rest(self.rests));
+        note(&mut self.skies.entry(upstream.site()).or_default());
     }
 }
 
 /// `ratelimit-remaining: 76;w=21600`: 76.
 pub(crate) fn remaining_quota(headers: &HeaderMap) -> Option<i64> {
-    let value = headers.get("ratelimit-remaining")?.to_str().ok()?;
+    let value = header_text(headers.get("ratelimit-remaining")?);
     value.split(';').next()?.trim().parse().ok()
 }
 
@@ -179,6 +109,7 @@ pub(crate) fn rate_limited(upstream: &Upstream, headers: &HeaderMap) -> Error {
 pub(crate) fn unavailable(upstream: &Upstream, why: Why, headers: Option<&HeaderMap>) -> Error {
     Error::Unavailable {
         upstream: upstream.name.clone(),
+        place: Place::Upstream,
         why,
         retry_after: headers.and_then(retry_after).unwrap_or(USUAL_RETRY),
     }
@@ -187,7 +118,8 @@ pub(crate) fn unavailable(upstream: &Upstream, why: Why, headers: Option<&Header
 /// `Retry-After`, in seconds or as a date (RFC 9110, section 10.2.3), as far as
 /// it is believed.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let value = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
+    let value = header_text(headers.get(header::RETRY_AFTER)?);
+    let value = value.trim();
     let seconds = value.parse().ok().map(Duration::from_secs);
     let told = seconds.or_else(|| {
         let then = httpdate::parse_http_date(value).ok()?;
@@ -203,12 +135,6 @@ fn date(headers: &HeaderMap) -> Option<SystemTime> {
     httpdate::parse_http_date(date).ok()
 }
 
-/// How long the nth rest in a row is.
-fn rest(n: u32) -> Duration {
-    let doublings = n.saturating_sub(1).min(16);
-    (SHORTEST_REST * (1 << doublings)).min(LONGEST_REST)
-}
-
 fn left(until: Option<Instant>, now: Instant) -> Option<Duration> {
     until?.checked_duration_since(now).filter(|d| !d.is_zero())
 }
@@ -221,62 +147,8 @@ mod tests {
         Upstream::new("hub", "https://r.example".parse().unwrap(), None, true)
     }
 
-    fn down() -> Error {
-        unavailable(&upstream(), Why::Unreachable, None)
-    }
-
     fn headers(name: &'static str, value: &str) -> HeaderMap {
         HeaderMap::from_iter([(name.parse().unwrap(), value.parse().unwrap())])
-    }
-
-    #[test]
-    fn an_upstream_that_fails_again_and_again_rests_then_gets_one_probe() {
-        let (clock, hub) = (Clock::default(), upstream());
-        let weather = Weather::new(clock.clone());
-        for _ in 0..FAILURES {
-            weather.admit(&hub, Kind::Blob).unwrap();
-            weather.report(&hub, Some(&down()));
-        }
-        assert!(weather.admit(&hub, Kind::Blob).is_err());
-
-        clock.advance(SHORTEST_REST + Duration::from_millis(1));
-
-        assert!(weather.admit(&hub, Kind::Blob).is_ok());
-        assert!(weather.admit(&hub, Kind::Blob).is_err());
-        weather.report(&hub, None);
-        assert!(weather.admit(&hub, Kind::Blob).is_ok());
-        assert!(weather.skies.is_empty());
-    }
-
-    #[test]
-    fn a_probe_that_fails_makes_the_rest_longer() {
-        let (clock, hub) = (Clock::default(), upstream());
-        let weather = Weather::new(clock.clone());
-        for _ in 0..FAILURES {
-            weather.report(&hub, Some(&down()));
-        }
-        clock.advance(SHORTEST_REST + Duration::from_millis(1));
-        weather.admit(&hub, Kind::Blob).unwrap();
-        weather.report(&hub, Some(&down()));
-
-        clock.advance(SHORTEST_REST + Duration::from_millis(1));
-
-        assert!(weather.admit(&hub, Kind::Blob).is_err());
-        clock.advance(SHORTEST_REST);
-        assert!(weather.admit(&hub, Kind::Blob).is_ok());
-    }
-
-    #[test]
-    fn a_hundred_failures_at_a_time_do_not_make_the_rest_longer() {
-        let (clock, hub) = (Clock::default(), upstream());
-        let weather = Weather::new(clock.clone());
-        for _ in 0..100 {
-            weather.report(&hub, Some(&down()));
-        }
-
-        clock.advance(SHORTEST_REST + Duration::from_millis(1));
-
-        assert!(weather.admit(&hub, Kind::Blob).is_ok());
     }
 
     #[test]
@@ -285,7 +157,7 @@ mod tests {
         let weather = Weather::new(clock.clone());
         let limit = rate_limited(&hub, &headers("retry-after", "60"));
 
-        weather.report(&hub, Some(&limit));
+        weather.limit(&hub, limit.retry_after().unwrap());
 
         assert!(weather.admit(&hub, Kind::Blob).is_ok());
         let error = weather.admit(&hub, Kind::Manifest).unwrap_err();

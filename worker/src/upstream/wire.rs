@@ -3,24 +3,29 @@
 //! Redirects are followed by hand: the pass goes to the origin that was asked
 //! first and nowhere else, also not when a redirect leads back to it.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, header};
-use reqwest::Response;
+use reqwest::{RequestBuilder, Response};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::time::timeout;
 use tracing::{Instrument, debug, warn};
 use url::Url;
 
 use super::{
-    Error, Metrics, Settings, Upstream, Why,
+    Error, Metrics, Place, Settings, Upstream, Why,
     clock::Clock,
     dialer::{
-        CannotDial, Dialer, Lane, TlsFault, is_spelled_closer, is_too_close, spelled, tls_fault,
+        CannotDial, Dialer, Lane, TlsFault, is_lost_connection, is_spelled_closer, is_too_close,
+        spelled, tls_fault,
     },
     error::Distrust,
+    header_text::header_url,
     limits::{Limits, Permit},
     metrics::Kind,
     reach::Reach,
+    reason,
     trust::{is_same_origin, is_trusted_redirect, with_scheme_of},
     weather::unavailable,
 };
@@ -33,6 +38,8 @@ const FORM: HeaderValue = HeaderValue::from_static("application/x-www-form-urlen
 const BODY_STEP: usize = 16 << 10;
 /// How many times the longest pause a small body may take as a whole.
 const SMALL_BODY_PAUSES: u32 = 2;
+/// How long the body of a refusal is waited for.
+const REASON_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The way out: clients, timeouts and counters.
 #[derive(Debug)]
@@ -180,6 +187,26 @@ impl Wire {
         Ok(Bytes::from(body.into_boxed_slice()))
     }
 
+    /// Why `response` refuses, in the upstream's own words. Holds neither the
+    /// upstream's credential nor the `pass` that was refused.
+    pub(crate) async fn reason(
+        &self,
+        upstream: &Upstream,
+        response: Response,
+        pass: Option<HeaderValue>,
+    ) -> Option<Box<str>> {
+        let media_type = response.headers().get(header::CONTENT_TYPE).cloned();
+        let is_plain_text = media_type.is_some_and(|it| it.as_bytes().starts_with(b"text/plain"));
+        let body = self.read(upstream, response, reason::MAX_BODY);
+        let body = timeout(REASON_TIMEOUT, body).await.ok()?.ok()?;
+        let credential = upstream.credential();
+        let password = credential.map(|it| it.password.expose_secret());
+        let pass = pass.as_ref().and_then(|pass| pass.to_str().ok());
+        let pass = pass.and_then(|pass| pass.split_once(' '));
+        let secrets = password.into_iter().chain(pass.map(|(_, secret)| secret));
+        reason::reason(is_plain_text, &body, secrets)
+    }
+
     async fn chunk(
         &self,
         upstream: &Upstream,
@@ -206,16 +233,6 @@ impl Wire {
             _ if upstream.speaks_http1() => Lane::Own,
             _ => Lane::Shared,
         };
-        let client =
-            self.dialer
-                .client(lane, url, reach, transport)
-                .map_err(|error| match error {
-                    CannotDial::TooClose(_) => untrusted(upstream, url, Distrust::TooClose),
-                    error => {
-                        warn!(upstream = %upstream.name, %error, "cannot be asked");
-                        unavailable(upstream, Why::Internal, None)
-                    }
-                })?;
         let span = tracing::info_span!(
             "upstream.request",
             otel.kind = "client",
@@ -227,23 +244,21 @@ impl Wire {
         let mut headers = call.headers.clone();
         if is_at_home {
             telemetry::inject(&span, &mut headers);
+            headers.extend(call.pass.clone().map(|pass| (header::AUTHORIZATION, pass)));
         }
-        let mut request = client
-            .request(call.method.clone(), url.clone())
-            .headers(headers);
-        if let Some(pass) = call.pass.as_ref().filter(|_| is_at_home) {
-            request = request.header(header::AUTHORIZATION, pass.clone());
-        }
-        if let Some(form) = call.form.as_ref().filter(|_| is_at_home) {
-            request = request
-                .header(header::CONTENT_TYPE, FORM)
-                .body(form.expose_secret().to_owned());
-        }
-        let sent = timeout(self.settings.header_timeout, request.send())
-            .instrument(span.clone())
-            .await
-            .map_err(|_| timed_out(upstream))
-            .and_then(|sent| sent.map_err(|error| unsent(upstream, url, is_proxied, error)));
+        let sent = async {
+            let request = |lane| self.request(call, (lane, url, reach), &headers, is_at_home);
+            match self.attempt(upstream, request(lane)?).await? {
+                Err(error) if is_lost_connection(&error) => {
+                    let error = error.without_url();
+                    debug!(upstream = %upstream.name, %error, "sends a request again");
+                    self.attempt(upstream, request(Lane::Once)?).await?
+                }
+                sent => sent,
+            }
+            .map_err(|error| unsent(upstream, url, is_proxied, error))
+        };
+        let sent = sent.instrument(span.clone()).await;
         match &sent {
             Ok(response) => {
                 let code = response.status().as_u16();
@@ -252,12 +267,57 @@ impl Wire {
             }
             Err(error) => self.metrics.failed(&upstream.name, call.kind, error),
         }
-        let response = sent?;
+        let response = sent.map_err(|error| match is_at_home {
+            true if call.kind != Kind::Token || is_same_origin(url, &upstream.url) => error,
+            true => error.at(Place::TokenServer),
+            false => error.at(Place::RedirectTarget),
+        })?;
         // A proxy's address says nothing about the host behind it.
         let address = response.remote_addr().filter(|_| !is_proxied);
         let seen = address.map(|address| Reach::of(address.ip()));
         let seen = seen.or_else(|| spelled(url)).unwrap_or(Reach::Public);
         Ok((response, seen))
+    }
+
+    fn request(
+        &self,
+        call: &Call<'_>,
+        (lane, url, reach): (Lane, &Url, Reach),
+        headers: &HeaderMap,
+        is_at_home: bool,
+    ) -> Result<RequestBuilder, Error> {
+        let upstream = call.upstream;
+        let transport = upstream.transport(url, &self.settings.proxies);
+        let client =
+            self.dialer
+                .client(lane, url, reach, transport)
+                .map_err(|error| match error {
+                    CannotDial::TooClose(_) => untrusted(upstream, url, Distrust::TooClose),
+                    error => {
+                        warn!(upstream = %upstream.name, %error, "cannot be asked");
+                        unavailable(upstream, Why::Internal, None)
+                    }
+                })?;
+        let request = client
+            .request(call.method.clone(), url.clone())
+            .headers(headers.clone());
+        Ok(match call.form.as_ref().filter(|_| is_at_home) {
+            Some(form) => request
+                .header(header::CONTENT_TYPE, FORM)
+                .body(form.expose_secret().to_owned()),
+            None => request,
+        })
+    }
+
+    /// Sends a request once.
+    async fn attempt(
+        &self,
+        upstream: &Upstream,
+        request: RequestBuilder,
+    ) -> Result<Result<Response, reqwest::Error>, Error> {
+        timeout(self.settings.header_timeout, request.send())
+            .await
+            .map_err(|_| timed_out(upstream))
     }
 
     fn redirect(
@@ -274,11 +334,9 @@ impl Wire {
         ) else {
             return Ok(None);
         };
-        let to = location
-            .to_str()
-            .ok()
-            .and_then(|location| from.join(location).ok())
-            .ok_or_else(|| Error::BadAnswer {
+        let to = from
+            .join(header_url(location).trim())
+            .map_err(|_| Error::BadAnswer {
                 upstream: upstream.name.clone(),
                 what: "a redirect to nowhere",
             })?;
@@ -318,6 +376,7 @@ pub(crate) fn distrust(from: &Url, to: &Url) -> Distrust {
 pub(crate) fn timed_out(upstream: &Upstream) -> Error {
     Error::Timeout {
         upstream: upstream.name.clone(),
+        place: Place::Upstream,
     }
 }
 
@@ -335,14 +394,14 @@ fn unsent(upstream: &Upstream, url: &Url, is_proxied: bool, error: reqwest::Erro
         };
         warn!(upstream = %upstream.name, ?error, "cannot be asked: {why}");
         unavailable(upstream, why, None)
-    } else if error.is_timeout() {
-        timed_out(upstream)
     } else if error.is_connect() {
         let why = match is_proxied {
             true => Why::Proxy,
             false => Why::Unreachable,
         };
         unavailable(upstream, why, None)
+    } else if error.is_timeout() {
+        timed_out(upstream)
     } else {
         unavailable(upstream, Why::Broken, None)
     }

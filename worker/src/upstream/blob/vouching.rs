@@ -2,14 +2,18 @@
 
 use std::sync::Arc;
 
-use http::{Method, Response, StatusCode};
+use http::{HeaderValue, Method, Response};
 
 use super::{Answer, BlobBody, BlobRequest, Blobs, known::Key};
 use crate::upstream::{
     Error, Upstream, Why,
     exchange::{Ask, Exchange},
+    metrics::Kind,
     weather::unavailable,
 };
+
+/// The part of a blob that is asked for where `HEAD` does not tell.
+const FIRST_BYTE: HeaderValue = HeaderValue::from_static("bytes=0-0");
 
 impl Blobs {
     /// Answers a HEAD by asking the upstream.
@@ -86,38 +90,36 @@ enum Manner {
     Impatient,
 }
 
-/// Some redirect a HEAD to an address that is signed for GET alone: then a GET
-/// tells, whose body nobody reads.
+/// Asks by `HEAD`, and settles by `GET` of the first byte what that denies: some
+/// redirect a `HEAD` to an address that is signed for `GET` alone, some know
+/// `HEAD` only of what they have at hand.
 async fn head(
     exchange: &Exchange,
     upstream: &Arc<Upstream>,
     request: BlobRequest<'_>,
     manner: Manner,
 ) -> Result<Answer, Error> {
-    let head = request.ask(upstream, None);
-    let reply = match exchange.ask(&head).await {
-        Err(error) if refuses_head(&error) => {
-            let get = Ask {
-                method: Method::GET,
-                ..head
-            };
-            exchange.ask_patiently(&get).await?
+    let (heads, repository) = (&exchange.heads, request.repository);
+    let mut is_denied = false;
+    if heads.is_reliable(upstream, repository, Kind::Blob) {
+        match exchange.ask(&request.ask(upstream, None)).await {
+            Ok(reply) => return Answer::read(upstream, &reply, false),
+            Err(error) if error.is_for_get_to_settle() => is_denied = true,
+            Err(error) if manner == Manner::Impatient => return Err(error),
+            Err(_) => {}
         }
-        Err(error) if error.is_weather() && manner == Manner::Patient => {
-            exchange.ask_patiently(&head).await?
-        }
-        reply => reply?,
+    }
+    let get = Ask {
+        method: Method::GET,
+        ..request.ask(upstream, Some(FIRST_BYTE))
     };
-    Answer::read(upstream, &reply, false)
-}
-
-fn refuses_head(error: &Error) -> bool {
-    matches!(
-        error,
-        Error::BadAnswer { .. }
-            | Error::Unavailable {
-                why: Why::Status(StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN),
-                ..
-            }
-    )
+    let reply = match manner {
+        Manner::Patient => exchange.ask_patiently(&get).await?,
+        Manner::Impatient => exchange.ask(&get).await?,
+    };
+    let answer = Answer::read(upstream, &reply, true)?;
+    if is_denied {
+        heads.note_unreliable(upstream, repository, Kind::Blob);
+    }
+    Ok(answer.whole())
 }

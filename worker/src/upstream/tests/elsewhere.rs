@@ -119,7 +119,7 @@ async fn a_head_is_answered_by_the_worker() {
     let answer = ask(&bench, Method::HEAD, "hub.example").await;
 
     assert!(matches!(answer, Err(Error::NotFound { .. })));
-    assert_eq!(store.seen().len(), 1);
+    assert_eq!(store.count("HEAD "), 1);
 }
 
 #[tokio::test]
