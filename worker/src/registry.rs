@@ -31,7 +31,7 @@ use crate::{
     recipes::Recipes,
     snapshot::{Current, Kind, Outdated, Snapshot},
     telemetry,
-    upstream::{Puller, Source},
+    upstream::{Puller, Source, warning},
 };
 
 mod accept;
@@ -63,9 +63,8 @@ const PRIVATE: HeaderValue = HeaderValue::from_static("private");
 /// A token is for nobody else, and not for long.
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
-/// RFC 7234, section 5.5: 199, a warning of another kind.
 const STANDS_IN: HeaderValue = HeaderValue::from_static(
-    "199 - \"the control plane cannot be reached: this stands in for a trimmed index\"",
+    "299 - \"the control plane cannot be reached: this stands in for a trimmed index\"",
 );
 /// The part of the remembered answers that can be found by their own digest:
 /// one of four.
@@ -195,8 +194,8 @@ impl Registry {
             headers.append(WARNING, STANDS_IN);
         }
         if let Some(outdated) = &notes.outdated {
-            let warning = format!("199 - \"{outdated}: what is restricted is closed\"");
-            headers.append(WARNING, served::value(&warning));
+            let text = format!("{outdated}: what is restricted is closed");
+            headers.append(WARNING, warning(&text));
         }
         let added = began.elapsed().saturating_sub(notes.waited);
         let status = response.status().as_u16();

@@ -36,17 +36,17 @@ impl Registry {
         let tag = match reference {
             Reference::Digest(digest) => {
                 let manifest = self.by_digest(target, digest, notes).await?;
-                return Ok(served::manifest(asked, &manifest, None));
+                return Ok(served::manifest(asked, &manifest, &manifest));
             }
             Reference::Tag(tag) => tag,
         };
         if let Some(attached) = Attached::read(tag) {
             let source = self.attached(target, &attached, notes).await?;
-            return Ok(served::manifest(asked, &source, source.stale.as_ref()));
+            return Ok(served::manifest(asked, &source, &source));
         }
         let source = self.source(target, reference, notes).await?;
         let Some(index) = source.index()? else {
-            return Ok(served::manifest(asked, &source, source.stale.as_ref()));
+            return Ok(served::manifest(asked, &source, &source));
         };
         notes.chosen_from = Some(source.clone());
         let choice = Choice {
@@ -55,13 +55,12 @@ impl Registry {
             tag,
             source: &source,
         };
-        let stale = source.stale.as_ref();
         Ok(match self.choose(&choice, index, notes).await? {
-            Answer::Source => served::manifest(asked, &source, stale),
-            Answer::Image(image) => served::manifest(asked, &image, stale),
+            Answer::Source => served::manifest(asked, &source, &source),
+            Answer::Image(image) => served::manifest(asked, &image, &source),
             Answer::Index(trimmed) => {
                 let manifest = self.trimmed(&trimmed);
-                served::manifest(asked, manifest, stale)
+                served::manifest(asked, manifest, &source)
             }
             Answer::Nothing => {
                 let flat = self.flat(target, (&source, index), notes).await?;

@@ -10,7 +10,7 @@ use serde_json::json;
 use super::{Asked, body::Body, names::Target};
 use crate::{
     reference::Digest,
-    upstream::{Source, Stale, TagsPage},
+    upstream::{Source, Stale, TagsPage, warning},
 };
 
 /// Names what an answer holds.
@@ -22,12 +22,9 @@ pub(crate) const SOURCE_DIGEST: HeaderName = HeaderName::from_static("metahub-so
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
-/// A manifest. `stale` says why it may be an old one.
-pub(super) fn manifest(
-    asked: &Asked<'_>,
-    source: &Source,
-    stale: Option<&Stale>,
-) -> Response<Body> {
+/// A manifest, chosen from what the upstream serves as `origin`: that may be an
+/// old one, or have warnings.
+pub(super) fn manifest(asked: &Asked<'_>, source: &Source, origin: &Source) -> Response<Body> {
     let mut response = if has(asked.headers, &source.digest) {
         let mut response = Response::new(Body::empty());
         *response.status_mut() = StatusCode::NOT_MODIFIED;
@@ -38,8 +35,11 @@ pub(super) fn manifest(
     let headers = response.headers_mut();
     headers.insert(CONTENT_DIGEST, value(source.digest.as_str()));
     headers.insert(ETAG, value(&format!("\"{}\"", source.digest)));
-    if let Some(stale) = stale {
-        headers.insert(WARNING, warning(stale));
+    for warning in origin.warnings.iter() {
+        headers.append(WARNING, warning.clone());
+    }
+    if let Some(stale) = &origin.stale {
+        headers.append(WARNING, stale_warning(stale));
     }
     response
 }
@@ -90,13 +90,10 @@ pub(super) fn has(headers: &HeaderMap, digest: &Digest) -> bool {
         .any(|tag| tag == "*" || tag == digest.as_str())
 }
 
-/// RFC 7234, section 5.5: 110, the response is stale.
-fn warning(stale: &Stale) -> HeaderValue {
+/// The reason why an answer may be an old one.
+fn stale_warning(stale: &Stale) -> HeaderValue {
     let age = stale.age().as_secs();
-    value(&format!(
-        "110 - \"not confirmed for {age} s: {}\"",
-        stale.why.to_string().replace(['"', '\\'], "'")
-    ))
+    warning(&format!("not confirmed for {age} s: {}", stale.why))
 }
 
 /// A text as a header: what no header may hold becomes an empty one.

@@ -267,7 +267,7 @@ async fn without_control_plane_a_new_trimmed_index_gives_way_to_its_image() {
     let heard = stage.get("lister", LATEST).await;
 
     assert_eq!(heard.digest(), stage.images["skylake"]);
-    assert!(heard.header("warning").starts_with("199 - "));
+    assert!(heard.header("warning").starts_with("299 - "));
 }
 
 #[tokio::test]
