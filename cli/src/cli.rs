@@ -7,8 +7,8 @@ use clap::{Parser, Subcommand};
 use crate::{
     client::Client,
     commands::{
-        audit, auth, authority, completions, cpu, demo, grant, image, login, machine_type, pin,
-        policy, recipe, rule, status, token, up, upstream, user, worker,
+        audit, auth, authority, cache, completions, cpu, demo, grant, image, login, machine_type,
+        pin, policy, recipe, rule, status, token, up, upstream, user, worker,
     },
     config::{Config, Settings},
     output::Output,
@@ -63,6 +63,9 @@ enum Command {
     /// Recipes: how to make trimmed indexes again.
     #[command(subcommand)]
     Recipe(recipe::Command),
+    /// What workers keep of upstreams.
+    #[command(subcommand)]
+    Cache(cache::Command),
     /// Images, and who gets what of them.
     #[command(subcommand)]
     Image(image::Command),
@@ -107,6 +110,7 @@ impl Command {
                 | Self::Pin(_)
                 | Self::Grant(_)
                 | Self::Cpu(_)
+                | Self::Cache(_)
                 | Self::Apply(_)
                 | Self::Policy(_)
         )
@@ -150,6 +154,7 @@ async fn run_with(
         Command::Grant(command) => grant::run(command, settings, output).await,
         Command::Cpu(command) => cpu::run(command, settings, output).await,
         Command::Recipe(command) => recipe::run(command, settings, output).await,
+        Command::Cache(command) => cache::run(command, settings, output).await,
         Command::Image(command) => image::run(command, settings, output).await,
         Command::Apply(wanted) => policy::apply(wanted, settings, output).await,
         Command::Diff(wanted) => policy::diff(wanted, settings, output).await,

@@ -131,7 +131,12 @@ pub(crate) struct Recipe {
     pub(crate) upstream: String,
     pub(crate) repository: String,
     pub(crate) source_digest: String,
+    /// Digests, of older recipes.
     pub(crate) kept: Vec<String>,
+    /// Places in the source.
+    pub(crate) kept_places: Vec<u32>,
+    /// Empty: not known.
+    pub(crate) user: String,
     #[serde(serialize_with = "as_time")]
     pub(crate) last_used: SystemTime,
 }

@@ -14,6 +14,7 @@ mod grants;
 pub(crate) mod joins;
 mod logins;
 mod machine_types;
+mod purges;
 mod recipes;
 mod rules;
 mod signing_keys;
@@ -36,6 +37,7 @@ pub(crate) use self::declaration::{Mode, Outcome};
 use self::edit::Edit;
 pub(crate) use self::joins::JoinTokenWish;
 pub(crate) use self::logins::{LoginWish, NewLogin};
+pub(crate) use self::purges::PurgeWish;
 use crate::{
     Error, Result, Revision,
     access::Scope,

@@ -24,7 +24,7 @@ use crate::{
     Error, Result, Revision,
     feed::Change,
     fleet::Identity,
-    records::{Key, Login, MachineType, Pin, Recipe, Record, SigningKey},
+    records::{Key, Login, MachineType, Pin, Purge, Recipe, Record, SigningKey},
     secrets,
 };
 
@@ -117,6 +117,7 @@ fn record(key: &Key, value: &Record) -> Option<proto::Record> {
         Record::Pin(it) => Value::Pin(pin(it)),
         Record::Cpu(it) => Value::Cpu(cpu(it)),
         Record::Recipe(it) => Value::Recipe(recipe(it)),
+        Record::Purge(it) => Value::Purge(purge(it)),
         Record::SigningKey(it) => Value::SigningKey(signing_key(it)),
         Record::Grant(it) => Value::Grant(grant(it)),
     };
@@ -375,7 +376,19 @@ pub(crate) fn recipe(it: &Recipe) -> proto::Recipe {
         repository: it.repository.clone(),
         source_digest: it.source_digest.clone(),
         kept: it.kept.clone(),
+        kept_places: it.kept_places.clone(),
+        user: it.user.clone(),
         last_used_unix_secs: it.last_used_unix_secs,
+    }
+}
+
+fn purge(it: &Purge) -> proto::Purge {
+    proto::Purge {
+        id: it.id.clone(),
+        upstream: it.upstream.clone(),
+        repository: it.repository.clone(),
+        digest: it.digest.clone(),
+        requested_unix_secs: it.requested_unix_secs,
     }
 }
 
@@ -399,6 +412,8 @@ pub(crate) fn recipe_from(message: Option<proto::Recipe>) -> Result<Recipe> {
         repository: message.repository,
         source_digest: message.source_digest,
         kept: message.kept,
+        kept_places: message.kept_places,
+        user: message.user,
         last_used_unix_secs: 0,
     })
 }

@@ -72,6 +72,9 @@ async fn sweep(catalog: &Catalog, retention: Retention) {
     if let Err(error) = catalog.sweep_joins().await {
         warn!("cannot forget join tokens and workers that are over: {error}");
     }
+    if let Err(error) = catalog.sweep_purges().await {
+        warn!("cannot delete old purges: {error}");
+    }
     match catalog.sweep_audit(audit).await {
         Ok(0) => {}
         Ok(count) => info!("deleted {count} changes older than {audit:?} from the audit"),

@@ -35,6 +35,7 @@ pub(crate) enum Record {
     JoinToken(JoinToken),
     JoinedWorker(JoinedWorker),
     AdminToken(AdminToken),
+    Purge(Purge),
 }
 
 /// An account: owns machine types and logins.
@@ -180,8 +181,15 @@ pub(crate) struct Recipe {
     pub(crate) upstream: String,
     pub(crate) repository: String,
     pub(crate) source_digest: String,
-    /// In source order.
+    /// Digests, in source order. Of recipes without `kept_places`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) kept: Vec<String>,
+    /// Places in the source, ascending.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) kept_places: Vec<u32>,
+    /// Whose machine type it was recorded for. Empty: not known.
+    #[serde(default)]
+    pub(crate) user: String,
     /// Coarse: written once a day at most.
     pub(crate) last_used_unix_secs: u64,
 }
@@ -216,6 +224,17 @@ pub(crate) struct AdminToken {
     /// Coarse: written once a day at most.
     #[serde(default)]
     pub(crate) last_used_unix_secs: Option<u64>,
+}
+
+/// Cached content that workers drop once: what fits all that is given. Empty
+/// texts stand for any.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Purge {
+    pub(crate) id: String,
+    pub(crate) upstream: String,
+    pub(crate) repository: String,
+    pub(crate) digest: String,
+    pub(crate) requested_unix_secs: u64,
 }
 
 /// A text that must not show in logs: a password, a token or a hash of one.
@@ -269,7 +288,8 @@ kept!(
     Authority,
     JoinToken,
     JoinedWorker,
-    AdminToken
+    AdminToken,
+    Purge
 );
 
 impl Record {
@@ -290,6 +310,7 @@ impl Record {
             Self::JoinToken(it) => Key::join_token(&it.name),
             Self::JoinedWorker(it) => Key::joined_worker(&it.id),
             Self::AdminToken(it) => Key::admin_token(&it.name),
+            Self::Purge(it) => Key::purge(&it.id),
         }
     }
 
@@ -310,6 +331,7 @@ impl Record {
             Self::JoinToken(it) => serde_json::to_string(it),
             Self::JoinedWorker(it) => serde_json::to_string(it),
             Self::AdminToken(it) => serde_json::to_string(it),
+            Self::Purge(it) => serde_json::to_string(it),
         }
     }
 
@@ -330,6 +352,7 @@ impl Record {
             Kind::JoinToken => Self::JoinToken(serde_json::from_str(json)?),
             Kind::JoinedWorker => Self::JoinedWorker(serde_json::from_str(json)?),
             Kind::AdminToken => Self::AdminToken(serde_json::from_str(json)?),
+            Kind::Purge => Self::Purge(serde_json::from_str(json)?),
         })
     }
 
@@ -358,7 +381,8 @@ impl Record {
             | Self::Cpu(_)
             | Self::Recipe(_)
             | Self::Grant(_)
-            | Self::JoinedWorker(_) => {}
+            | Self::JoinedWorker(_)
+            | Self::Purge(_) => {}
         }
         copy
     }

@@ -18,6 +18,7 @@ mod oidc;
 mod outages;
 mod paths;
 mod policy_flow;
+mod purge;
 mod recipes;
 mod revocation;
 mod roles;

@@ -179,6 +179,17 @@ where
         }
     }
 
+    /// Forgets all entries for which `is_gone` says so.
+    pub(crate) fn remove_all(&self, is_gone: impl Fn(&K, &V) -> bool) {
+        let entries = self.entries.pin();
+        let gone = entries
+            .iter()
+            .filter(|(key, entry)| is_gone(&key.0, &entry.value));
+        for (key, _) in gone {
+            self.remove(&*key.0);
+        }
+    }
+
     /// The weight of all entries, in bytes.
     pub(crate) fn weight(&self) -> u64 {
         self.weight.load(Relaxed)

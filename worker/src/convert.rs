@@ -12,10 +12,11 @@ use prost::Message as _;
 use proto::{control_message::Message as Said, record::Value, worker_message::Message as Says};
 
 use crate::{
+    purge::Purge,
     reference::{Digest, Repository},
     snapshot::{
-        Delta, Entry, KindName, LoginRecord, PinRecord, Recipe, RecipeName, Record, Records,
-        Revision, SigningKey, TypeRecord,
+        Delta, Entries, Entry, KindName, LoginRecord, PinRecord, Recipe, RecipeName, Record,
+        Records, Revision, SigningKey, TypeRecord,
     },
     upstream::{ClientIdentity, Credential, Judgement, Proxy, ProxyChoice, Upstream},
 };
@@ -165,13 +166,18 @@ pub(crate) fn heartbeat(held: Option<(Revision, StateDigest)>) -> proto::WorkerM
 
 /// Asks to store a recipe.
 pub(crate) fn record_recipe(recipe: &Recipe) -> proto::RecordRecipeRequest {
-    let kept = recipe.kept.iter().map(|kept| kept.as_str().to_owned());
+    let (kept, kept_places) = match &recipe.kept {
+        Entries::Digests(it) => (it.iter().map(|it| it.as_str().to_owned()).collect(), vec![]),
+        Entries::Places(it) => (vec![], it.iter().map(|it| u32::from(*it)).collect()),
+    };
     let recipe = proto::Recipe {
         digest: recipe.name.digest.as_str().to_owned(),
         upstream: recipe.name.upstream.to_string(),
         repository: recipe.name.repository.as_str().to_owned(),
         source_digest: recipe.source_digest.as_str().to_owned(),
-        kept: kept.collect(),
+        kept,
+        kept_places,
+        user: recipe.user.to_string(),
         last_used_unix_secs: 0,
     };
     proto::RecordRecipeRequest {
@@ -241,6 +247,7 @@ fn record(value: Value) -> Result<Record, &'static str> {
             aliases: it.aliases,
         }),
         Value::Recipe(it) => Record::Recipe(Arc::new(recipe(it)?)),
+        Value::Purge(it) => Record::Purge(Arc::new(purge(it)?)),
         Value::SigningKey(it) => Record::SigningKey(Arc::new(signing_key(it)?)),
         Value::Grant(it) => Record::Grant(grant(it)?),
     })
@@ -404,8 +411,28 @@ fn signing_key(it: proto::SigningKey) -> Result<SigningKey, &'static str> {
     SigningKey::new(it.id, &it.seed, it.signs_from_unix_secs).ok_or("seed")
 }
 
+fn purge(it: proto::Purge) -> Result<Purge, &'static str> {
+    let repository = given(&it.repository).map(|it| Repository::parse(&it).ok_or("repository"));
+    let digest = given(&it.digest).map(|it| Digest::parse(&it).ok_or("digest"));
+    Ok(Purge {
+        upstream: given(&it.upstream).map(Into::into),
+        repository: repository.transpose()?,
+        digest: digest.transpose()?,
+    })
+}
+
 fn recipe(it: proto::Recipe) -> Result<Recipe, &'static str> {
-    let kept: Option<_> = it.kept.iter().map(|kept| Digest::parse(kept)).collect();
+    let places = it
+        .kept_places
+        .iter()
+        .map(|place| u16::try_from(*place).ok());
+    let kept = match it.kept_places.is_empty() {
+        false => places.collect::<Option<_>>().map(Entries::Places),
+        true => {
+            let digests = it.kept.iter().map(|kept| Digest::parse(kept));
+            digests.collect::<Option<_>>().map(Entries::Digests)
+        }
+    };
     Ok(Recipe {
         name: RecipeName {
             digest: Digest::parse(&it.digest).ok_or("digest")?,
@@ -414,6 +441,7 @@ fn recipe(it: proto::Recipe) -> Result<Recipe, &'static str> {
         },
         source_digest: Digest::parse(&it.source_digest).ok_or("source_digest")?,
         kept: kept.ok_or("kept")?,
+        user: it.user.into(),
         last_used: it.last_used_unix_secs,
     })
 }

@@ -24,6 +24,7 @@ mod identity;
 mod in_flight;
 mod metrics;
 mod peer;
+mod purge;
 mod recipes;
 mod reference;
 mod registry;

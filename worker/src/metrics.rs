@@ -196,6 +196,8 @@ impl Collector for StateMetrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let snapshot = self.current.load();
         let revision = snapshot.as_ref().map_or(0, |it| it.revision().number);
+        let sizes = snapshot.as_ref().map(|it| it.recipe_sizes());
+        let (recipes, recipe_bytes) = sizes.unwrap_or_default();
         for (name, help, value) in [
             ("policy_revision", "The revision that is served.", revision),
             (
@@ -207,6 +209,16 @@ impl Collector for StateMetrics {
                 "policy_outdated",
                 "Whether the policy is older than --max-policy-age: 1 if so.",
                 u64::from(self.current.outdated(Instant::now()).is_some()),
+            ),
+            (
+                "policy_recipes",
+                "How many recipes of trimmed indexes the policy holds.",
+                recipes as u64,
+            ),
+            (
+                "policy_recipes_bytes",
+                "What these take of memory, about.",
+                recipe_bytes as u64,
             ),
             (
                 "answers_bytes",

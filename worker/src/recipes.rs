@@ -77,9 +77,7 @@ impl Recipes {
     pub(crate) fn new(current: Arc<Current>, link: Arc<Link>) -> Self {
         let desk = Desk {
             link,
-            recent: Cache::new(RECENT, |name, recipe| {
-                weigh_name(name) + recipe.kept.len() * 80
-            }),
+            recent: Cache::new(RECENT, |name, recipe| weigh_name(name) + recipe.weight()),
             missing: Cache::new(MISSING, |name, _| weigh_name(name)),
             records: Semaphore::new(RECORDS),
             lookups: Semaphore::new(LOOKUPS),

@@ -22,6 +22,7 @@ use self::{
     error::Error,
     names::{Name, Target},
     path::InvalidPath,
+    purges::Purges,
     trimmed::Trims,
 };
 use crate::{
@@ -47,6 +48,7 @@ mod manifests;
 mod names;
 mod path;
 mod permission;
+mod purges;
 mod served;
 mod token;
 mod trimmed;
@@ -80,6 +82,7 @@ pub(crate) struct Registry {
     recipes: Recipes,
     answers: Answers,
     trims: Trims,
+    purges: Purges,
     gate: Gate,
     metrics: Metrics,
 }
@@ -141,6 +144,7 @@ impl Registry {
             recipes,
             answers: Answers::new(capacity - trims),
             trims: Trims::new(trims),
+            purges: Purges::default(),
             gate,
             metrics: Metrics::new(),
         }
@@ -246,6 +250,7 @@ impl Registry {
             Error::refused(refused, challenge)
         })?;
         notes.login = Some(caller.name);
+        self.carry_out_purges(&snapshot);
         let in_flight = caller.place.in_flight();
         notes.place = Some(caller.place);
         notes.kind = Some(caller.kind.clone());

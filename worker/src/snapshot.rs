@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 use metahub_policy::{Host, InvalidMachineType, Rule};
 
 use self::{grants::Grants, ground::Ground, shards::Shards};
-use crate::{auth::Open, upstream::Upstream};
+use crate::{auth::Open, purge::Purge, upstream::Upstream};
 
 mod build;
 mod current;
@@ -24,8 +24,8 @@ pub(crate) use self::{
     build::{InvalidPolicy, build, update},
     current::{Current, Outdated},
     records::{
-        Delta, Edit, Entry, KindName, LoginRecord, PinRecord, Recipe, RecipeName, Record, Records,
-        TypeRecord,
+        Delta, Edit, Entries, Entry, KindName, LoginRecord, PinRecord, Recipe, RecipeName, Record,
+        Records, TypeRecord,
     },
     signing_key::SigningKey,
 };
@@ -52,7 +52,14 @@ pub(crate) struct Snapshot {
     pins: Shards<KindName, Arc<Pins>>,
     grants: Grants,
     recipes: Shards<RecipeName, Arc<Recipe>>,
+    recipe_count: usize,
+    /// What the recipes take of memory, in bytes, about.
+    recipe_bytes: usize,
+    purges: Arc<Purges>,
 }
+
+/// Purges by their keys.
+pub(crate) type Purges = BTreeMap<Arc<str>, Arc<Purge>>;
 
 /// A login, which may be without its machine type.
 #[derive(Debug)]
@@ -144,6 +151,16 @@ impl Snapshot {
     /// How to make a trimmed index again.
     pub(crate) fn recipe(&self, name: &RecipeName) -> Option<&Arc<Recipe>> {
         self.recipes.get(name)
+    }
+
+    /// How many recipes there are, and what they take of memory, in bytes, about.
+    pub(crate) fn recipe_sizes(&self) -> (usize, usize) {
+        (self.recipe_count, self.recipe_bytes)
+    }
+
+    /// Cached content to drop.
+    pub(crate) fn purges(&self) -> &Arc<Purges> {
+        &self.purges
     }
 
     /// `kind` with the features of an ad-hoc selector, checked as strictly as

@@ -269,6 +269,22 @@ impl Client {
         Ok(answer.recipes.into_iter().map(convert::recipe).collect())
     }
 
+    /// Makes all workers drop what fits all that is given.
+    pub(crate) async fn purge_cache(
+        &self,
+        upstream: Option<String>,
+        repository: Option<String>,
+        digest: Option<String>,
+    ) -> Result<()> {
+        let request = pb::PurgeCacheRequest {
+            upstream: upstream.unwrap_or_default(),
+            repository: repository.unwrap_or_default(),
+            digest: digest.unwrap_or_default(),
+        };
+        self.answer(self.rpc.clone().purge_cache(request).await)?;
+        Ok(())
+    }
+
     /// The workers, and the newest revision.
     pub(crate) async fn workers(&self) -> Result<(Vec<Worker>, Option<Revision>)> {
         let request = pb::ListWorkersRequest {};

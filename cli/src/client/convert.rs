@@ -280,6 +280,8 @@ pub(super) fn recipe(wire: policy::Recipe) -> Recipe {
         repository: wire.repository,
         source_digest: wire.source_digest,
         kept: wire.kept,
+        kept_places: wire.kept_places,
+        user: wire.user,
         last_used: from_unix(wire.last_used_unix_secs),
     }
 }

@@ -171,15 +171,22 @@ impl Row for Cpu {
 }
 
 impl Row for Recipe {
-    const COLUMNS: &'static [&'static str] =
-        &["DIGEST", "REPOSITORY", "SOURCE", "KEPT", "LAST USED"];
+    const COLUMNS: &'static [&'static str] = &[
+        "DIGEST",
+        "REPOSITORY",
+        "SOURCE",
+        "KEPT",
+        "USER",
+        "LAST USED",
+    ];
 
     fn cells(&self) -> Vec<String> {
         vec![
             self.digest.clone(),
             format!("{}/{}", self.upstream, self.repository),
             self.source_digest.clone(),
-            self.kept.len().to_string(),
+            (self.kept.len() + self.kept_places.len()).to_string(),
+            self.user.clone(),
             format!("{} ago", age(self.last_used)),
         ]
     }

@@ -58,6 +58,7 @@ pub(crate) const RULES: &[(&str, Rule)] = &[
     ("/metahub.admin.v1.AdminService/ListCpus", ALL_ROLES),
     ("/metahub.admin.v1.AdminService/DeleteCpu", ADMINS),
     ("/metahub.admin.v1.AdminService/ListRecipes", VIEWERS),
+    ("/metahub.admin.v1.AdminService/PurgeCache", ADMINS),
     ("/metahub.admin.v1.AdminService/ListWorkers", ALL_ROLES),
     ("/metahub.admin.v1.AdminService/GetStatus", ALL_ROLES),
     ("/metahub.admin.v1.AuditService/Tail", VIEWERS),

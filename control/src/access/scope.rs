@@ -89,7 +89,8 @@ impl Ownership {
             | Kind::Authority
             | Kind::JoinToken
             | Kind::JoinedWorker
-            | Kind::AdminToken => false,
+            | Kind::AdminToken
+            | Kind::Purge => false,
         }
     }
 

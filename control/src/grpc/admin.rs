@@ -11,7 +11,7 @@ use super::{Parts, actor};
 use crate::{
     Secret,
     access::View,
-    catalog::LoginWish,
+    catalog::{LoginWish, PurgeWish},
     convert,
     records::{Key, Kind, Login, MachineType, Pin, Recipe, Upstream, User},
 };
@@ -350,6 +350,21 @@ impl AdminServiceTrait for AdminApi {
         Ok(Response::new(proto::ListRecipesResponse {
             recipes: recipes.into_iter().map(convert::recipe).collect(),
         }))
+    }
+
+    async fn purge_cache(
+        &self,
+        request: Request<proto::PurgeCacheRequest>,
+    ) -> Answer<proto::PurgeCacheResponse> {
+        let actor = actor(&request)?;
+        let asked = request.into_inner();
+        let wish = PurgeWish {
+            upstream: asked.upstream,
+            repository: asked.repository,
+            digest: asked.digest,
+        };
+        self.parts.catalog.purge_cache(&actor, wish).await?;
+        Ok(Response::new(proto::PurgeCacheResponse {}))
     }
 
     async fn list_workers(

@@ -19,6 +19,7 @@ pub(crate) enum Kind {
     JoinToken,
     JoinedWorker,
     AdminToken,
+    Purge,
 }
 
 /// The key of one record, for example `type/qnib/type1`. Cheap to clone.
@@ -31,7 +32,7 @@ pub(crate) struct Key {
 impl Kind {
     /// Every kind, in the order in which workers get them: what logins and
     /// pins refer to comes before them.
-    pub(crate) const ALL: [Self; 14] = [
+    pub(crate) const ALL: [Self; 15] = [
         Self::User,
         Self::AdminToken,
         Self::Upstream,
@@ -43,6 +44,7 @@ impl Kind {
         Self::Login,
         Self::Pin,
         Self::Recipe,
+        Self::Purge,
         Self::Authority,
         Self::JoinToken,
         Self::JoinedWorker,
@@ -65,6 +67,7 @@ impl Kind {
             Self::JoinToken => "join-token",
             Self::JoinedWorker => "worker",
             Self::AdminToken => "token",
+            Self::Purge => "purge",
         }
     }
 
@@ -166,6 +169,10 @@ impl Key {
         Self::new(Kind::AdminToken, name)
     }
 
+    pub(crate) fn purge(id: &str) -> Self {
+        Self::new(Kind::Purge, id)
+    }
+
     /// The user that the record belongs to, or is. `None`: no single one.
     pub(crate) fn belongs_to(&self) -> Option<&str> {
         let name = self.name();
@@ -181,7 +188,8 @@ impl Key {
             | Kind::Authority
             | Kind::JoinToken
             | Kind::JoinedWorker
-            | Kind::AdminToken => return None,
+            | Kind::AdminToken
+            | Kind::Purge => return None,
         };
         Some(user).filter(|user| *user != "*")
     }

@@ -31,6 +31,7 @@
     "/metahub.admin.v1.AdminService/ListCpus",
     "/metahub.admin.v1.AdminService/DeleteCpu",
     "/metahub.admin.v1.AdminService/ListRecipes",
+    "/metahub.admin.v1.AdminService/PurgeCache",
     "/metahub.admin.v1.AdminService/ListWorkers",
     "/metahub.admin.v1.AdminService/GetStatus",
     "/metahub.admin.v1.AuditService/Tail",

@@ -365,6 +365,24 @@ pub struct ListRecipesResponse {
     #[prost(message, repeated, tag = "1")]
     pub recipes: ::prost::alloc::vec::Vec<super::super::policy::v1::Recipe>,
 }
+/// Asks to drop cached content: what fits all that is given.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PurgeCacheRequest {
+    /// An upstream's name. Empty: any.
+    #[prost(string, tag = "1")]
+    pub upstream: ::prost::alloc::string::String,
+    /// A repository: at `upstream`, or with the upstream's name and `/` in front
+    /// of it. Empty: any, and there has to be a digest.
+    #[prost(string, tag = "2")]
+    pub repository: ::prost::alloc::string::String,
+    /// The digest of a manifest or a blob. Empty: any, and there has to be a
+    /// repository.
+    #[prost(string, tag = "3")]
+    pub digest: ::prost::alloc::string::String,
+}
+/// Workers drop it when they get the revision.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PurgeCacheResponse {}
 /// Asks for workers.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ListWorkersRequest {}
@@ -1218,6 +1236,31 @@ pub mod admin_service_client {
                 .insert(GrpcMethod::new("metahub.admin.v1.AdminService", "ListRecipes"));
             self.inner.unary(req, path, codec).await
         }
+        /// Makes all workers drop cached content of a repository or of a digest.
+        pub async fn purge_cache(
+            &mut self,
+            request: impl tonic::IntoRequest<super::PurgeCacheRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::PurgeCacheResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/metahub.admin.v1.AdminService/PurgeCache",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("metahub.admin.v1.AdminService", "PurgeCache"));
+            self.inner.unary(req, path, codec).await
+        }
         /// Lists the workers that the control plane has seen.
         pub async fn list_workers(
             &mut self,
@@ -1490,6 +1533,14 @@ pub mod admin_service_server {
             request: tonic::Request<super::ListRecipesRequest>,
         ) -> std::result::Result<
             tonic::Response<super::ListRecipesResponse>,
+            tonic::Status,
+        >;
+        /// Makes all workers drop cached content of a repository or of a digest.
+        async fn purge_cache(
+            &self,
+            request: tonic::Request<super::PurgeCacheRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::PurgeCacheResponse>,
             tonic::Status,
         >;
         /// Lists the workers that the control plane has seen.
@@ -2789,6 +2840,51 @@ pub mod admin_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ListRecipesSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/metahub.admin.v1.AdminService/PurgeCache" => {
+                    #[allow(non_camel_case_types)]
+                    struct PurgeCacheSvc<T: AdminService>(pub Arc<T>);
+                    impl<
+                        T: AdminService,
+                    > tonic::server::UnaryService<super::PurgeCacheRequest>
+                    for PurgeCacheSvc<T> {
+                        type Response = super::PurgeCacheResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::PurgeCacheRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AdminService>::purge_cache(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = PurgeCacheSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -17,7 +17,7 @@ pub struct Record {
     #[prost(string, tag = "1")]
     pub key: ::prost::alloc::string::String,
     /// What the record says.
-    #[prost(oneof = "record::Value", tags = "2, 3, 4, 5, 6, 7, 8, 9, 10")]
+    #[prost(oneof = "record::Value", tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 30")]
     pub value: ::core::option::Option<record::Value>,
 }
 /// Nested message and enum types in `Record`.
@@ -52,6 +52,9 @@ pub mod record {
         /// What workers sign client tokens with.
         #[prost(message, tag = "10")]
         SigningKey(super::SigningKey),
+        /// Cached content that workers drop.
+        #[prost(message, tag = "30")]
+        Purge(super::Purge),
     }
 }
 /// A named description of a kind of host.
@@ -288,12 +291,40 @@ pub struct Recipe {
     /// The digest of the index that was trimmed.
     #[prost(string, tag = "4")]
     pub source_digest: ::prost::alloc::string::String,
-    /// The digests of the kept entries, in source order.
+    /// The digests of the kept entries, in source order. Of recipes that were
+    /// recorded before there was `kept_places`.
     #[prost(string, repeated, tag = "5")]
     pub kept: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
     /// When a worker last asked for it or recorded it, in seconds since 1970.
     #[prost(uint64, tag = "6")]
     pub last_used_unix_secs: u64,
+    /// The user of the machine type that it was recorded for. Empty: not known.
+    #[prost(string, tag = "7")]
+    pub user: ::prost::alloc::string::String,
+    /// The places of the kept entries among all entries of the source, counted
+    /// from 0 and ascending.
+    #[prost(uint32, repeated, tag = "8")]
+    pub kept_places: ::prost::alloc::vec::Vec<u32>,
+}
+/// Cached content that every worker drops once: what fits all that is given. A
+/// worker that was not connected drops it when it gets the record.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Purge {
+    /// Names the purge.
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+    /// The upstream's name. Empty: any.
+    #[prost(string, tag = "2")]
+    pub upstream: ::prost::alloc::string::String,
+    /// The repository at the upstream. Empty: any.
+    #[prost(string, tag = "3")]
+    pub repository: ::prost::alloc::string::String,
+    /// The digest of a manifest or a blob. Empty: any.
+    #[prost(string, tag = "4")]
+    pub digest: ::prost::alloc::string::String,
+    /// When it was asked for, in seconds since 1970.
+    #[prost(uint64, tag = "5")]
+    pub requested_unix_secs: u64,
 }
 /// What workers sign client tokens with, and check those of other workers.
 /// Never listed.

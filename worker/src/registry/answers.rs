@@ -13,6 +13,7 @@ use papaya::Equivalent;
 
 use crate::{
     cache::Cache,
+    purge::PurgeScope,
     reference::{Digest, Repository, Tag},
     snapshot::Fingerprint,
     upstream::{Site, Source},
@@ -88,6 +89,19 @@ impl Answers {
     /// Remembers an answer.
     pub(crate) fn insert(&self, question: &Question<'_>, answer: Answer) {
         self.0.insert(question.keep(), answer);
+    }
+
+    /// Drops what `scope` covers.
+    pub(crate) fn purge(&self, scope: &PurgeScope<'_>) {
+        self.0.remove_all(|kept, answer| {
+            let given = match answer {
+                Answer::Image(image) => Some(&image.digest),
+                Answer::Index(trimmed) => Some(&trimmed.manifest.digest),
+                Answer::Source | Answer::Nothing => None,
+            };
+            let digests = given.into_iter().chain([&kept.source]);
+            scope.covers(kept.site, &kept.repository, digests)
+        });
     }
 
     /// How many bytes the answers take.

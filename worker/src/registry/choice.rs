@@ -38,8 +38,6 @@ pub(super) enum Decision {
 pub(super) struct Cut {
     /// The places of the kept entries.
     pub(super) places: Vec<usize>,
-    /// Their digests, in source order.
-    pub(super) digests: Vec<Digest>,
     /// The one image among them, if there is one.
     pub(super) image: Option<Digest>,
 }
@@ -87,17 +85,15 @@ impl<'a> Choice<'a> {
             let entry = index.entries.get(at)?;
             Digest::parse(&entry.digest)
         });
-        let digests = selection.kept_digests(index).into_iter();
-        let digests: Option<_> = digests.map(Digest::parse).collect();
-        match (image, digests) {
-            (Some(image), _) if form == Form::Image => Decision::Image(image),
-            (image, Some(digests)) => Decision::Trimmed(Cut {
+        let mut digests = selection.kept_digests(index).into_iter();
+        match image {
+            Some(image) if form == Form::Image => Decision::Image(image),
+            image if digests.all(|it| Digest::parse(it).is_some()) => Decision::Trimmed(Cut {
                 places: selection.kept,
-                digests,
                 image,
             }),
             // By a digest that cannot be verified, nothing can be served.
-            (_, None) => Decision::Source,
+            _ => Decision::Source,
         }
     }
 

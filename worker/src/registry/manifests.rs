@@ -20,7 +20,7 @@ use super::{
 use crate::{
     recipes::StandIn,
     reference::{Digest, Reference},
-    snapshot::Recipe,
+    snapshot::{Entries, Recipe},
     upstream::{self, Source},
 };
 
@@ -181,7 +181,10 @@ impl Registry {
             Decision::Source => Answer::Source,
             Decision::Nothing => Answer::Nothing,
             Decision::Image(digest) => self.image(target, digest, notes).await?,
-            Decision::Trimmed(cut) => match self.trim(target, &flat, &cut).await? {
+            Decision::Trimmed(cut) => match self
+                .trim(target, &flat, (&cut, &choice.asked.kind.user))
+                .await?
+            {
                 Some(trimmed) => Answer::Index(trimmed),
                 // Not kept: the control plane may be back in a moment.
                 None => return self.stand_in(choice, cut, notes).await,
@@ -208,13 +211,18 @@ impl Registry {
         &self,
         target: &Target<'_>,
         flat: &Flat<'_>,
-        cut: &Cut,
+        (cut, user): (&Cut, &Arc<str>),
     ) -> Result<Option<Arc<Trimmed>>, Error> {
         let manifest = trimmed::cut(flat, &cut.places)?;
+        let places = cut.places.iter().map(|place| u16::try_from(*place).ok());
+        let Some(places) = places.collect() else {
+            return Ok(None);
+        };
         let recipe = Recipe {
             name: trimmed::name(target, &manifest.digest),
             source_digest: flat.source().digest.clone(),
-            kept: cut.digests.clone(),
+            kept: Entries::Places(places),
+            user: user.clone(),
             last_used: 0,
         };
         let Ok(usage) = self.recipes.ensure(recipe).await else {

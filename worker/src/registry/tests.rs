@@ -12,6 +12,7 @@ use crate::{
 mod grants;
 mod hostile;
 mod nested;
+mod purges;
 mod revoked;
 mod stage;
 mod trimmed;

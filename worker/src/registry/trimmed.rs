@@ -12,9 +12,10 @@ use papaya::Equivalent;
 use super::{error::Error, flat::Flat, names::Target};
 use crate::{
     cache::Cache,
+    purge::PurgeScope,
     recipes::Usage,
     reference::{Digest, Repository},
-    snapshot::{Recipe, RecipeName},
+    snapshot::{Entries, Recipe, RecipeName},
     upstream::{Site, Source, sha256},
 };
 
@@ -50,7 +51,7 @@ struct PlaceRef<'a> {
 impl Trimmed {
     /// What it takes of memory, about.
     pub(crate) fn weight(&self) -> usize {
-        size_of::<Self>() + self.manifest.bytes.len() + 80 * self.usage.recipe.kept.len()
+        size_of::<Self>() + self.manifest.bytes.len() + self.usage.recipe.weight()
     }
 }
 
@@ -68,6 +69,14 @@ impl Trims {
             repository: &target.repository,
             digest,
         })
+    }
+
+    /// Drops what `scope` covers.
+    pub(super) fn purge(&self, scope: &PurgeScope<'_>) {
+        self.0.remove_all(|place, trimmed| {
+            let digests = [&place.digest, &trimmed.usage.recipe.source_digest];
+            scope.covers(place.site, &place.repository, digests)
+        });
     }
 
     pub(super) fn insert(&self, target: &Target<'_>, trimmed: Arc<Trimmed>) {
@@ -91,9 +100,21 @@ pub(super) fn cut(flat: &Flat<'_>, kept: &[usize]) -> Result<Source, Error> {
 
 /// Follows a recipe. What comes out is what its name says, or an error.
 pub(super) fn follow(recipe: Arc<Recipe>, flat: &Flat<'_>) -> Result<Trimmed, Error> {
-    let kept: Vec<&str> = recipe.kept.iter().map(Digest::as_str).collect();
     let failed = || Error::NotRemade(recipe.name.digest.clone());
-    let kept = flat.index().places_of(&kept).ok_or_else(failed)?;
+    let kept = match &recipe.kept {
+        Entries::Places(places) => {
+            let places: Vec<usize> = places.iter().map(|place| usize::from(*place)).collect();
+            let fits = places
+                .iter()
+                .all(|place| *place < flat.index().entries.len());
+            fits.then_some(places)
+        }
+        Entries::Digests(digests) => {
+            let digests: Vec<&str> = digests.iter().map(Digest::as_str).collect();
+            flat.index().places_of(&digests)
+        }
+    };
+    let kept = kept.ok_or_else(failed)?;
     let manifest = cut(flat, &kept)?;
     if manifest.digest != recipe.name.digest {
         return Err(failed());

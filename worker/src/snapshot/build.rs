@@ -101,8 +101,14 @@ impl<'a> Draft<'a> {
             }),
             Record::Grant(grant) => self.snapshot.grants.add(key.clone(), grant),
             Record::Recipe(recipe) => {
+                self.snapshot.recipe_count += 1;
+                self.snapshot.recipe_bytes += recipe.weight();
                 let name = recipe.name.clone();
                 self.snapshot.recipes.insert(name, recipe.clone());
+            }
+            Record::Purge(purge) => {
+                let purges = Arc::make_mut(&mut self.snapshot.purges);
+                purges.insert(key.clone(), purge.clone());
             }
             Record::Upstream(_) | Record::Rule(_) | Record::Cpu(_) | Record::SigningKey(_) => {}
         }
@@ -121,7 +127,12 @@ impl<'a> Draft<'a> {
             }),
             Record::Grant(grant) => self.snapshot.grants.remove(key, grant),
             Record::Recipe(recipe) => {
+                self.snapshot.recipe_count -= 1;
+                self.snapshot.recipe_bytes -= recipe.weight();
                 self.snapshot.recipes.remove(&recipe.name);
+            }
+            Record::Purge(_) => {
+                Arc::make_mut(&mut self.snapshot.purges).remove(key);
             }
             Record::Upstream(_) | Record::Rule(_) | Record::Cpu(_) | Record::SigningKey(_) => {}
         }
@@ -193,6 +204,9 @@ impl Snapshot {
             pins: Shards::default(),
             grants: Grants::default(),
             recipes: Shards::default(),
+            recipe_count: 0,
+            recipe_bytes: 0,
+            purges: Arc::default(),
         }
     }
 }

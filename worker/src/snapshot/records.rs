@@ -6,6 +6,7 @@ use metahub_policy::{Cpu, Grant, MachineType, Rule, StateDigest};
 
 use super::{SigningKey, shards::Shards};
 use crate::{
+    purge::Purge,
     reference::{Digest, Repository},
     upstream::Upstream,
 };
@@ -27,6 +28,8 @@ pub(crate) enum Record {
     Cpu(Cpu),
     /// How to make a trimmed index again.
     Recipe(Arc<Recipe>),
+    /// Cached content to drop.
+    Purge(Arc<Purge>),
     /// Repositories that are open to a user, or to all.
     Grant(Grant),
     /// What client tokens are signed with.
@@ -94,10 +97,36 @@ pub(crate) struct Recipe {
     pub(crate) name: RecipeName,
     /// The digest of the index that was trimmed.
     pub(crate) source_digest: Digest,
-    /// The digests of the kept entries, in source order.
-    pub(crate) kept: Vec<Digest>,
+    /// The kept entries, in source order.
+    pub(crate) kept: Entries,
+    /// The user of the machine type that it was recorded for. Empty: not known.
+    pub(crate) user: Arc<str>,
     /// When the control plane last noted a use, in seconds since 1970.
     pub(crate) last_used: u64,
+}
+
+/// Entries of a source index.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Entries {
+    /// Their places among all entries.
+    Places(Box<[u16]>),
+    /// Their digests: of recipes that were recorded by earlier releases.
+    Digests(Box<[Digest]>),
+}
+
+impl Recipe {
+    /// What it takes of memory, with the record that it comes in, in bytes,
+    /// about.
+    pub(crate) fn weight(&self) -> usize {
+        let name = &self.name;
+        let names =
+            name.digest.as_str().len() + name.upstream.len() + name.repository.as_str().len();
+        let kept = match &self.kept {
+            Entries::Places(places) => size_of_val(&**places),
+            Entries::Digests(digests) => digests.iter().map(|it| 32 + it.as_str().len()).sum(),
+        };
+        size_of::<Self>() + 2 * size_of::<RecipeName>() + 256 + 3 * names + kept
+    }
 }
 
 /// What changed between two revisions.
@@ -147,6 +176,7 @@ impl Record {
             | Self::Login(_)
             | Self::Pin(_)
             | Self::Recipe(_)
+            | Self::Purge(_)
             | Self::Grant(_) => false,
         }
     }

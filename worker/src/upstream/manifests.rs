@@ -17,6 +17,7 @@ use super::{
 };
 use crate::{
     cache::{Flights, Ticket},
+    purge::PurgeScope,
     reference::{Reference, Repository},
 };
 
@@ -252,6 +253,11 @@ impl Manifests {
                 Err(error)
             }
         }
+    }
+
+    /// Drops what `scope` covers.
+    pub(crate) fn purge(&self, scope: &PurgeScope<'_>) {
+        self.shelf.purge(scope);
     }
 
     fn metrics(&self) -> &Metrics {

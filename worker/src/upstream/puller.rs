@@ -12,7 +12,10 @@ use super::{
     manifests::Manifests,
     wire::Wire,
 };
-use crate::reference::{Digest, Reference, Repository};
+use crate::{
+    purge::PurgeScope,
+    reference::{Digest, Reference, Repository},
+};
 
 /// Fetches, checks, caches and streams what upstreams have. One per worker.
 #[derive(Debug)]
@@ -65,6 +68,12 @@ impl Puller {
     /// The counters to register.
     pub(crate) fn metrics(&self) -> &Metrics {
         &self.exchange.wire.metrics
+    }
+
+    /// Drops cached content that `scope` covers.
+    pub(crate) fn purge(&self, scope: &PurgeScope<'_>) {
+        self.manifests.purge(scope);
+        self.blobs.purge(scope);
     }
 
     /// A manifest that needs no upstream: a digest seen before, or a tag

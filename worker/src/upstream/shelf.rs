@@ -11,6 +11,7 @@ use papaya::Equivalent;
 use super::{Error, Site, Source, Stale, Upstream, wire::Wire};
 use crate::{
     cache::Cache,
+    purge::PurgeScope,
     reference::{Reference, Repository},
 };
 
@@ -133,6 +134,18 @@ impl Shelf {
         let settings = &self.wire.settings;
         let ttl = settings.not_found_ttl.min(settings.tag_ttl);
         self.insert(key, Err(error), self.now() + ttl);
+    }
+
+    /// Drops what `scope` covers.
+    pub(crate) fn purge(&self, scope: &PurgeScope<'_>) {
+        self.kept.remove_all(|key, kept| {
+            let source = kept.outcome.as_ref().ok().map(|source| &source.digest);
+            let named = match &key.reference {
+                Reference::Digest(digest) => Some(digest),
+                Reference::Tag(_) => None,
+            };
+            scope.covers(key.site, &key.repository, source.into_iter().chain(named))
+        });
     }
 
     fn insert(&self, key: Key, outcome: Result<Arc<Source>, Error>, until: Instant) {

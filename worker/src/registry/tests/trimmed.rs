@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::stage::{Contents, Heard, IMAGE, INDEX, Stage, by, image, put, sha256};
 use crate::{
     reference::{Digest, Repository},
-    snapshot::{Recipe, RecipeName, Record},
+    snapshot::{Entries, Recipe, RecipeName, Record},
     sync::ledger::Ledger,
 };
 
@@ -88,7 +88,8 @@ fn recipe(stage: &Stage, made: &str, last_used: u64) -> Recipe {
             repository: Repository::parse("qnib/app").unwrap(),
         },
         source_digest: digest(&stage.index),
-        kept: vec![digest(&stage.images["skylake"])],
+        kept: Entries::Digests([digest(&stage.images["skylake"])].into()),
+        user: "qnib".into(),
         last_used,
     }
 }
@@ -346,8 +347,7 @@ async fn an_unknown_digest_is_looked_up_once_in_a_while() {
 async fn a_recipe_that_leads_elsewhere_is_an_error_and_is_not_remembered() {
     let (mut stage, ledger) = linked().await;
     let made = stage.get("lister", LATEST).await;
-    let other = stage.images["broadwell"].clone();
-    ledger.forge(|recipe| recipe.kept = vec![other.clone()]);
+    ledger.forge(|recipe| recipe.kept_places = vec![1]);
     stage.replace_worker();
     ledger.connect(&stage.link).await;
 

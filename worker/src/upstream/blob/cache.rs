@@ -187,7 +187,11 @@ impl BlobCache {
     pub(super) async fn discard(self: &Arc<Self>, digest: &Digest) {
         self.metrics.failed(Cause::Corrupt);
         warn!(%digest, "a file of the blob cache is not what its name says; it is removed");
-        let digest = digest.clone();
+        self.remove(digest.clone()).await;
+    }
+
+    /// Takes a blob away, if it is there.
+    pub(super) async fn remove(self: &Arc<Self>, digest: Digest) {
         self.blocking(Cause::Write, move |it| it.directory.remove(&digest))
             .await;
     }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use super::BlobRequest;
 use crate::{
     cache::Cache,
+    purge::PurgeScope,
     reference::{Digest, Repository},
     upstream::{Origin, Site, Upstream, clock::Clock},
 };
@@ -106,6 +107,12 @@ impl Known {
     pub(super) fn prolong(&self, key: &Key, fact: Fact) {
         let until = self.clock.now() + REPRIEVE;
         self.facts.insert(key.clone(), Fact { until, ..fact });
+    }
+
+    /// Drops what `scope` covers.
+    pub(super) fn purge(&self, scope: &PurgeScope<'_>) {
+        self.facts
+            .remove_all(|key, _| scope.covers(key.site, &key.repository, [&key.digest]));
     }
 
     /// Notes that the blob is not there, or no longer to be had.

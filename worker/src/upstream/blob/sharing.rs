@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     cache::Flights,
+    purge::PurgeScope,
     reference::Digest,
     upstream::{
         Error, Upstream, Why,
@@ -81,6 +82,14 @@ impl Blobs {
             feeds: DashMap::default(),
             opening: Flights::new(),
             vouching: Flights::new(),
+        }
+    }
+
+    /// Drops what `scope` covers: what is known of blobs, and a blob's file.
+    pub(crate) fn purge(&self, scope: &PurgeScope<'_>) {
+        self.known.purge(scope);
+        if let (Some(cache), Some(digest)) = (self.cache.clone(), scope.digest().cloned()) {
+            tokio::spawn(async move { cache.remove(digest).await });
         }
     }
 
