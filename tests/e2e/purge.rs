@@ -19,8 +19,9 @@ async fn site() -> (Site, String) {
 async fn answers(site: &Site, digest: &str) -> [u16; 2] {
     let mut answers = [0; 2];
     for (n, answer) in answers.iter_mut().enumerate() {
-        let heard = site.client(n, &site.type1).manifest(REPOSITORY, digest);
-        *answer = heard.await.status().as_u16();
+        let client = site.client(n, &site.type1);
+        let heard = client.manifest(REPOSITORY, digest).await;
+        *answer = heard.status().as_u16();
     }
     answers
 }

@@ -235,6 +235,12 @@ impl Collector for StateMetrics {
         );
         let age = ConstGauge::new(self.current.silence().as_secs_f64());
         age.encode(encoder.encode_descriptor(name, help, None, age.metric_type())?)?;
+        self.encode_counters(encoder)
+    }
+}
+
+impl StateMetrics {
+    fn encode_counters(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         for (name, help, count) in [
             (
                 "policy_rejected",

@@ -5,6 +5,7 @@
 //! recipe in use causes next to no writes.
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -12,12 +13,17 @@ use std::{
 use super::{Actor, Catalog};
 use crate::{
     Error, Result, names,
+    policy::Policy,
     records::{Kept as _, Key, Kind, Recipe},
 };
 
 /// A use is written down when the one before is older than this.
 const USE_IS_NOTED_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 const MOST_KEPT: usize = 1_000;
+/// How many recipes one user may have for one repository, and in all. The ones
+/// that were not used for longest make room.
+const MOST_PER_REPOSITORY: usize = 2_000;
+const MOST_PER_USER: usize = 20_000;
 /// How many waiting recipes are recorded in one go.
 const MOST_AT_ONCE: usize = 256;
 
@@ -47,11 +53,16 @@ impl Catalog {
         }
         let seat = self.recipes.sit_down(recipe);
         self.edit(actor, "recipe.record", |edit| {
+            let mut added = Vec::new();
             for recipe in seat.all() {
                 let key = Key::recipe(&recipe.digest, &recipe.upstream, &recipe.repository);
                 if let Some(news) = news(edit.find(&key), &recipe) {
+                    added.push(news.clone());
                     edit.put(news);
                 }
+            }
+            for key in beyond_quota(edit.base(), &added) {
+                edit.remove(key);
             }
             Ok(())
         })
@@ -150,7 +161,51 @@ fn used_again(recipe: &Recipe, now: u64) -> Option<Recipe> {
 /// Two sources may leave the same trimmed index. The newer one is the likelier
 /// to be still there.
 fn makes_the_same(one: &Recipe, other: &Recipe) -> bool {
-    one.source_digest == other.source_digest && one.kept == other.kept
+    let made_of = |it: &Recipe| {
+        (
+            it.source_digest.clone(),
+            it.kept.clone(),
+            it.kept_places.clone(),
+        )
+    };
+    made_of(one) == made_of(other)
+}
+
+/// The known recipes that make room for those that are `added`.
+fn beyond_quota(policy: &Policy, added: &[Recipe]) -> Vec<Key> {
+    let key = |it: &Recipe| Key::recipe(&it.digest, &it.upstream, &it.repository);
+    let added_keys: BTreeSet<Key> = added.iter().map(key).collect();
+    let mut gone = BTreeSet::new();
+    for own_repository in [true, false] {
+        let quota = if own_repository {
+            MOST_PER_REPOSITORY
+        } else {
+            MOST_PER_USER
+        };
+        let group = |it: &Recipe| {
+            let repository = own_repository.then(|| (it.upstream.clone(), it.repository.clone()));
+            (it.user.clone(), repository)
+        };
+        let mut groups: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for recipe in added.iter().filter(|it| !it.user.is_empty()) {
+            groups.entry(group(recipe)).or_insert_with(Vec::new);
+        }
+        let known = policy
+            .all::<Recipe>()
+            .filter(|it| !added_keys.contains(&key(it)));
+        for recipe in known {
+            if let Some(others) = groups.get_mut(&group(recipe)) {
+                others.push((recipe.last_used_unix_secs, key(recipe)));
+            }
+        }
+        for (of, mut others) in groups {
+            let new = added.iter().filter(|it| group(it) == of).count();
+            others.sort_unstable();
+            let excess = (others.len() + new).saturating_sub(quota);
+            gone.extend(others.into_iter().take(excess).map(|(_, key)| key));
+        }
+    }
+    gone.into_iter().collect()
 }
 
 fn check_recipe(recipe: &Recipe) -> Result<()> {
@@ -158,8 +213,12 @@ fn check_recipe(recipe: &Recipe) -> Result<()> {
     names::check_upstream("upstream", &recipe.upstream)?;
     names::check_repository("repository", &recipe.repository)?;
     names::check_digest("source_digest", &recipe.source_digest)?;
-    if recipe.kept.is_empty() || recipe.kept.len() > MOST_KEPT {
-        return Err(Error::invalid("kept", "has none or more than 1000 digests"));
+    let count = recipe.kept.len() + recipe.kept_places.len();
+    if count == 0 || count > MOST_KEPT {
+        return Err(Error::invalid("kept", "has none or more than 1000 entries"));
+    }
+    if !recipe.user.is_empty() {
+        names::check_user("user", &recipe.user)?;
     }
     let mut kept = recipe.kept.iter().enumerate();
     kept.try_for_each(|(i, digest)| names::check_digest(&format!("kept[{i}]"), digest))

@@ -412,7 +412,9 @@ async fn a_recipe_that_one_worker_records_reaches_another_and_can_be_found() {
         upstream: "docker.io".into(),
         repository: "qnib/bench".into(),
         source_digest: digest("bb"),
-        kept: vec![digest("cc")],
+        kept: Vec::new(),
+        kept_places: vec![2],
+        user: "qnib".into(),
         last_used_unix_secs: 0,
     };
 

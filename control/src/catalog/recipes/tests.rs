@@ -17,6 +17,8 @@ fn recipe(kept: &str) -> Recipe {
         repository: "qnib/bench".into(),
         source_digest: digest("bb"),
         kept: vec![digest(kept)],
+        kept_places: Vec::new(),
+        user: "qnib".into(),
         last_used_unix_secs: 0,
     }
 }
@@ -81,6 +83,34 @@ async fn recipes_that_come_at_once_are_all_recorded_in_few_revisions() {
     assert_eq!(catalog.policy().count(Kind::Recipe), 100);
     let revisions = catalog.revision().number - before;
     assert!(revisions <= 20, "{revisions} revisions");
+}
+
+#[tokio::test]
+async fn a_user_has_a_bounded_number_of_recipes_for_a_repository() {
+    let catalog = Catalog::in_memory().await;
+    let recipe_of = |n: usize, user: &str| Recipe {
+        digest: format!("sha256:{n:064x}"),
+        user: user.into(),
+        last_used_unix_secs: n as u64,
+        ..recipe("cc")
+    };
+    let actor = admin();
+    let put = catalog.edit(&actor, "test.put", |edit| {
+        (0..MOST_PER_REPOSITORY).for_each(|n| edit.put(recipe_of(n, "qnib")));
+        edit.put(recipe_of(MOST_PER_REPOSITORY, "other"));
+        Ok(())
+    });
+    put.await.unwrap();
+
+    let new = recipe_of(MOST_PER_REPOSITORY + 1, "qnib");
+    catalog.record_recipe(&admin(), new).await.unwrap();
+
+    let policy = catalog.policy();
+    assert_eq!(policy.count(Kind::Recipe), MOST_PER_REPOSITORY + 1);
+    let key = |n: usize| Key::recipe(&recipe_of(n, "").digest, "docker.io", "qnib/bench");
+    let is_there = |n| policy.find::<Recipe>(&key(n)).is_some();
+    assert!(!is_there(0) && is_there(1));
+    assert!(is_there(MOST_PER_REPOSITORY) && is_there(MOST_PER_REPOSITORY + 1));
 }
 
 #[tokio::test]
