@@ -1,9 +1,9 @@
 //! NVIDIA compute capabilities: which GPU runs which build.
 //!
-//! Facts of the CUDA documentation: a cubin runs on GPUs of its own major
-//! version and the same or a higher minor one, architecture-specific code
-//! (`a`) on that GPU only, family-specific code (`f`) within its family, PTX on
-//! that GPU and all later ones.
+//! Facts of the CUDA documentation: a cubin and family-specific code (`f`) run
+//! on GPUs of their own major version and the same or a higher minor one,
+//! architecture-specific code (`a`) on that GPU only, PTX on that GPU and all
+//! later ones. The GPUs of Tegra run and make cubins of their own only.
 
 /// A GPU's compute capability, for example 8.6.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -28,7 +28,32 @@ pub(crate) enum Target {
     Exact(Capability),
 }
 
+/// Capabilities of Tegra GPUs. Thor, the last, was 10.1 until CUDA 13.
+const TEGRA: [(u32, u32); 6] = [(3, 2), (5, 3), (6, 2), (7, 2), (8, 7), (11, 0)];
+
 impl Capability {
+    /// The one number of a GPU that has two.
+    fn renamed(self) -> Self {
+        match (self.major, self.minor) {
+            (10, 1) => Self {
+                major: 11,
+                minor: 0,
+            },
+            _ => self,
+        }
+    }
+
+    /// Whether a GPU that is this runs a cubin for `built`.
+    fn runs_cubin(self, built: Self) -> bool {
+        let (own, built) = (self.renamed(), built.renamed());
+        let is_tegra = |it: Self| TEGRA.contains(&(it.major, it.minor));
+        own == built
+            || own.major == built.major
+                && built.minor <= own.minor
+                && !is_tegra(own)
+                && !is_tegra(built)
+    }
+
     fn parse(text: &str) -> Option<Self> {
         let number = |text: &str| {
             let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
@@ -87,11 +112,9 @@ impl Target {
 
     fn fits(self, gpu: Capability) -> bool {
         match self {
-            Self::Cubin(built) | Self::Family(built) => {
-                built.major == gpu.major && built.minor <= gpu.minor
-            }
-            Self::Exact(built) => built == gpu,
-            Self::Ptx(built) => built <= gpu,
+            Self::Cubin(built) | Self::Family(built) => gpu.runs_cubin(built),
+            Self::Exact(built) => built.renamed() == gpu.renamed(),
+            Self::Ptx(built) => built <= gpu || built.renamed() == gpu.renamed(),
         }
     }
 }
@@ -124,7 +147,31 @@ mod tests {
     fn family_specific_code_runs_within_its_family() {
         assert!(runs("10.3", "10.0f"));
         assert!(!runs("10.0", "10.3f"));
+        assert!(runs("10.7", "10.3f") && runs("12.1", "12.0f"));
         assert!(!runs("12.0", "10.0f"));
+    }
+
+    #[test]
+    fn tegra_gpus_run_and_make_cubins_of_their_own_only() {
+        for tegra in ["5.3", "6.2", "7.2", "8.7", "11.0"] {
+            assert!(runs(tegra, tegra), "{tegra}");
+        }
+        assert!(!runs("8.7", "8.0") && !runs("8.7", "8.6"));
+        assert!(!runs("8.9", "8.7") && !runs("7.5", "7.2"));
+        assert!(runs("8.7", "ptx8.0") && runs("8.9", "ptx8.7"));
+    }
+
+    #[test]
+    fn thor_is_one_gpu_under_two_numbers() {
+        for (host, build) in [("11.0", "10.1"), ("10.1", "11.0")] {
+            for form in ["", "a", "f"] {
+                assert!(runs(host, &format!("{build}{form}")), "{build}{form}");
+            }
+            assert!(runs(host, &format!("ptx{build}")));
+            assert!(!runs(host, "10.0") && !runs(host, "10.0f"));
+        }
+        assert!(!runs("10.3", "10.1f") && !runs("10.3", "10.1"));
+        assert!(runs("11.0", "ptx10.3") && !runs("10.1", "ptx10.3"));
     }
 
     #[test]
