@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use metahub_policy::{
-    Cpu, GpuMatch, Grant, MatchMode, OnNoMatch, Present, Rule, RuleMatch, StateDigest,
+    Cpu, GpuMatch, Grant, MatchMode, OnNoMatch, Platforms, Present, Rule, RuleMatch, StateDigest,
 };
 use metahub_proto::policy::v1 as proto;
 use prost::Message;
@@ -166,6 +166,7 @@ pub(crate) fn machine_type(it: &MachineType) -> proto::MachineType {
         r#match: match_mode(spec.mode).into(),
         on_no_match: on_no_match(spec.on_no_match).into(),
         present: present(spec.present).into(),
+        platforms: platforms(spec.platforms).into(),
     }
 }
 
@@ -173,10 +174,12 @@ pub(crate) fn machine_type_from(message: Option<proto::MachineType>) -> Result<M
     let message = message.ok_or_else(|| missing("machine_type"))?;
     let (gpu, mode) = (message.gpu(), message.r#match());
     let (on_no_match, present) = (message.on_no_match(), message.present());
+    let platforms = message.platforms();
     known::<proto::GpuMatch>("machine_type.gpu", message.gpu)?;
     known::<proto::MatchMode>("machine_type.match", message.r#match)?;
     known::<proto::OnNoMatch>("machine_type.on_no_match", message.on_no_match)?;
     known::<proto::Present>("machine_type.present", message.present)?;
+    known::<proto::Platforms>("machine_type.platforms", message.platforms)?;
     let given = |text: String| Some(text).filter(|text| !text.is_empty());
     Ok(MachineType {
         user: message.user,
@@ -192,6 +195,7 @@ pub(crate) fn machine_type_from(message: Option<proto::MachineType>) -> Result<M
             mode: match_mode_from(mode),
             on_no_match: on_no_match_from(on_no_match),
             present: present_from(present),
+            platforms: platforms_from(platforms),
         },
     })
 }
@@ -265,6 +269,20 @@ fn present_from(message: proto::Present) -> Present {
     match message {
         proto::Present::Unspecified | proto::Present::Auto => Present::Auto,
         proto::Present::Index => Present::Index,
+    }
+}
+
+fn platforms(it: Platforms) -> proto::Platforms {
+    match it {
+        Platforms::Own => proto::Platforms::Own,
+        Platforms::All => proto::Platforms::All,
+    }
+}
+
+fn platforms_from(message: proto::Platforms) -> Platforms {
+    match message {
+        proto::Platforms::Unspecified | proto::Platforms::Own => Platforms::Own,
+        proto::Platforms::All => Platforms::All,
     }
 }
 

@@ -18,7 +18,7 @@ mod tables;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Cpu {
-    /// Lower case with underscores, for example `novalake`.
+    /// Lower case with underscores, for example `futurelake`.
     pub name: String,
     /// What it can run besides its own builds.
     #[serde(default)]
@@ -100,6 +100,8 @@ struct Entry {
     ancestors: BTreeSet<usize>,
     features: BTreeSet<String>,
     rank: CpuRank,
+    /// Whether it counts among the ancestors of others.
+    is_ranked: bool,
 }
 
 impl CpuTable {
@@ -111,10 +113,19 @@ impl CpuTable {
 
     /// The built-in table with a site's names added, in any order.
     ///
-    /// Parents are names or aliases of either. A name that is known already is
-    /// refused, for a type that uses it would change its meaning unseen.
+    /// Parents are names or aliases of either. A site's name takes the place of
+    /// a built-in one of that name; see [`CpuTable::check_new`].
     pub fn with_site(cpus: &[Cpu]) -> Result<Self, InvalidCpu> {
         tables::with_site((*Self::builtin()).clone(), cpus)
+    }
+
+    /// Refuses a name or alias that the table has, where a site adds one: types
+    /// that use it would change their meaning unseen.
+    pub fn check_new(&self, cpu: &Cpu) -> Result<(), InvalidCpu> {
+        match tables::names(cpu).find(|name| self.contains(name)) {
+            Some(name) => Err(tables::duplicate(cpu, name)),
+            None => Ok(()),
+        }
     }
 
     /// Whether `name` is in the table, as a name or an alias, in any spelling.
@@ -131,6 +142,7 @@ impl CpuTable {
     pub fn names(&self) -> Vec<&str> {
         let mut names: Vec<_> = self.cpus.iter().map(|cpu| cpu.name.as_str()).collect();
         names.sort_unstable();
+        names.dedup();
         names
     }
 
@@ -155,6 +167,15 @@ impl CpuTable {
         }
     }
 
+    /// What `cpu` is called on hosts of `architecture`, where that is another
+    /// name: the POWER names of archspec without `le` are big-endian, but people
+    /// write them of ppc64le hosts too.
+    pub(crate) fn as_on(&self, architecture: &str, cpu: CpuId) -> Option<CpuId> {
+        let is_little = architecture == "ppc64le" && self.family(cpu) == "ppc64";
+        let name = is_little.then(|| format!("{}le", self.cpus[cpu.0].name))?;
+        self.find(&name)
+    }
+
     /// Whether `host` runs what is built for `build`.
     pub(crate) fn runs(&self, host: CpuId, build: CpuId) -> bool {
         host == build || self.cpus[host.0].ancestors.contains(&build.0)
@@ -169,21 +190,15 @@ impl CpuTable {
         &self.cpus[cpu.0].family
     }
 
-    /// Whether `cpu` has the folded `flag`, itself or by what implies it.
+    /// Whether `cpu` has `flag`, in the table's spelling, itself or by what
+    /// implies it.
     pub(crate) fn has_flag(&self, cpu: CpuId, flag: &str) -> bool {
         let cpu = &self.cpus[cpu.0];
-        cpu.features.contains(flag)
-            || builtin::facts().flag(flag).is_some_and(|alias| {
-                alias
-                    .any_of
-                    .iter()
-                    .any(|other| cpu.features.contains(other))
-                    || alias.families.contains(&cpu.family)
-            })
+        builtin::facts().has_flag(&cpu.features, &cpu.family, flag)
     }
 
-    /// The level of the first generic CPU of `family` that has the folded
-    /// `flag`; 0 when none has.
+    /// The level of the first generic CPU of `family` that has `flag`, in the
+    /// table's spelling; 0 when none has.
     pub(crate) fn level_with_flag(&self, family: &str, flag: &str) -> u32 {
         let generics = self.generics.get(family).into_iter().flatten();
         let mut having = generics.filter(|cpu| self.has_flag(**cpu, flag));
@@ -191,12 +206,15 @@ impl CpuTable {
     }
 }
 
-/// Whether one of `flags` is the folded `flag` or implies it.
+/// Whether one of `flags` is `flag` or implies it, all in the table's spelling.
 pub(crate) fn flags_imply(flags: &BTreeSet<String>, flag: &str) -> bool {
-    flags.contains(flag)
-        || builtin::facts()
-            .flag(flag)
-            .is_some_and(|alias| alias.any_of.iter().any(|other| flags.contains(other)))
+    builtin::facts().has_flag(flags, "", flag)
+}
+
+/// The one spelling of a CPU flag: the table's, or the folded one when the
+/// table does not have it.
+pub(crate) fn flag_of(flag: &str) -> String {
+    builtin::canonical_flag(&fold(flag)).to_owned()
 }
 
 /// The members of the AMD GPU group `name`.
@@ -232,8 +250,47 @@ mod tests {
     }
 
     #[test]
-    fn the_table_has_the_78_targets_of_its_source() {
-        assert_eq!(CpuTable::builtin().names().len(), 78);
+    fn names_of_archspec_and_of_compilers_have_levels() {
+        let table = CpuTable::builtin();
+        let level = |name| table.rank(table.find(name).expect(name)).level;
+
+        for name in ["graniterapids", "diamondrapids", "cooperlake", "znver6"] {
+            assert_eq!(level(name), 4, "{name}");
+        }
+        for name in ["tigerlake", "rocketlake"] {
+            assert_eq!(level(name), 4, "{name}");
+        }
+        for name in ["sierraforest", "clearwaterforest", "raptorlake"] {
+            assert_eq!(level(name), 3, "{name}");
+        }
+        for name in ["meteorlake", "lunarlake", "pantherlake", "arrowlake"] {
+            assert_eq!(level(name), 3, "{name}");
+        }
+        for name in ["neoverse_v3", "neoverse-n3", "graviton5", "olympus"] {
+            assert_eq!(level(name), 92, "{name}");
+        }
+        for (name, expected) in [("axion", 90), ("cobalt100", 90), ("ampereone", 86)] {
+            assert_eq!(level(name), expected, "{name}");
+        }
+        for (name, expected) in [("m5", 87), ("rva23u64", 23), ("z17", 17), ("power11", 1)] {
+            assert_eq!(level(name), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn newer_names_run_the_builds_of_those_whose_features_they_have() {
+        let table = CpuTable::builtin();
+
+        assert!(runs(&table, "graniterapids", "sapphirerapids"));
+        assert!(runs(&table, "tigerlake", "icelake_client"));
+        assert!(runs(&table, "sapphirerapids", "cooperlake"));
+        assert!(runs(&table, "neoverse_v3", "neoverse_n2"));
+        assert!(runs(&table, "neoverse_v3ae", "neoverse_v3"));
+        assert!(runs(&table, "power11le", "power10le"));
+        assert!(!runs(&table, "power10le", "power11le"));
+        assert!(!runs(&table, "rocketlake", "icelake"));
+        assert!(!runs(&table, "zen5", "graniterapids"));
+        assert!(!runs(&table, "neoverse_v3ae", "neoverse_n2"));
     }
 
     #[test]
@@ -253,7 +310,7 @@ mod tests {
         assert_eq!(table.canonical("Milan"), "zen3");
         assert_eq!(table.canonical("x86-64-V3"), "x86_64_v3");
         assert_eq!(table.canonical("Skylake-SP"), "skylake_avx512");
-        assert_eq!(table.canonical("Nova-Lake"), "nova_lake");
+        assert_eq!(table.canonical("Future-Lake"), "future_lake");
     }
 
     #[test]
@@ -267,18 +324,9 @@ mod tests {
     }
 
     #[test]
-    fn a_flag_that_a_parent_has_and_the_cpu_lacks_is_not_inherited() {
-        let table = CpuTable::builtin();
-        let nehalem = &table.cpus[table.find("nehalem").unwrap().0];
-
-        assert!(!nehalem.features.contains("sse3"));
-        assert!(table.has_flag(table.find("nehalem").unwrap(), "sse3"));
-    }
-
-    #[test]
     fn flags_follow_from_others_and_from_families() {
         let table = CpuTable::builtin();
-        let has = |cpu, flag| table.has_flag(table.find(cpu).unwrap(), flag);
+        let has = |cpu, flag| table.has_flag(table.find(cpu).unwrap(), &flag_of(flag));
 
         assert!(has("skylake_avx512", "avx512"));
         assert!(has("nehalem", "sse4.2"));
@@ -286,12 +334,48 @@ mod tests {
         assert!(has("graviton3", "neon"));
         assert!(!has("skylake", "avx512"));
         assert!(!has("nocona", "fma"));
+        assert!(has("nehalem", "sse4") && !has("penryn", "sse4"));
+        assert!(!has("thunderx2", "fp16") && has("neoverse_n1", "fp16"));
+    }
+
+    #[test]
+    fn a_flag_is_read_in_any_usual_spelling() {
+        for (spelt, flag) in [
+            ("SSE4.1", "sse4_1"),
+            ("bmi", "bmi1"),
+            ("lzcnt", "abm"),
+            ("avx512vnni", "avx512_vnni"),
+            ("AVX512-VNNI", "avx512_vnni"),
+            ("sha", "sha_ni"),
+            ("rdrnd", "rdrand"),
+            ("neon", "asimd"),
+            ("dotprod", "asimddp"),
+            ("sve2-aes", "sveaes"),
+            ("my_flag", "my_flag"),
+        ] {
+            assert_eq!(flag_of(spelt), flag);
+        }
+    }
+
+    #[test]
+    fn cpus_have_the_flags_that_real_hosts_report() {
+        let table = CpuTable::builtin();
+        let has = |cpu, flag| table.has_flag(table.find(cpu).unwrap(), flag);
+
+        for flag in ["sha_ni", "adx", "rdrand"] {
+            assert!(has("zen", flag), "{flag}");
+        }
+        assert!(has("zen2", "rdpid") && has("cascadelake", "pku"));
+        assert!(has("sapphirerapids", "avx512_fp16"));
+        assert!(has("x86_64", "sse2") && has("aarch64", "asimd"));
+        assert!(!has("a64fx", "aes"));
     }
 
     #[test]
     fn a_flag_lifts_to_the_first_generic_level_that_has_it() {
         let table = CpuTable::builtin();
 
+        assert_eq!(table.level_with_flag("x86_64", "sse2"), 1);
         assert_eq!(table.level_with_flag("x86_64", "popcnt"), 2);
         assert_eq!(table.level_with_flag("x86_64", "avx2"), 3);
         assert_eq!(table.level_with_flag("x86_64", "avx512"), 4);
@@ -301,8 +385,8 @@ mod tests {
     #[test]
     fn site_names_may_come_before_their_parents() {
         let site = [
-            cpu("wolflake", &["novalake"]),
-            cpu("novalake", &["Arrow-Lake_S"]),
+            cpu("wolflake", &["futurelake"]),
+            cpu("futurelake", &["Arrow-Lake_S"]),
         ];
         let site = [
             site[0].clone(),
@@ -314,9 +398,9 @@ mod tests {
 
         let table = CpuTable::with_site(&site).unwrap();
 
-        assert!(runs(&table, "wolflake", "novalake"));
+        assert!(runs(&table, "wolflake", "futurelake"));
         assert!(runs(&table, "wolflake", "x86_64_v3"));
-        assert!(table.has_flag(table.find("wolflake").unwrap(), "novalake_flag"));
+        assert!(table.has_flag(table.find("wolflake").unwrap(), "futurelake_flag"));
     }
 
     #[test]
@@ -327,8 +411,23 @@ mod tests {
         assert!(refused(&[cpu("a", &["b"]), cpu("b", &["a"])]).contains("own ancestor"));
         assert!(refused(&[cpu("a", &["a"])]).contains("own ancestor"));
         assert!(refused(&[cpu("a", &[]), cpu("A", &[])]).contains("known name already"));
-        assert!(refused(&[cpu("Milan", &[])]).contains("known name already"));
         assert!(refused(&[cpu("a b", &[])]).contains("no CPU name"));
+    }
+
+    #[test]
+    fn a_name_of_a_site_that_a_later_release_knows_keeps_its_meaning() {
+        let site = [
+            cpu("graniterapids", &["zen3"]),
+            cpu("x", &["graniterapids"]),
+        ];
+
+        let table = CpuTable::with_site(&site).unwrap();
+
+        assert!(runs(&table, "graniterapids", "zen3"));
+        assert!(runs(&table, "x", "zen3"));
+        assert!(!runs(&table, "graniterapids", "sapphirerapids"));
+        let refused = CpuTable::builtin().check_new(&site[0]).unwrap_err();
+        assert!(refused.to_string().contains("known name already"));
     }
 
     #[test]

@@ -16,6 +16,9 @@ pub(crate) const GFX: &str = "gfx";
 /// The namespace of a `platform.variant` that is no known level.
 pub(crate) const VARIANT: &str = "variant";
 
+/// The namespace of selectors that name a platform.
+pub(crate) const ARCH: &str = "arch";
+
 /// Namespaces whose order in ranking is fixed; the others follow from A to Z.
 const RANKED: [&str; 6] = [NVCAP, GFX, CPU, ISA, "cuda", "rocm"];
 

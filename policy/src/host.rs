@@ -9,11 +9,12 @@ use std::{
 use aws_lc_rs::digest::{Context, SHA256};
 
 use crate::{
-    CpuTable, InvalidMachineType, MachineType,
+    CpuTable, InvalidMachineType, MachineType, Platforms,
     feature::{self, Feature, Meaning},
-    machine_type::readable,
+    machine_type::{readable, selected_platform},
     nvcap::Gpu,
     platform::{self, ClientPlatform},
+    version::Version,
 };
 
 mod processors;
@@ -32,6 +33,18 @@ pub struct Host {
     gpus: Vec<Gpu>,
     /// Canonical values by namespace.
     features: BTreeMap<String, BTreeSet<String>>,
+    /// The host that entries for other platforms are chosen for, where the type
+    /// asks for those.
+    other: Option<Box<Host>>,
+}
+
+/// How well a platform suits a host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tier {
+    /// It is the host's own.
+    Own,
+    /// The host runs its images where there are none for its own.
+    Compatible,
 }
 
 /// Which platforms a host takes images of.
@@ -58,8 +71,7 @@ impl Host {
             .iter()
             .filter_map(|text| Feature::parse(text))
         {
-            let value = canonical(&feature, &cpus);
-            let namespace = feature.namespace.into_owned();
+            let (namespace, value) = host_feature(&feature, &machine_type, &cpus);
             features.entry(namespace).or_default().insert(value);
         }
         let processors = Processors::new(&features, &machine_type, &cpus);
@@ -70,6 +82,10 @@ impl Host {
             processors,
             gpus: gpus.map(|text| Gpu::new(text)).collect(),
             features,
+            other: match machine_type.platforms {
+                Platforms::Own => None,
+                Platforms::All => Some(Box::new(Self::new(MachineType::default(), cpus.clone())?)),
+            },
             machine_type,
             cpus,
         })
@@ -80,9 +96,24 @@ impl Host {
     ///
     /// A selector's namespaces replace the type's own values in them, as those
     /// of a rule do with a variant's; other namespaces stay. So a selector can
-    /// say less than the type as well as more.
+    /// say less than the type as well as more. `arch:arm64` or `arch:arm/v7`
+    /// asks for what another platform is given: of one that is not the type's,
+    /// no features are known but the selectors'.
     pub fn with_selectors(&self, selectors: &[&str]) -> Result<Self, InvalidMachineType> {
         let mut machine_type = self.machine_type.clone();
+        let (platforms, selectors): (Vec<_>, Vec<_>) = selectors
+            .iter()
+            .copied()
+            .partition(|text| namespace(text).as_deref() == Some(feature::ARCH));
+        for text in platforms {
+            let (architecture, variant) = selected_platform(text)?;
+            if self.platform.only_architecture() != Some(&architecture) {
+                machine_type.features.clear();
+                machine_type.also_runs.clear();
+            }
+            machine_type.architecture = Some(architecture);
+            machine_type.variant = variant;
+        }
         let replaced: BTreeSet<String> = selectors
             .iter()
             .filter_map(|text| namespace(text))
@@ -120,6 +151,10 @@ impl Host {
         &self.processors
     }
 
+    pub(crate) fn other(&self) -> Option<&Self> {
+        self.other.as_deref()
+    }
+
     pub(crate) fn gpus(&self) -> &[Gpu] {
         &self.gpus
     }
@@ -142,18 +177,50 @@ impl Host {
 }
 
 impl HostPlatform {
-    /// Whether the host takes images of `platform`.
+    /// Whether the host takes images of `platform`, and how gladly.
     ///
     /// A 32-bit arm host runs its own variant and those before it. A Windows
     /// host runs images of its own build, whatever their revision.
-    pub(crate) fn takes(&self, platform: &ClientPlatform<'_>) -> bool {
-        let architecture =
-            self.architectures.is_empty() || self.architectures.contains(&*platform.architecture);
+    pub(crate) fn tier(&self, platform: &ClientPlatform<'_>) -> Option<Tier> {
+        if self.os != platform.os {
+            return None;
+        }
+        let own = self.is_own_architecture(platform);
+        let wider = platform::wider(&platform.architecture);
+        let is_wider = wider.is_some_and(|wider| self.architectures.contains(wider));
         let version = match &self.os_version {
-            Some(own) => platform::suits_os_version(own, platform.os_version),
-            None => true,
+            Some(own) if platform::suits_os_version(own, platform.os_version) => Tier::Own,
+            Some(own)
+                if self.os == "windows"
+                    && platform::runs_older_windows(own, platform.os_version) =>
+            {
+                Tier::Compatible
+            }
+            Some(_) => return None,
+            None => Tier::Own,
         };
-        self.os == platform.os && architecture && version && self.takes_variant(&platform.variant)
+        match (own, version) {
+            (true, _) if !self.takes_variant(&platform.variant) => None,
+            (true, version) => Some(version),
+            (false, _) => is_wider.then_some(Tier::Compatible),
+        }
+    }
+
+    /// How near `platform`, which the host takes, is to the host's. Greater is
+    /// nearer. What the type leaves open does not count.
+    pub(crate) fn nearness(
+        &self,
+        platform: &ClientPlatform<'_>,
+    ) -> (bool, Option<Version>, Option<u32>) {
+        let own = self.is_own_architecture(platform);
+        let version = self.os_version.as_ref();
+        let version = version.and_then(|_| Version::parse(platform.os_version));
+        let counts = self.variant.is_some() || !own;
+        (own, version, platform.arm_generation().filter(|_| counts))
+    }
+
+    fn is_own_architecture(&self, platform: &ClientPlatform<'_>) -> bool {
+        self.architectures.is_empty() || self.architectures.contains(&*platform.architecture)
     }
 
     /// The one architecture that the host is of, if it is known.
@@ -192,11 +259,27 @@ impl fmt::Display for HostPlatform {
     }
 }
 
+/// Namespace and value of a host's feature. A `variant` that is a CPU level is
+/// that CPU.
+fn host_feature(feature: &Feature<'_>, kind: &MachineType, cpus: &CpuTable) -> (String, String) {
+    let architecture = kind.architecture.as_deref();
+    let level = (feature.namespace == feature::VARIANT)
+        .then(|| platform::cpu_of_host_variant(architecture, feature.value))
+        .flatten();
+    match level {
+        Some(cpu) => (feature::CPU.to_owned(), cpus.canonical(&cpu)),
+        None => (
+            feature.namespace.clone().into_owned(),
+            canonical(feature, cpus),
+        ),
+    }
+}
+
 /// The one spelling of a feature's value.
 pub(crate) fn canonical(feature: &Feature<'_>, cpus: &CpuTable) -> String {
     match feature::meaning(&feature.namespace) {
         Meaning::Cpu => cpus.canonical(feature.value),
-        Meaning::Isa => crate::cpu::fold(feature.value),
+        Meaning::Isa => crate::cpu::flag_of(feature.value),
         Meaning::Nvcap | Meaning::Gfx => feature.value.to_ascii_lowercase(),
         Meaning::Floor | Meaning::Opaque => feature.value.to_owned(),
     }
@@ -267,7 +350,7 @@ mod tests {
         assert_eq!(architectures(&["cpu:zen3"]), "linux/amd64");
         assert_eq!(architectures(&["cpu:graviton3"]), "linux/arm64");
         assert_eq!(architectures(&["cpu:power9le"]), "linux/ppc64le");
-        assert_eq!(architectures(&["cpu:novalake"]), "linux");
+        assert_eq!(architectures(&["cpu:futurelake"]), "linux");
         assert_eq!(architectures(&["net:efa"]), "linux");
     }
 
@@ -286,7 +369,7 @@ mod tests {
     #[test]
     fn a_fingerprint_depends_on_the_names_that_a_site_added() {
         let cpu = Cpu {
-            name: "novalake".into(),
+            name: "futurelake".into(),
             parents: vec!["arrowlake".into()],
             features: Vec::new(),
             aliases: Vec::new(),
@@ -328,7 +411,35 @@ mod tests {
     }
 
     #[test]
+    fn a_selector_of_another_architecture_leaves_the_types_features_out() {
+        let host = host(&["cpu:zen3", "nvcap:9.0"]);
+        let selected = |selectors: &[&str]| {
+            let host = host.with_selectors(selectors).unwrap();
+            let features = host.features().map(|(n, v)| feature::spell(n, v));
+            (host.platform.to_string(), features.collect::<Vec<_>>())
+        };
+        let of = |platform: &str, features: &[&str]| {
+            let features = features.iter().map(|text| text.to_string());
+            (platform.to_owned(), features.collect::<Vec<_>>())
+        };
+
+        assert_eq!(selected(&["arch:arm64"]), of("linux/arm64", &[]));
+        assert_eq!(selected(&["arch:AArch64"]), of("linux/arm64", &[]));
+        assert_eq!(selected(&["arch:arm/v6"]), of("linux/arm/v6", &[]));
+        assert_eq!(
+            selected(&["cpu:graviton3", "arch:arm64"]),
+            of("linux/arm64", &["cpu:neoverse_v1"])
+        );
+        assert_eq!(
+            selected(&["arch:amd64"]),
+            of("linux/amd64", &["cpu:zen3", "nvcap:9.0"])
+        );
+    }
+
+    #[test]
     fn selectors_that_cannot_be_read_are_refused() {
+        let unknown = host(&[]).with_selectors(&["arch:amr64"]).unwrap_err();
+        assert!(unknown.to_string().contains("arm64, loong64"), "{unknown}");
         assert!(host(&[]).with_selectors(&["cpu:"]).is_err());
         assert!(host(&[]).with_selectors(&["a,b"]).is_err());
     }

@@ -2,11 +2,11 @@
 //!
 //! Reading never changes them: what is served is cut out of the source bytes,
 //! see [`crate::trim()`]. Unknown fields are passed over. What two readers could
-//! understand differently is refused: an index that is a manifest too, keys
-//! that come twice or differ from a known one by case only, and the same image
-//! listed twice for one platform.
+//! understand differently is refused: an index that is a manifest too, and keys
+//! that come twice or differ from a known one by case only. Entries of one digest
+//! that contradict each other are refused to hosts that are given that digest.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 mod document;
 mod entry;
@@ -116,7 +116,7 @@ pub enum InvalidIndex {
         /// What is wrong.
         reason: String,
     },
-    /// Two entries have one digest and cannot both be right, or say the same.
+    /// Two entries have one digest and cannot both be right.
     #[error("entries {first} and {second} of the image index both list {digest}{reason}")]
     DuplicateDigest {
         /// The first entry's place, from 1.
@@ -141,11 +141,33 @@ pub enum InvalidIndex {
 
 impl Index {
     /// Reads an index.
-    ///
-    /// An entry may list the digest of another one only for another platform,
-    /// and with the same size and media type.
     pub fn parse(bytes: &[u8]) -> Result<Self, InvalidIndex> {
         entry::read_all(&Document::read(bytes)?)
+    }
+
+    /// Fails when an entry that is kept, at `places`, has the digest of another
+    /// one of another size or media type: one of them is wrong.
+    pub fn check_kept(&self, places: &[usize]) -> Result<(), InvalidIndex> {
+        let kept = places.iter().filter_map(|place| self.entries.get(*place));
+        let first: HashMap<&str, &Entry> =
+            kept.map(|entry| (entry.digest.as_str(), entry)).collect();
+        for (second, entry) in self.entries.iter().enumerate() {
+            let other = first.get(entry.digest.as_str());
+            let Some(reason) = other.and_then(|first| entry::contradiction(first, entry)) else {
+                continue;
+            };
+            let first = self
+                .entries
+                .iter()
+                .position(|own| own.digest == entry.digest);
+            return Err(InvalidIndex::DuplicateDigest {
+                first: first.unwrap_or_default() + 1,
+                second: second + 1,
+                digest: entry.digest.clone(),
+                reason,
+            });
+        }
+        Ok(())
     }
 
     /// The entries that are indexes themselves. They are not candidates: fetch

@@ -29,7 +29,7 @@ pub use self::index::{
     is_index_media_type,
 };
 pub use self::machine_type::{
-    GpuMatch, InvalidMachineType, MachineType, MatchMode, OnNoMatch, Present,
+    GpuMatch, InvalidMachineType, MachineType, MatchMode, OnNoMatch, Platforms, Present,
 };
 pub use self::rule::{InvalidRule, Rule, RuleMatch};
 pub use self::selection::{

@@ -10,7 +10,7 @@ use crate::CpuTable;
 
 mod check;
 
-pub(crate) use self::check::readable;
+pub(crate) use self::check::{readable, selected_platform};
 
 /// A named description of a kind of host, without the name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -52,6 +52,9 @@ pub struct MachineType {
     /// In what form the chosen variant is answered.
     #[serde(default)]
     pub present: Present,
+    /// Which platforms the answer has.
+    #[serde(default, skip_serializing_if = "Platforms::is_own")]
+    pub platforms: Platforms,
 }
 
 fn linux() -> String {
@@ -104,6 +107,24 @@ pub enum Present {
     Index,
 }
 
+/// Which platforms the answer has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Platforms {
+    /// The host's own.
+    #[default]
+    Own,
+    /// The host's own, and of each other what a host without features is
+    /// given: for hosts that build for other platforms. Always an index.
+    All,
+}
+
+impl Platforms {
+    fn is_own(&self) -> bool {
+        *self == Self::Own
+    }
+}
+
 /// A machine type that cannot be used, and what to change.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -145,6 +166,11 @@ impl MachineType {
     pub fn check(&self, cpus: &CpuTable) -> Result<Vec<String>, InvalidMachineType> {
         check::check(self, cpus)
     }
+
+    /// Whether one image is answered in an index, too.
+    pub fn wants_index(&self) -> bool {
+        self.present == Present::Index || self.platforms == Platforms::All
+    }
 }
 
 impl Default for MachineType {
@@ -161,6 +187,7 @@ impl Default for MachineType {
             mode: MatchMode::default(),
             on_no_match: OnNoMatch::default(),
             present: Present::default(),
+            platforms: Platforms::default(),
         }
     }
 }
@@ -207,6 +234,8 @@ mod tests {
             "{warnings:?}"
         );
         assert!(warnings[0].contains("near: skylake"), "{warnings:?}");
+        assert!(warnings[0].contains("no level such as `x86_64_v3`"));
+        assert!(warnings[0].contains("`metahubctl cpu add skylak --parent NAME`"));
     }
 
     #[test]
@@ -247,7 +276,9 @@ mod tests {
         assert!(warnings(&with("arm", "v7")).is_empty());
         assert!(warnings(&with("amd64", "v3"))[0].contains("cpu:x86_64_v3"));
         assert!(refusal(&with("arm", "v99")).contains("`v7`"));
-        assert!(refusal(&with("s390x", "z15")).contains("as features"));
+        assert!(warnings(&with("arm64", "v8")).is_empty());
+        assert!(warnings(&with("s390x", "z15"))[0].contains("cpu:z15"));
+        assert!(refusal(&with("mips64", "r6")).contains("as features"));
     }
 
     #[test]

@@ -20,7 +20,7 @@ pub(crate) struct ClientPlatform<'a> {
 /// What a `platform.variant` asks of the CPU.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Level<'a> {
-    /// Nothing.
+    /// Nothing that not every host of the architecture has.
     Any,
     /// A host that runs builds for this CPU name.
     Cpu(Cow<'a, str>),
@@ -30,7 +30,7 @@ pub(crate) enum Level<'a> {
 
 /// Architectures in Go's words and the CPU families whose hosts run them, the
 /// baseline of the architecture first.
-const FAMILIES: [(&str, &[&str]); 11] = [
+const FAMILIES: [(&str, &[&str]); 12] = [
     ("amd64", &["x86_64"]),
     ("386", &["x86", "x86_64"]),
     ("arm64", &["aarch64"]),
@@ -40,6 +40,7 @@ const FAMILIES: [(&str, &[&str]); 11] = [
     ("ppc", &["ppc"]),
     ("ppcle", &["ppcle"]),
     ("riscv64", &["riscv64"]),
+    ("s390x", &["s390x"]),
     ("sparc64", &["sparc64"]),
     ("sparc", &["sparc"]),
 ];
@@ -63,6 +64,15 @@ impl<'a> ClientPlatform<'a> {
             os_features,
             variant,
         }
+    }
+
+    /// Whether images of both are for hosts of one kind: they differ in version,
+    /// in 32-bit arm variant, or in one being the 32-bit form of the other.
+    pub(crate) fn serves_as(&self, other: &Self) -> bool {
+        let (own, others) = (&*self.architecture, &*other.architecture);
+        self.os == other.os
+            && self.os_features == other.os_features
+            && (own == others || wider(own) == Some(others) || wider(others) == Some(own))
     }
 
     /// The number of its 32-bit arm variant.
@@ -135,6 +145,26 @@ pub(crate) fn suits_os_version(own: &str, other: &str) -> bool {
     }
 }
 
+/// Whether a Windows host of version `own` also runs images of the older
+/// `other`: from build 20348 on, hosts run images of all builds since it.
+pub(crate) fn runs_older_windows(own: &str, other: &str) -> bool {
+    let build = |version: &str| Version::parse(version).map(|version| version.first(3));
+    let (Some(own), Some(other), Some(stable)) = (build(own), build(other), build("10.0.20348"))
+    else {
+        return false;
+    };
+    own.agrees(&stable, 2) && other.agrees(&stable, 2) && stable <= other && other < own
+}
+
+/// The architecture whose hosts run 32-bit images of `architecture`.
+pub(crate) fn wider(architecture: &str) -> Option<&'static str> {
+    match architecture {
+        "386" => Some("amd64"),
+        "arm" => Some("arm64"),
+        _ => None,
+    }
+}
+
 /// The architecture that a CPU family implies.
 pub(crate) fn implied_by(family: &str) -> Option<&'static str> {
     let own = |(_, families): &&(&str, &[&str])| families.first() == Some(&family);
@@ -146,6 +176,14 @@ pub(crate) fn implied_by(family: &str) -> Option<&'static str> {
 
 /// The CPU that every host of `architecture` is at least.
 pub(crate) fn baseline(architecture: &str) -> Option<&'static str> {
+    match architecture {
+        "ppc64le" => Some("power8le"),
+        _ => own_family(architecture),
+    }
+}
+
+/// The family of the CPUs that are made for `architecture`.
+pub(crate) fn own_family(architecture: &str) -> Option<&'static str> {
     families(architecture)?.first().copied()
 }
 
@@ -169,9 +207,25 @@ pub(crate) fn level<'a>(architecture: &str, variant: &'a str) -> Level<'a> {
         return Level::Any;
     }
     match cpu_of_variant(architecture, &lower(variant)) {
+        Some(cpu) if baseline(architecture) == Some(&*cpu) => Level::Any,
         Some(cpu) => Level::Cpu(cpu),
         None => Level::Unknown(variant),
     }
+}
+
+/// The CPU name that `variant` of a host stands for, where it is one of
+/// `architecture`, or of the one architecture with such variants.
+pub(crate) fn cpu_of_host_variant(
+    architecture: Option<&str>,
+    variant: &str,
+) -> Option<Cow<'static, str>> {
+    let named = ["s390x", "riscv64", "ppc64le"];
+    let candidates = architecture.map_or(&named[..], |_| &[]);
+    let mut candidates = architecture.into_iter().chain(candidates.iter().copied());
+    candidates.find_map(|candidate| match level(candidate, variant) {
+        Level::Cpu(cpu) => Some(Cow::Owned(cpu.into_owned())),
+        _ => None,
+    })
 }
 
 /// The CPU name that a lower-case `variant` stands for.
@@ -190,6 +244,9 @@ fn cpu_of_variant(architecture: &str, variant: &str) -> Option<Cow<'static, str>
             let suffix = architecture.strip_prefix("ppc64").unwrap_or_default();
             digits(generation).then(|| format!("power{generation}{suffix}").into())
         }
+        "riscv64" if variant == "rva20u64" => Some("riscv64".into()),
+        "riscv64" if variant.starts_with("rva") => Some(variant.to_owned().into()),
+        "s390x" if variant.strip_prefix('z').is_some_and(digits) => Some(variant.to_owned().into()),
         _ => None,
     }
 }
@@ -215,22 +272,34 @@ mod tests {
 
     #[test]
     fn a_variant_stands_for_a_cpu() {
-        assert_eq!(cpu("amd64", "v1"), "x86_64");
         assert_eq!(cpu("amd64", "v3"), "x86_64_v3");
-        assert_eq!(cpu("arm64", "v8"), "aarch64");
-        assert_eq!(cpu("arm64", "8"), "aarch64");
         assert_eq!(cpu("arm64", "v8.2"), "armv8.2a");
         assert_eq!(cpu("arm64", "v9"), "armv9.0a");
         assert_eq!(cpu("arm64", "v9.2"), "armv9.2a");
         assert_eq!(cpu("ppc64le", "power9"), "power9le");
         assert_eq!(cpu("ppc64", "power9"), "power9");
+        assert_eq!(cpu("riscv64", "rva23u64"), "rva23u64");
+        assert_eq!(cpu("s390x", "z15"), "z15");
+    }
+
+    #[test]
+    fn a_variant_that_every_host_has_asks_nothing() {
+        for (architecture, variant) in [
+            ("amd64", "v1"),
+            ("arm64", "v8"),
+            ("arm64", "8"),
+            ("ppc64le", "power8"),
+            ("riscv64", "rva20u64"),
+        ] {
+            assert_eq!(level(architecture, variant), Level::Any, "{variant}");
+        }
     }
 
     #[test]
     fn a_variant_of_32_bit_arm_asks_nothing_and_an_unknown_one_something() {
         assert_eq!(level("arm", "v7"), Level::Any);
         assert_eq!(level("amd64", ""), Level::Any);
-        assert_eq!(level("s390x", "z15"), Level::Unknown("z15"));
+        assert_eq!(level("mips64", "r6"), Level::Unknown("r6"));
         assert_eq!(level("amd64", "v3x"), Level::Unknown("v3x"));
     }
 
@@ -257,6 +326,18 @@ mod tests {
         assert!(suits_os_version("10.0.20348.1", ""));
         assert!(!suits_os_version("10.0.20348.1", "10.0.17763.5"));
         assert!(!suits_os_version("10.0.20348.1", "ltsc2022"));
+    }
+
+    #[test]
+    fn newer_windows_runs_builds_down_to_the_first_with_a_stable_interface() {
+        let host = "10.0.26100.1742";
+
+        assert!(runs_older_windows(host, "10.0.20348.2031"));
+        assert!(runs_older_windows(host, "10.0.25398"));
+        assert!(!runs_older_windows(host, "10.0.17763.5"));
+        assert!(!runs_older_windows(host, "10.0.26200.1"));
+        assert!(!runs_older_windows("10.0.19045.1", "10.0.17763.5"));
+        assert!(!runs_older_windows(host, ""));
     }
 
     #[test]

@@ -3,7 +3,8 @@
 use std::{cmp::Ordering, collections::BTreeMap, sync::Arc};
 
 use crate::{
-    Entry, Host, Index, MatchMode, Rule, feature, is_index_media_type, platform::ClientPlatform,
+    Entry, Host, Index, MatchMode, Rule, feature, host::Tier, is_index_media_type,
+    platform::ClientPlatform,
 };
 
 mod compatibility;
@@ -62,7 +63,7 @@ pub enum PinOutcome {
 impl Selection {
     /// Whether nothing fits.
     pub fn is_empty(&self) -> bool {
-        self.kept.is_empty()
+        self.kept.is_empty() && !self.verdicts.is_empty()
     }
 
     /// The one kept image, when exactly one is kept besides its attestations.
@@ -106,16 +107,11 @@ pub fn select(host: &Host, index: &Index, facts: Facts<'_>) -> Selection {
         facts,
         verdicts: index.entries.iter().map(not_an_image).collect(),
     };
-    let (placed, unplaced) = round.screen();
-    if round.choose(&placed) {
-        for entry in unplaced {
-            round.verdicts[entry.place] = Some(Verdict::NotCandidate(NotCandidate::NoPlatform));
-        }
+    if round.lists_images() {
+        round.run();
     } else {
-        round.choose(&unplaced);
+        round.verdicts.fill(Some(Verdict::Whole));
     }
-    round.keep_attestations();
-    round.keep_twins();
     round.finish()
 }
 
@@ -140,50 +136,112 @@ struct Candidate<'a> {
     platform: Option<ClientPlatform<'a>>,
 }
 
+/// The open entries.
+#[derive(Default)]
+struct Screened<'a> {
+    /// For the host's own platforms.
+    own: Vec<Candidate<'a>>,
+    /// For platforms whose images it runs, too.
+    compatible: Vec<Candidate<'a>>,
+    /// For other platforms, where the type asks for them.
+    other: Vec<Candidate<'a>>,
+    /// For none in particular.
+    unplaced: Vec<Candidate<'a>>,
+}
+
 /// A candidate that the host can be given.
 struct Fit<'a> {
     candidate: &'a Candidate<'a>,
+    requirements: &'a Requirements<'a>,
     rank: Rank<'a>,
 }
 
 impl<'a> Round<'a> {
-    /// The open entries that are for the host's platforms, and those that name
-    /// no platform.
-    fn screen(&mut self) -> (Vec<Candidate<'a>>, Vec<Candidate<'a>>) {
-        let (mut placed, mut unplaced) = (Vec::new(), Vec::new());
+    /// Whether an entry is an image that hosts can choose: it names a platform
+    /// of machines, or states requirements.
+    fn lists_images(&self) -> bool {
+        let host = self.host.platform();
+        let cpus = self.host.cpus();
+        let open = self.verdicts.iter().zip(&self.index.entries);
+        let mut open = open.filter(|(verdict, _)| verdict.is_none());
+        open.any(|(_, entry)| match &entry.platform {
+            Some(platform) => {
+                let own = ClientPlatform::of(platform);
+                host.only_architecture() == Some(&*own.architecture)
+                    || !own.architecture.starts_with("wasm")
+            }
+            None => !Requirements::of(entry, self.facts.rules, cpus).is_generic(),
+        })
+    }
+
+    fn run(&mut self) {
+        let screened = self.screen();
+        let found = self.choose(self.host, &screened.own)
+            || self.choose(self.host, &screened.compatible)
+            || self.choose(self.host, &screened.unplaced);
+        if let Some(other) = self.host.other() {
+            self.choose(other, &screened.other);
+        }
+        if found {
+            self.close(&screened.compatible);
+            self.close(&screened.unplaced);
+        }
+        self.keep_attestations();
+        self.keep_same_images();
+    }
+
+    /// Writes the verdicts of candidates that no one looked at.
+    fn close(&mut self, candidates: &[Candidate<'_>]) {
+        for candidate in candidates {
+            let verdict = match &candidate.platform {
+                Some(own) => Verdict::OtherPlatform {
+                    platform: own.to_string(),
+                },
+                None => Verdict::NotCandidate(NotCandidate::NoPlatform),
+            };
+            self.verdicts[candidate.place].get_or_insert(verdict);
+        }
+    }
+
+    /// The open entries, by how their platforms suit the host.
+    fn screen(&mut self) -> Screened<'a> {
+        let mut screened = Screened::default();
         for (place, entry) in self.index.entries.iter().enumerate() {
             if self.verdicts[place].is_some() {
                 continue;
             }
             let platform = entry.platform.as_ref().map(ClientPlatform::of);
-            match &platform {
-                None => unplaced.push(Candidate { place, platform }),
-                Some(own) if self.host.platform().takes(own) => {
-                    placed.push(Candidate { place, platform });
-                }
-                Some(own) => {
-                    let platform = own.to_string();
-                    self.verdicts[place] = Some(Verdict::OtherPlatform { platform });
-                }
+            let tier = platform.as_ref().map(|own| self.host.platform().tier(own));
+            let candidate = Candidate { place, platform };
+            match tier {
+                None => screened.unplaced.push(candidate),
+                Some(Some(Tier::Own)) => screened.own.push(candidate),
+                Some(_) if self.host.other().is_some() => screened.other.push(candidate),
+                Some(Some(Tier::Compatible)) => screened.compatible.push(candidate),
+                Some(None) => self.close(&[candidate]),
             }
         }
-        (placed, unplaced)
+        screened
     }
 
-    /// Chooses the best candidate of each platform. Says whether there is one.
-    fn choose(&mut self, candidates: &[Candidate<'a>]) -> bool {
-        let cpus = self.host.cpus();
+    /// Chooses the best candidate of each platform for `host`. Says whether
+    /// there is one.
+    fn choose(&mut self, host: &'a Host, candidates: &[Candidate<'a>]) -> bool {
         let requirements = candidates.iter().map(|candidate| {
             let entry = &self.index.entries[candidate.place];
-            Requirements::of(entry, self.facts.rules, cpus)
+            Requirements::of(entry, self.facts.rules, host.cpus())
         });
         let requirements: Vec<_> = requirements.collect();
         let mut platforms: BTreeMap<_, Vec<Fit<'_>>> = BTreeMap::new();
         for (candidate, requirements) in candidates.iter().zip(&requirements) {
-            match self.judge(candidate, requirements) {
+            match self.judge(host, candidate, requirements) {
                 Ok(rank) => {
                     let fits = platforms.entry(&candidate.platform).or_default();
-                    fits.push(Fit { candidate, rank });
+                    fits.push(Fit {
+                        candidate,
+                        requirements,
+                        rank,
+                    });
                 }
                 Err(verdict) => self.verdicts[candidate.place] = Some(verdict),
             }
@@ -192,13 +250,14 @@ impl<'a> Round<'a> {
             .values()
             .filter_map(|fits| self.rank(fits))
             .collect();
-        self.narrow_arm(&best);
+        self.narrow(host, &best);
         !best.is_empty()
     }
 
     /// The candidate's rank, or why it is not kept.
     fn judge<'b>(
         &self,
+        host: &'b Host,
         candidate: &'b Candidate<'a>,
         requirements: &'b Requirements<'b>,
     ) -> Result<Rank<'b>, Verdict>
@@ -207,21 +266,23 @@ impl<'a> Round<'a> {
     {
         let entry = &self.index.entries[candidate.place];
         let view = View {
-            host: self.host,
-            architecture: self.architecture(candidate),
+            host,
+            architecture: match &candidate.platform {
+                Some(platform) => &platform.architecture,
+                None => host.platform().only_architecture().unwrap_or_default(),
+            },
         };
         let pinned = self.facts.pin == Some(entry.digest.as_str());
         if let Some(misfit) = view.misfit(requirements) {
             return Err(Verdict::DoesNotFit(misfit));
         }
-        let architecture = view.architecture;
-        match self.host.machine_type().mode {
+        match host.machine_type().mode {
             _ if pinned => {}
-            MatchMode::Exact if !requirements.equal(self.host, architecture) => {
+            MatchMode::Exact if !requirements.equal(host) => {
                 let requires = requirements.texts();
                 return Err(Verdict::NotExact { requires });
             }
-            MatchMode::BestNoGeneric if requirements.is_generic(architecture) => {
+            MatchMode::BestNoGeneric if requirements.is_generic() => {
                 return Err(Verdict::Generic);
             }
             _ => {}
@@ -233,19 +294,6 @@ impl<'a> Round<'a> {
             pinned,
         };
         Ok(Rank::of(&ranked, requirements))
-    }
-
-    /// The candidate's architecture; where it names none, the host's, if there
-    /// is one.
-    fn architecture<'b>(&self, candidate: &'b Candidate<'a>) -> &'b str
-    where
-        'a: 'b,
-    {
-        let host = self.host;
-        match &candidate.platform {
-            Some(platform) => &platform.architecture,
-            None => host.platform().only_architecture().unwrap_or_default(),
-        }
     }
 
     /// Writes the verdicts of one platform. Gives its best candidate.
@@ -266,32 +314,31 @@ impl<'a> Round<'a> {
                 },
             });
         }
+        let twin = fits
+            .iter()
+            .find(|fit| best.rank.is_twin(&fit.rank) && best.requirements == fit.requirements);
+        if let Some(twin) = twin {
+            self.verdicts[twin.candidate.place] = Some(Verdict::Twin { of: by });
+        }
         Some(best.candidate)
     }
 
-    /// A 32-bit arm host that names its variant is given one image: that of
-    /// the variant nearest to its own.
-    fn narrow_arm(&mut self, best: &[&Candidate<'_>]) {
-        if self.host.platform().variant.is_none() {
-            return;
-        }
-        let arm = best
+    /// Leaves of the platforms that only the type's details tell apart, and of
+    /// those that the host can do with, the nearest.
+    fn narrow(&mut self, host: &Host, best: &[&Candidate<'_>]) {
+        let placed = best
             .iter()
             .filter_map(|candidate| Some((candidate.place, candidate.platform.as_ref()?)));
-        let arm: Vec<_> = arm
-            .filter(|(_, platform)| platform.architecture == "arm")
-            .collect();
-        for (place, platform) in &arm {
-            let nearer = arm.iter().find(|(_, other)| {
-                other.os == platform.os
-                    && other.os_version == platform.os_version
-                    && other.os_features == platform.os_features
-                    && other.arm_generation() > platform.arm_generation()
+        let placed: Vec<_> = placed.collect();
+        let nearness = |platform| host.platform().nearness(platform);
+        for (place, platform) in &placed {
+            let nearer = placed.iter().find(|(_, other)| {
+                other.serves_as(platform) && nearness(other) > nearness(platform)
             });
             if let Some((nearer, _)) = nearer {
                 self.verdicts[*place] = Some(Verdict::OutRanked {
                     by: self.index.entries[*nearer].digest.as_str().into(),
-                    step: Step::ArmVariant,
+                    step: Step::Platform,
                 });
             }
         }
@@ -311,7 +358,7 @@ impl<'a> Round<'a> {
 
     /// Keeps what has the digest of a kept entry, so that the kept digests
     /// alone say which entries are kept.
-    fn keep_twins(&mut self) {
+    fn keep_same_images(&mut self) {
         let kept = self.kept_digests();
         for (place, entry) in self.index.entries.iter().enumerate() {
             if kept
@@ -380,13 +427,20 @@ fn not_an_image(entry: &Entry) -> Option<Verdict> {
         let of = of.map(Arc::from);
         return Some(Verdict::AttestationDropped { of });
     }
-    if let Some(kind) = &entry.artifact_type {
+    let of_image = |kind: &str| platform.is_some() && CONFIGS.contains(&kind);
+    if let Some(kind) = entry.artifact_type.as_ref().filter(|kind| !of_image(kind)) {
         return Some(Verdict::NotCandidate(NotCandidate::Artifact(kind.clone())));
     }
     let media_type = entry.media_type.as_str();
     let image = media_type.is_empty() || IMAGES.contains(&media_type);
     (!image).then(|| Verdict::NotCandidate(NotCandidate::MediaType(media_type.to_owned())))
 }
+
+/// The media types of image configs: OCI's `artifactType` of an image.
+const CONFIGS: [&str; 2] = [
+    "application/vnd.oci.image.config.v1+json",
+    "application/vnd.docker.container.image.v1+json",
+];
 
 /// The media types of image manifests that an index may list.
 const IMAGES: [&str; 4] = [

@@ -36,6 +36,11 @@ impl Version {
         Some(Self(numbers))
     }
 
+    /// Its first `parts` numbers.
+    pub(crate) fn first(&self, parts: usize) -> Self {
+        Self(self.0.iter().take(parts).cloned().collect())
+    }
+
     /// Whether the first `parts` numbers of both are the same.
     pub(crate) fn agrees(&self, other: &Self, parts: usize) -> bool {
         let number = |version: &Self, part: usize| version.0.get(part).map(|n| n.0.clone());

@@ -45,7 +45,17 @@ fn kept(case: &Case) -> Vec<String> {
 
 #[test]
 fn every_case_of_the_corpus_keeps_what_it_expects() {
-    let corpus: Corpus = serde_json::from_str(include_str!("corpus/cases.json")).unwrap();
+    check(include_str!("corpus/cases.json"));
+}
+
+/// Each case names the public source that it is from.
+#[test]
+fn every_case_from_a_public_source_keeps_what_the_source_says() {
+    check(include_str!("corpus/public-sources.json"));
+}
+
+fn check(corpus: &str) {
+    let corpus: Corpus = serde_json::from_str(corpus).expect("a corpus");
     assert_eq!(corpus.version, 1);
 
     for case in &corpus.cases {

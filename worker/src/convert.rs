@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use metahub_policy::{
-    Cpu, GpuMatch, Grant, MachineType, MatchMode, OnNoMatch, Present, Rule, RuleMatch, StateDigest,
+    Cpu, GpuMatch, Grant, MachineType, MatchMode, OnNoMatch, Platforms, Present, Rule, RuleMatch,
+    StateDigest,
 };
 use metahub_proto::policy::v1 as proto;
 use prost::Message as _;
@@ -263,6 +264,7 @@ fn machine_type(it: proto::MachineType) -> Result<TypeRecord, &'static str> {
         mode: mode(&it)?,
         on_no_match: on_no_match(&it)?,
         present: present(&it)?,
+        platforms: platforms(&it)?,
         features: it.features,
         also_runs: it.also_runs,
     };
@@ -309,6 +311,14 @@ fn present(it: &proto::MachineType) -> Result<Present, &'static str> {
         Ok(proto::Present::Unspecified | proto::Present::Auto) => Ok(Present::Auto),
         Ok(proto::Present::Index) => Ok(Present::Index),
         Err(_) => Err("present"),
+    }
+}
+
+fn platforms(it: &proto::MachineType) -> Result<Platforms, &'static str> {
+    match proto::Platforms::try_from(it.platforms) {
+        Ok(proto::Platforms::Unspecified | proto::Platforms::Own) => Ok(Platforms::Own),
+        Ok(proto::Platforms::All) => Ok(Platforms::All),
+        Err(_) => Err("platforms"),
     }
 }
 

@@ -1,6 +1,8 @@
 //! Between the wire and the records, the only place that knows both.
 
-use metahub_policy::{Cpu, GpuMatch, Grant, MatchMode, OnNoMatch, Present, Rule, RuleMatch};
+use metahub_policy::{
+    Cpu, GpuMatch, Grant, MatchMode, OnNoMatch, Platforms, Present, Rule, RuleMatch,
+};
 use metahub_proto::{admin::v1 as admin, policy::v1 as policy};
 
 use secrecy::{ExposeSecret, SecretString};
@@ -21,6 +23,7 @@ pub(super) fn machine_type(wire: policy::MachineType) -> MachineType {
         mode: mode(wire.r#match()),
         on_no_match: on_no_match(wire.on_no_match()),
         present: present(wire.present()),
+        platforms: platforms(wire.platforms()),
         os: wire.os,
         architecture: some(wire.architecture),
         variant: some(wire.variant),
@@ -50,6 +53,7 @@ pub(super) fn to_machine_type(record: MachineType) -> policy::MachineType {
         r#match: to_mode(shape.mode).into(),
         on_no_match: to_on_no_match(shape.on_no_match).into(),
         present: to_present(shape.present).into(),
+        platforms: to_platforms(shape.platforms).into(),
     }
 }
 
@@ -108,6 +112,20 @@ fn to_present(present: Present) -> policy::Present {
     match present {
         Present::Auto => policy::Present::Auto,
         Present::Index => policy::Present::Index,
+    }
+}
+
+fn platforms(wire: policy::Platforms) -> Platforms {
+    match wire {
+        policy::Platforms::Unspecified | policy::Platforms::Own => Platforms::Own,
+        policy::Platforms::All => Platforms::All,
+    }
+}
+
+fn to_platforms(platforms: Platforms) -> policy::Platforms {
+    match platforms {
+        Platforms::Own => policy::Platforms::Own,
+        Platforms::All => policy::Platforms::All,
     }
 }
 
@@ -345,6 +363,7 @@ mod tests {
             "match": "best-no-generic",
             "on_no_match": "passthrough",
             "present": "index",
+            "platforms": "all",
         }))
         .unwrap();
         let record = MachineType {

@@ -8,7 +8,7 @@ use crate::{client::Client, config::Settings, output::Output};
 pub(crate) enum Command {
     /// Adds a CPU name, or replaces an added one.
     Add {
-        /// Its name, lower case with underscores, for example `novalake`.
+        /// Its name, lower case with underscores, for example `futurelake`.
         name: String,
         /// A CPU whose builds it runs too; repeatable.
         #[arg(long = "parent", value_name = "CPU", value_delimiter = ',')]

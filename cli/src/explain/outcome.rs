@@ -2,8 +2,8 @@
 
 use anyhow::Context;
 use metahub_policy::{
-    Entry, Facts, Host, NotCandidate, OnNoMatch, PinOutcome, Platform, Present, Selection, Verdict,
-    select, trim,
+    Entry, Facts, Host, NotCandidate, OnNoMatch, PinOutcome, Platform, Selection, Verdict, select,
+    trim,
 };
 use serde::Serialize;
 
@@ -164,6 +164,7 @@ fn answer(source: &Source, host: &Host, selection: &Selection) -> anyhow::Result
     let whole = || Some(source.digest.clone());
     let image = selection.single_image();
     let kind = host.machine_type();
+    source.index.check_kept(&selection.kept)?;
     let (form, gets) = if selection.is_empty() {
         match kind.on_no_match {
             OnNoMatch::Passthrough => (Form::Passthrough, whole()),
@@ -171,7 +172,7 @@ fn answer(source: &Source, host: &Host, selection: &Selection) -> anyhow::Result
         }
     } else if selection.kept.len() == entries.len() {
         (Form::Source, whole())
-    } else if let (Some(place), Present::Auto) = (image, kind.present) {
+    } else if let (Some(place), false) = (image, kind.wants_index()) {
         (Form::Image, Some(entries[place].digest.clone()))
     } else {
         let trimmed = trim(&source.bytes, &selection.kept, &source.digest);
@@ -223,7 +224,7 @@ pub(crate) fn is_image(verdict: &Verdict) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use metahub_policy::MachineType;
+    use metahub_policy::{MachineType, Present};
 
     use super::*;
     use crate::explain::sample::{digest, host, host_of, index, subject};

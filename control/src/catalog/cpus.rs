@@ -9,6 +9,9 @@ impl Catalog {
     /// Creates or replaces a CPU name.
     pub(crate) async fn put_cpu(&self, actor: &Actor, cpu: Cpu) -> Result<()> {
         self.edit(actor, "cpu.put", |edit| {
+            if edit.base().find::<Cpu>(&Key::cpu(&cpu.name)).is_none() {
+                check_new(&cpu)?;
+            }
             let others = edit.base().all::<Cpu>().filter(|it| it.name != cpu.name);
             table(others.chain([&cpu]))?;
             edit.put(cpu.clone());
@@ -28,6 +31,13 @@ impl Catalog {
         })
         .await
     }
+}
+
+/// Refuses a name that is built in. One that the site has stays when a release
+/// learns it.
+pub(super) fn check_new(cpu: &Cpu) -> Result<()> {
+    let checked = CpuTable::builtin().check_new(cpu);
+    checked.map_err(|error| Error::invalid("cpu", error.to_string()))
 }
 
 /// The built-in table with `site`'s names.

@@ -13,7 +13,7 @@ mod rollback;
 
 use std::path::PathBuf;
 
-use metahub_policy::{GpuMatch, MatchMode, OnNoMatch, Present};
+use metahub_policy::{GpuMatch, MatchMode, OnNoMatch, Platforms, Present};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -150,6 +150,9 @@ pub struct DeclaredType {
     /// In what form the chosen variant is answered.
     #[serde(default, skip_serializing_if = "is_default")]
     pub present: Present,
+    /// Which platforms the answer has: `all` for hosts that build for others.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub platforms: Platforms,
 }
 
 /// A registry that MetaHub pulls from.
@@ -327,7 +330,7 @@ pub struct DeclaredGrant {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DeclaredCpu {
-    /// Lower case with underscores, for example `novalake`.
+    /// Lower case with underscores, for example `futurelake`.
     pub name: String,
     /// What it can run besides its own builds.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

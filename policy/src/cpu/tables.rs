@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use super::{
     Cpu, CpuId, CpuRank, CpuTable, Entry, InvalidCpu,
     builtin::{self, Target},
-    fold,
+    flag_of, fold,
 };
 
 /// Longest name, alias or flag of a site's CPU.
@@ -33,6 +33,11 @@ pub(super) fn builtin() -> CpuTable {
             "data/cpus.toml has an unknown parent"
         );
     }
+    for (name, target) in &facts.cpu {
+        let also: Vec<_> = target.also.iter().map(|it| table.names[it].0).collect();
+        let own = table.names[name].0;
+        table.cpus[own].ancestors.extend(also);
+    }
     for generics in table.generics.values_mut() {
         generics.sort_by_key(|cpu| table.cpus[cpu.0].rank.level);
     }
@@ -49,16 +54,24 @@ fn add_target(table: &mut CpuTable, name: &str, target: &Target) {
         return;
     };
     let mut features = inherited(table, &parents);
-    features.retain(|flag| !target.without.contains(flag));
     features.extend(target.features.iter().cloned());
-    let generic = target.vendor == "generic";
-    push(table, name, &parents, features, generic);
+    let id = push(table, name, &parents, features, target.is_ranked());
+    if target.generic {
+        let cpu = &mut table.cpus[id.0];
+        cpu.rank.level = cpu.rank.level.max(generic_level(name));
+        let family = cpu.family.clone();
+        table.generics.entry(family).or_default().push(id);
+    }
 }
 
-/// `table` with `site` added.
+/// `table` with `site` added. A site's name takes the place of a built-in one:
+/// a release that learns a name does not change what a site means by it.
 pub(super) fn with_site(mut table: CpuTable, site: &[Cpu]) -> Result<CpuTable, InvalidCpu> {
     site.iter().try_for_each(check_words)?;
-    check_names(&table, site)?;
+    check_names(site)?;
+    for name in site.iter().flat_map(names) {
+        table.names.remove(&name);
+    }
     let mut waiting: Vec<&Cpu> = site.iter().collect();
     while !waiting.is_empty() {
         let before = waiting.len();
@@ -71,6 +84,13 @@ pub(super) fn with_site(mut table: CpuTable, site: &[Cpu]) -> Result<CpuTable, I
     Ok(table)
 }
 
+/// The folded name and aliases of `cpu`.
+pub(super) fn names(cpu: &Cpu) -> impl Iterator<Item = String> {
+    std::iter::once(&cpu.name)
+        .chain(&cpu.aliases)
+        .map(|name| fold(name))
+}
+
 /// Adds `cpu` if its parents are there. Says whether it did.
 fn add_site(table: &mut CpuTable, cpu: &Cpu) -> bool {
     let parents = cpu.parents.iter().map(|parent| table.find(parent));
@@ -78,8 +98,8 @@ fn add_site(table: &mut CpuTable, cpu: &Cpu) -> bool {
         return false;
     };
     let mut features = inherited(table, &parents);
-    features.extend(cpu.features.iter().map(|flag| fold(flag)));
-    let id = push(table, &fold(&cpu.name), &parents, features, false);
+    features.extend(cpu.features.iter().map(|flag| flag_of(flag)));
+    let id = push(table, &fold(&cpu.name), &parents, features, true);
     for alias in &cpu.aliases {
         table.names.insert(fold(alias), id);
     }
@@ -96,7 +116,7 @@ fn push(
     name: &str,
     parents: &[CpuId],
     features: BTreeSet<String>,
-    generic: bool,
+    is_ranked: bool,
 ) -> CpuId {
     let id = table.cpus.len();
     let mut ancestors = BTreeSet::new();
@@ -105,35 +125,36 @@ fn push(
         ancestors.extend(&table.cpus[parent.0].ancestors);
     }
     let inherited = ancestors.iter().map(|id| table.cpus[*id].rank.level).max();
-    let own = if generic { generic_level(name) } else { 0 };
+    let ranked = ancestors.iter().filter(|id| table.cpus[**id].is_ranked);
     let family = match parents.first() {
         Some(parent) => table.family(*parent).to_owned(),
         None => name.to_owned(),
     };
-    if generic {
-        let generics = table.generics.entry(family.clone()).or_default();
-        generics.push(CpuId(id));
-    }
     table.cpus.push(Entry {
         name: name.to_owned(),
         family,
         rank: CpuRank {
-            level: own.max(inherited.unwrap_or(0)),
-            ancestors: ancestors.len(),
+            level: inherited.unwrap_or(0),
+            ancestors: ranked.count(),
             features: features.len(),
         },
         ancestors,
         features,
+        is_ranked,
     });
     table.names.insert(name.to_owned(), CpuId(id));
     CpuId(id)
 }
 
-/// The level of a generic CPU within its family: N of `x86_64_vN`, ten times
-/// the version of `armvX.Ya` (`aarch64` is version 8.0), 1 otherwise.
+/// The level of a generic CPU within its family: N of `x86_64_vN`, `zN` and
+/// `rvaNu64`, ten times the version of `armvX.Ya` (`aarch64` is version 8.0), 1
+/// otherwise.
 fn generic_level(name: &str) -> u32 {
-    if let Some(level) = name.strip_prefix("x86_64_v") {
-        return level.parse().unwrap_or(1);
+    let number = ["x86_64_v", "z", "rva"]
+        .iter()
+        .find_map(|prefix| name.strip_prefix(prefix));
+    if let Some(number) = number {
+        return number.trim_end_matches("u64").parse().unwrap_or(1);
     }
     let version = name
         .strip_prefix("armv")
@@ -161,28 +182,26 @@ fn check_words(cpu: &Cpu) -> Result<(), InvalidCpu> {
     Ok(())
 }
 
-fn check_names(table: &CpuTable, site: &[Cpu]) -> Result<(), InvalidCpu> {
-    let mut taken: BTreeSet<String> = table.names.keys().cloned().collect();
+fn check_names(site: &[Cpu]) -> Result<(), InvalidCpu> {
+    let mut taken = BTreeSet::new();
     for cpu in site {
-        for name in std::iter::once(&cpu.name).chain(&cpu.aliases) {
-            if !taken.insert(fold(name)) {
-                return Err(InvalidCpu::Duplicate {
-                    name: cpu.name.clone(),
-                    taken: name.clone(),
-                });
-            }
+        if let Some(name) = names(cpu).find(|name| !taken.insert(name.clone())) {
+            return Err(duplicate(cpu, name));
         }
     }
     Ok(())
 }
 
+pub(super) fn duplicate(cpu: &Cpu, taken: String) -> InvalidCpu {
+    InvalidCpu::Duplicate {
+        name: cpu.name.clone(),
+        taken,
+    }
+}
+
 /// Why none of `waiting` can be added: a parent that no one has, or a circle.
 fn unresolved(table: &CpuTable, waiting: &[&Cpu]) -> InvalidCpu {
-    let names = |cpu: &&Cpu| {
-        let names = std::iter::once(&cpu.name).chain(&cpu.aliases);
-        names.map(|name| fold(name)).collect::<Vec<_>>()
-    };
-    let coming: BTreeSet<String> = waiting.iter().flat_map(names).collect();
+    let coming: BTreeSet<String> = waiting.iter().flat_map(|cpu| names(cpu)).collect();
     for cpu in waiting {
         let unknown = |parent: &&String| !table.contains(parent) && !coming.contains(&fold(parent));
         if let Some(parent) = cpu.parents.iter().find(unknown) {

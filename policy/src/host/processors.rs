@@ -19,6 +19,8 @@ pub(crate) struct Processors {
     unknown: BTreeSet<String>,
     also_runs: BTreeSet<String>,
     flags: BTreeSet<String>,
+    /// The architecture that the type states, in Go's words.
+    stated: Option<String>,
 }
 
 impl Processors {
@@ -35,6 +37,8 @@ impl Processors {
             let name = name.strip_prefix("cpu:").unwrap_or(name);
             cpus.canonical(name)
         });
+        let stated = kind.architecture.as_deref();
+        let stated = stated.map(|name| platform::architecture(name).0.into_owned());
         let named: Vec<_> = names.iter().filter_map(|name| cpus.find(name)).collect();
         let unknown = names.iter().filter(|name| cpus.find(name).is_none());
         Self {
@@ -46,14 +50,21 @@ impl Processors {
             unknown: unknown.cloned().collect(),
             also_runs: also_runs.collect(),
             flags: values(feature::ISA).cloned().collect(),
+            stated,
         }
     }
 
-    /// The architectures that the named CPUs imply.
+    /// The architectures that the named CPUs imply. A POWER name without `le`
+    /// may be of either byte order.
     pub(crate) fn architectures(&self) -> impl Iterator<Item = &'static str> {
-        self.families
-            .iter()
+        let families = self.families.iter();
+        let either = families
+            .clone()
+            .any(|family| family == "ppc64")
+            .then_some("ppc64le");
+        families
             .filter_map(|family| platform::implied_by(family))
+            .chain(either)
     }
 
     /// How good a build for the canonical CPU name `build` is on a host of
@@ -67,6 +78,7 @@ impl Processors {
                 features: 0,
             });
         };
+        let id = cpus.as_on(architecture, id).unwrap_or(id);
         let runs = self.at(cpus, architecture).any(|host| cpus.runs(host, id));
         (runs || self.also_runs.contains(build)).then(|| cpus.rank(id))
     }
@@ -83,11 +95,25 @@ impl Processors {
     /// the baseline, which every such host is at least.
     fn at(&self, cpus: &CpuTable, architecture: &str) -> impl Iterator<Item = CpuId> {
         let named = self.named.iter().zip(&self.families);
-        let baseline = platform::baseline(architecture).and_then(|name| cpus.find(name));
+        // Every CPU of x86-64 runs what a Pentium 4 does.
+        let wider = platform::wider(architecture).filter(|wider| self.is_of(wider));
+        let also = wider.filter(|_| architecture == "386").map(|_| "pentium4");
+        let least = [Some(architecture), wider].into_iter().flatten();
+        let least = least.filter_map(platform::baseline).chain(also);
+        let own = move |(cpu, family): (&CpuId, &String)| {
+            let is_own = platform::is_family_of(family, architecture);
+            is_own.then_some(*cpu).or(cpus.as_on(architecture, *cpu))
+        };
         named
-            .filter(move |(_, family)| platform::is_family_of(family, architecture))
-            .map(|(cpu, _)| *cpu)
-            .chain(baseline)
+            .filter_map(own)
+            .chain(least.filter_map(|name| cpus.find(name)))
+    }
+
+    fn is_of(&self, architecture: &str) -> bool {
+        match &self.stated {
+            Some(stated) => stated == architecture,
+            None => self.architectures().any(|implied| implied == architecture),
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Reads the entries of an index.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use serde::de::DeserializeOwned;
 
@@ -45,7 +45,7 @@ const MAX_FEATURES: usize = 256;
 /// Longest digest, in bytes.
 const MAX_DIGEST: usize = 256;
 
-/// Reads all entries, and refuses those that contradict each other.
+/// Reads all entries.
 pub(super) fn read_all(document: &Document<'_>) -> Result<Index, InvalidIndex> {
     let mut entries = Vec::with_capacity(document.entries.len());
     let mut annotations = 0;
@@ -60,7 +60,6 @@ pub(super) fn read_all(document: &Document<'_>) -> Result<Index, InvalidIndex> {
         }
         entries.push(entry);
     }
-    refuse_duplicates(&entries)?;
     Ok(Index { entries })
 }
 
@@ -221,41 +220,10 @@ pub(super) fn seen_by_clients(entry: &Entry) -> (&str, Option<ClientPlatform<'_>
     (&entry.digest, platform, crate::selection::refers_to(entry))
 }
 
-fn refuse_duplicates(entries: &[Entry]) -> Result<(), InvalidIndex> {
-    let mut seen: HashMap<&str, Vec<usize>> = HashMap::with_capacity(entries.len());
-    for (place, entry) in entries.iter().enumerate() {
-        let twins = seen.entry(&entry.digest).or_default();
-        for twin in twins.iter() {
-            if let Some(reason) = contradiction(&entries[*twin], entry) {
-                return Err(InvalidIndex::DuplicateDigest {
-                    first: twin + 1,
-                    second: place + 1,
-                    digest: entry.digest.clone(),
-                    reason,
-                });
-            }
-        }
-        twins.push(place);
-        if twins.len() > MAX_TWINS {
-            return Err(InvalidIndex::TooMany {
-                what: "entries with one digest",
-                limit: MAX_TWINS,
-            });
-        }
-    }
-    Ok(())
-}
-
-/// Most entries with one digest.
-const MAX_TWINS: usize = 32;
-
-fn contradiction(first: &Entry, second: &Entry) -> Option<&'static str> {
+/// Why two entries of one digest cannot both be right.
+pub(super) fn contradiction(first: &Entry, second: &Entry) -> Option<&'static str> {
     if first.size != second.size {
         return Some(" with different sizes");
     }
-    if first.media_type != second.media_type {
-        return Some(" with different media types");
-    }
-    let same = identity(first) == identity(second);
-    same.then_some(" for one platform: list it once, with all its requirements")
+    (first.media_type != second.media_type).then_some(" with different media types")
 }

@@ -197,18 +197,30 @@ fn digests_follow_the_grammar_of_their_algorithm() {
 }
 
 #[test]
-fn one_image_may_be_listed_for_two_platforms_but_not_twice_for_one() {
-    let two = index(&[linux('a', "arm"), linux('a', "arm64")]);
-    let twice = index(&[
+fn entries_of_one_digest_may_not_contradict_each_other_where_it_is_kept() {
+    let index = parse(&index(&[
         linux('a', "amd64"),
-        linux('b', "amd64"),
+        linux('b', "arm64"),
         linux('a', "amd64"),
-    ]);
-    let sizes = index(&[linux('a', "arm"), linux('a', "arm64").replace(":7", ":8")]);
+        linux('b', "arm64").replace(":7", ":8"),
+        linux('c', "s390x").replace("oci", "other"),
+        linux('c', "ppc64le"),
+    ]));
+    let refusal = |places: &[usize]| index.check_kept(places).unwrap_err().to_string();
 
-    assert_eq!(parse(&two).entries.len(), 2);
-    assert!(refusal(&twice).starts_with("entries 1 and 3 of the image index both list sha256:aaa"));
-    assert!(refusal(&sizes).contains("different sizes"));
+    assert!(index.check_kept(&[0]).is_ok());
+    assert!(
+        refusal(&[0, 1]).starts_with("entries 2 and 4 of the image index both list sha256:bbb")
+    );
+    assert!(refusal(&[3]).contains("different sizes"));
+    assert!(refusal(&[5]).contains("different media types"));
+}
+
+#[test]
+fn any_number_of_equal_entries_is_read() {
+    let text = index(&vec![linux('a', "amd64"); 40]);
+
+    assert_eq!(parse(&text).places_of(&[digest('a')]), Some(vec![0]));
 }
 
 #[test]

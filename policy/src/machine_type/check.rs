@@ -43,6 +43,31 @@ pub(crate) fn readable(kind: &MachineType) -> Checked {
     Ok(())
 }
 
+/// The architecture, in Go's words, and variant that a selector `arch:ARCH` or
+/// `arch:ARCH/VARIANT` names.
+pub(crate) fn selected_platform(
+    selector: &str,
+) -> Result<(String, Option<String>), InvalidMachineType> {
+    let name = selector.split_once(':').map_or(selector, |(_, name)| name);
+    let (name, variant) = match name.split_once('/') {
+        Some((name, variant)) => (name, Some(variant)),
+        None => (name, None),
+    };
+    let (architecture, implied) = platform::architecture(name);
+    if !ARCHITECTURES.contains(&&*architecture) {
+        let known = ARCHITECTURES.join(", ");
+        return Err(invalid_feature(
+            selector,
+            &format!("is no architecture that images are published for: {known}"),
+        ));
+    }
+    let variant = variant.or(implied).map(str::to_owned);
+    if let Some(variant) = &variant {
+        check_variant(Some(&architecture), variant, &mut Vec::new())?;
+    }
+    Ok((architecture.into_owned(), variant))
+}
+
 /// Checks every field. Returns what may be a mistake.
 pub(super) fn check(
     kind: &MachineType,
@@ -131,7 +156,8 @@ fn check_variant(architecture: Option<&str>, variant: &str, warnings: &mut Vec<S
                 ));
                 Ok(())
             }
-            _ => {
+            Level::Any => Ok(()),
+            Level::Unknown(_) => {
                 let reason = "is for 32-bit arm hosts; write what the host has as features";
                 Err(invalid_field("variant", variant, reason))
             }
@@ -188,7 +214,8 @@ fn warn_of_cpu(name: &str, cpus: &CpuTable, warnings: &mut Vec<String>) {
         near => format!("; known and near: {}", near.join(", ")),
     };
     warnings.push(format!(
-        "cpu `{name}` is not known: only variants for exactly this name fit{hint}"
+        "cpu `{name}` is not known: only variants for exactly this name fit, and no level such as \
+         `x86_64_v3` does; say what it runs by `metahubctl cpu add {name} --parent NAME`{hint}"
     ));
 }
 

@@ -11,6 +11,7 @@ use crate::{
     GpuMatch, Host,
     feature::{self, Meaning},
     gfx,
+    platform::{self, Level},
     version::Version,
 };
 
@@ -84,6 +85,13 @@ impl View<'_> {
                         own.any(|own| Version::parse(own).is_some_and(|own| floor <= own))
                     }
                     None => own.any(|own| own == value),
+                }
+            }
+            Meaning::Opaque if requirement.namespace == feature::VARIANT => {
+                let has = || host.values(feature::VARIANT).any(|own| own == value);
+                match platform::level(self.architecture, value) {
+                    Level::Cpu(cpu) => self.runs(&cpu),
+                    _ => has(),
                 }
             }
             Meaning::Opaque => host.values(&requirement.namespace).any(|own| own == value),

@@ -1,7 +1,8 @@
 //! Which of the entries that fit is preferred.
 //!
 //! In this order: the admin's pin, the author's priority, the best value of
-//! each namespace, the number of requirements met, the place in the index.
+//! each namespace, the number of requirements met, a compression that every
+//! client reads, the place in the index.
 
 use std::{
     cmp::{Ordering, Reverse},
@@ -19,7 +20,7 @@ use crate::{
     feature::{self, Meaning},
     gfx::{self, GfxRank},
     nvcap,
-    platform::baseline,
+    platform::own_family,
     version::Version,
 };
 
@@ -31,6 +32,7 @@ pub(super) struct Rank<'a> {
     /// By namespace. An absent namespace is less than any value of it.
     values: BTreeMap<(usize, &'a str), Value>,
     met: usize,
+    is_plain: bool,
     place: Reverse<usize>,
     digest: Reverse<&'a str>,
 }
@@ -85,9 +87,17 @@ impl<'a> Rank<'a> {
             priority: ranked.entry.priority(),
             values,
             met,
+            is_plain: !ranked.entry.is_zstd(),
             place: Reverse(ranked.place),
             digest: Reverse(&ranked.entry.digest),
         }
+    }
+
+    /// Whether an entry of rank `other` is as good but for its compression,
+    /// which clients look at.
+    pub(super) fn is_twin(&self, other: &Self) -> bool {
+        let step = self.compare(other).1;
+        step == Step::Compression && self.is_plain
     }
 
     /// How this rank and `other` compare, and what decides it.
@@ -109,6 +119,10 @@ impl<'a> Rank<'a> {
         ordering = self.met.cmp(&other.met);
         if ordering.is_ne() {
             return (ordering, Step::Met);
+        }
+        ordering = self.is_plain.cmp(&other.is_plain);
+        if ordering.is_ne() {
+            return (ordering, Step::Compression);
         }
         let place = self.place.cmp(&other.place);
         (place.then(self.digest.cmp(&other.digest)), Step::Place)
@@ -149,7 +163,7 @@ fn cpu(requirements: &Requirements<'_>, lifted: u32, view: View<'_>) -> Option<C
 
 /// The highest of the generic levels that first have each of `flags`.
 fn lift<'a>(flags: impl Iterator<Item = &'a str>, view: View<'_>) -> u32 {
-    let Some(family) = baseline(view.architecture) else {
+    let Some(family) = own_family(view.architecture) else {
         return 0;
     };
     let levels = flags.map(|flag| view.host.cpus().level_with_flag(family, flag));

@@ -64,10 +64,7 @@ impl Selection {
                 list(&other, room)
             ));
         }
-        match parts.is_empty() {
-            true => "the index lists no image".into(),
-            false => parts.join("; "),
-        }
+        parts.join("; ")
     }
 
     /// What `piece` says of the verdicts, each text once, in their order.

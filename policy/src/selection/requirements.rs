@@ -16,6 +16,9 @@ use crate::{
 /// Requirements, separated by commas.
 const FEATURES: &str = "io.metahub.features";
 
+/// Marks an entry that is compressed with zstd, as containers' tools write it.
+const ZSTD: &str = "io.github.containers.compression.zstd";
+
 /// A CPU name, as the supercontainers project writes it.
 const MICROARCH: &str = "org.supercontainers.hardware.cpu.target.microarch";
 
@@ -87,16 +90,14 @@ impl<'a> Requirements<'a> {
         group.unwrap_or_default()
     }
 
-    /// Whether nothing is required that not every host of `architecture` has.
-    pub(crate) fn is_generic(&self, architecture: &str) -> bool {
-        let level = self.level.as_deref();
-        self.values.is_empty()
-            && level.is_none_or(|level| platform::baseline(architecture) == Some(level))
+    /// Whether nothing is required that not every host of the platform has.
+    pub(crate) fn is_generic(&self) -> bool {
+        self.values.is_empty() && self.level.is_none()
     }
 
-    /// Whether they are exactly what `host` has. A level that every host of
-    /// `architecture` has, or that the required CPUs imply, adds nothing.
-    pub(crate) fn equal(&self, host: &Host, architecture: &str) -> bool {
+    /// Whether they are exactly what `host` has. A level that the required CPUs
+    /// imply adds nothing.
+    pub(crate) fn equal(&self, host: &Host) -> bool {
         let values = self.values.iter();
         let mut required: BTreeSet<(&str, &str)> = values
             .map(|requirement| (requirement.namespace.as_ref(), requirement.value.as_str()))
@@ -104,21 +105,20 @@ impl<'a> Requirements<'a> {
         if let Some(level) = self
             .level
             .as_deref()
-            .filter(|level| !self.implies(level, architecture, host.cpus()))
+            .filter(|level| !self.implies(level, host.cpus()))
         {
             required.insert((feature::CPU, level));
         }
         required == host.features().collect()
     }
 
-    fn implies(&self, level: &str, architecture: &str, cpus: &CpuTable) -> bool {
+    fn implies(&self, level: &str, cpus: &CpuTable) -> bool {
         let runs = |cpu: &Requirement<'_>| match (cpus.find(&cpu.value), cpus.find(level)) {
             (Some(cpu), Some(level)) => cpus.runs(cpu, level),
             _ => cpu.value == level,
         };
         let named = self.group(feature::CPU);
-        platform::baseline(architecture) == Some(level)
-            || !named.is_empty() && named.iter().all(runs)
+        !named.is_empty() && named.iter().all(runs)
     }
 
     /// Each as people write it, the level as the CPU that it stands for.
@@ -167,6 +167,12 @@ impl Entry {
     pub fn priority(&self) -> i64 {
         let priority = self.annotation("io.metahub.priority");
         priority.and_then(|text| text.parse().ok()).unwrap_or(0)
+    }
+
+    /// Whether it is marked as compressed with zstd, which not every client
+    /// reads.
+    pub(crate) fn is_zstd(&self) -> bool {
+        self.annotation(ZSTD) == Some("true")
     }
 }
 

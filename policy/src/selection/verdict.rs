@@ -10,8 +10,17 @@ pub enum Verdict {
     Chosen,
     /// It fits, and an admin has pinned it.
     Pinned,
-    /// It is the same image as a kept entry, listed for another platform.
+    /// It is the same image as a kept entry, listed once more.
     SameImage,
+    /// It is as good as the kept entry `of`, and compressed in another way, for
+    /// clients that can tell.
+    Twin {
+        /// The kept entry's digest.
+        of: Arc<str>,
+    },
+    /// The index lists no image with a platform, so that there is nothing to
+    /// choose.
+    Whole,
     /// It belongs to the kept entry `of`, and is kept with it.
     Attestation {
         /// The kept entry's digest.
@@ -88,8 +97,11 @@ pub enum Step {
     Met,
     /// The place in the index.
     Place,
-    /// The 32-bit arm variant nearest to the host's.
-    ArmVariant,
+    /// A compression that every client reads.
+    Compression,
+    /// The platform nearest to the host's: its own architecture before the
+    /// 32-bit one, the newest Windows, the highest 32-bit arm variant.
+    Platform,
 }
 
 impl Verdict {
@@ -97,7 +109,12 @@ impl Verdict {
     pub fn is_kept(&self) -> bool {
         matches!(
             self,
-            Self::Chosen | Self::Pinned | Self::SameImage | Self::Attestation { .. }
+            Self::Chosen
+                | Self::Pinned
+                | Self::SameImage
+                | Self::Twin { .. }
+                | Self::Whole
+                | Self::Attestation { .. }
         )
     }
 }
@@ -108,6 +125,10 @@ impl fmt::Display for Verdict {
             Self::Chosen => f.write_str("kept: the best that fits"),
             Self::Pinned => f.write_str("kept: pinned by an admin"),
             Self::SameImage => f.write_str("kept: the same image as another kept entry"),
+            Self::Twin { of } => {
+                write!(f, "kept: {} in another compression", short(of))
+            }
+            Self::Whole => f.write_str("kept: the index is none of images, and is left as it is"),
             Self::Attestation { of } => write!(f, "kept: belongs to {}", short(of)),
             Self::AttestationDropped { of: Some(of) } => {
                 write!(f, "belongs to {}, which is not kept", short(of))
@@ -157,7 +178,8 @@ impl fmt::Display for Step {
             Self::Namespace(namespace) => f.write_str(namespace),
             Self::Met => f.write_str("more requirements met"),
             Self::Place => f.write_str("its place in the index"),
-            Self::ArmVariant => f.write_str("its arm variant, nearer to the host's"),
+            Self::Compression => f.write_str("a compression that every client reads"),
+            Self::Platform => f.write_str("its platform, nearer to the host's"),
         }
     }
 }

@@ -97,6 +97,9 @@ pub struct MachineType {
     /// In what form the chosen variant is answered.
     #[prost(enumeration = "Present", tag = "12")]
     pub present: i32,
+    /// Which platforms the answer has.
+    #[prost(enumeration = "Platforms", tag = "30")]
+    pub platforms: i32,
 }
 /// What a host gives to `docker login`.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -262,7 +265,7 @@ pub struct Pin {
 /// A CPU name beyond the built-in table.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Cpu {
-    /// Its name, lower case with underscores, for example `novalake`.
+    /// Its name, lower case with underscores, for example `futurelake`.
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
     /// What it can run besides its own builds.
@@ -440,6 +443,40 @@ impl OnNoMatch {
             "ON_NO_MATCH_UNSPECIFIED" => Some(Self::Unspecified),
             "ON_NO_MATCH_ERROR" => Some(Self::Error),
             "ON_NO_MATCH_PASSTHROUGH" => Some(Self::Passthrough),
+            _ => None,
+        }
+    }
+}
+/// Which platforms the answer has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum Platforms {
+    /// The same as `PLATFORMS_OWN`.
+    Unspecified = 0,
+    /// The host's own.
+    Own = 1,
+    /// The host's own, and of each other what a host without features is given.
+    /// Always an index.
+    All = 2,
+}
+impl Platforms {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "PLATFORMS_UNSPECIFIED",
+            Self::Own => "PLATFORMS_OWN",
+            Self::All => "PLATFORMS_ALL",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "PLATFORMS_UNSPECIFIED" => Some(Self::Unspecified),
+            "PLATFORMS_OWN" => Some(Self::Own),
+            "PLATFORMS_ALL" => Some(Self::All),
             _ => None,
         }
     }

@@ -1,7 +1,7 @@
 //! The flags that say what a machine type is, and how they change one.
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use metahub_policy::{GpuMatch, MachineType, MatchMode, OnNoMatch, Present};
+use metahub_policy::{GpuMatch, MachineType, MatchMode, OnNoMatch, Platforms, Present};
 use serde::{
     Deserialize,
     de::{DeserializeOwned, IntoDeserializer, value},
@@ -41,10 +41,14 @@ pub(crate) struct Shape {
     /// In what form the chosen variant is answered [default: auto].
     #[arg(long, value_name = "FORM", value_parser = word::<Present>(&["auto", "index"]))]
     present: Option<Present>,
+    /// Which platforms the answer has: `all` for hosts that build for other
+    /// platforms [default: own].
+    #[arg(long, value_name = "PLATFORMS", value_parser = word::<Platforms>(&["own", "all"]))]
+    platforms: Option<Platforms>,
 }
 
 /// The names of all flags that say what to change.
-pub(crate) const CHANGES: [&str; 12] = [
+pub(crate) const CHANGES: [&str; 13] = [
     "features",
     "add",
     "remove",
@@ -57,6 +61,7 @@ pub(crate) const CHANGES: [&str; 12] = [
     "mode",
     "on_no_match",
     "present",
+    "platforms",
 ];
 
 /// The flags of an update.
@@ -88,6 +93,7 @@ impl Shape {
         set(&mut machine_type.mode, self.mode);
         set(&mut machine_type.on_no_match, self.on_no_match);
         set(&mut machine_type.present, self.present);
+        set(&mut machine_type.platforms, self.platforms);
     }
 }
 

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     Error, Result, Secret,
-    catalog::{grants, rules, upstreams, users},
+    catalog::{cpus, grants, rules, upstreams, users},
     names,
     policy::Policy,
     records::{
@@ -65,14 +65,19 @@ struct Check<'a> {
 /// only. Takes long where there are passwords: call it where blocking is
 /// allowed.
 pub(super) fn check(declaration: Declaration, policy: &Policy, mode: Mode) -> Result<Checked> {
-    let cpus: Vec<Cpu> = declaration.cpus.into_iter().map(form::cpu).collect();
+    let declared_cpus: Vec<Cpu> = declaration.cpus.into_iter().map(form::cpu).collect();
     let mut check = Check {
         checked: Checked::default(),
-        table: cpu_table(policy, &cpus, mode)?,
+        table: cpu_table(policy, &declared_cpus, mode)?,
         policy,
         mode,
     };
-    check.add_all("cpus", cpus, |_, cpu| Ok(cpu))?;
+    check.add_all("cpus", declared_cpus, |_, cpu| {
+        if policy.find::<Cpu>(&Key::cpu(&cpu.name)).is_none() {
+            cpus::check_new(&cpu)?;
+        }
+        Ok(cpu)
+    })?;
     for (i, user) in declaration.users.into_iter().enumerate() {
         check.user(&format!("users[{i}]"), user)?;
     }

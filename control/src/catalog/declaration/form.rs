@@ -18,6 +18,7 @@ pub(super) fn spec(declared: DeclaredType) -> MachineType {
         mode: declared.mode,
         on_no_match: declared.on_no_match,
         present: declared.present,
+        platforms: declared.platforms,
     }
 }
 
@@ -35,6 +36,7 @@ pub(super) fn declared_type(name: &str, spec: &MachineType) -> DeclaredType {
         mode: spec.mode,
         on_no_match: spec.on_no_match,
         present: spec.present,
+        platforms: spec.platforms,
         ..DeclaredType::default()
     }
 }

@@ -15,12 +15,12 @@ fn the_baseline_of_a_platform_fits_a_type_that_names_no_cpu() {
 #[test]
 fn also_runs_adds_exactly_the_names_it_lists() {
     let zen4 = MachineType {
-        also_runs: vec!["Haswell".into(), "novalake".into()],
+        also_runs: vec!["Haswell".into(), "futurelake".into()],
         ..kind(&["cpu:zen4"])
     };
 
     assert!(fits_kind(zen4.clone(), &["cpu:haswell"]));
-    assert!(fits_kind(zen4.clone(), &["cpu:novalake"]));
+    assert!(fits_kind(zen4.clone(), &["cpu:futurelake"]));
     assert!(!fits_kind(zen4, &["cpu:sandybridge"]));
 }
 
@@ -71,9 +71,112 @@ fn a_flag_is_had_by_the_cpu_or_by_the_type() {
     assert!(fits(&["cpu:haswell"], &["avx2", "isa:fma"]));
     assert!(fits(&["cpu:milan"], &["AVX2"]));
     assert!(!fits(&["cpu:haswell"], &["avx2", "avx512f"]));
-    assert!(!fits(&["cpu:haswell"], &["sse4"]));
+    assert!(!fits(&["cpu:haswell"], &["sse4a"]));
     assert!(fits(&["sse4"], &["sse4"]));
     assert!(fits(&["cpu:zen3", "isa:amx_tile"], &["amx_tile"]));
+}
+
+#[test]
+fn a_flag_fits_in_any_usual_spelling_and_when_every_host_has_it() {
+    assert!(fits(&["cpu:haswell"], &["sse4", "bmi", "lzcnt", "rdrnd"]));
+    assert!(fits(&["cpu:zen3"], &["sha", "isa:sha-ni", "adx"]));
+    assert!(fits(&["cpu:cascadelake"], &["avx512vnni"]));
+    assert!(fits(&["isa:avx512vnni"], &["avx512_vnni"]));
+    let amd64_type = MachineType {
+        architecture: Some("amd64".into()),
+        ..kind(&[])
+    };
+    assert!(fits_kind(amd64_type.clone(), &["sse2", "cx8"]));
+    assert!(!fits_kind(amd64_type, &["sse3"]));
+    let arm = [arm64("asimd", &["asimd"]), arm64("sve", &["sve"])];
+    assert_eq!(kept(&["cpu:cortex_a72"], &arm), ["asimd"]);
+}
+
+#[test]
+fn levels_of_other_architectures_have_an_order() {
+    let of = |architecture: &str, features: &[&str]| MachineType {
+        architecture: Some(architecture.into()),
+        ..kind(features)
+    };
+    let entries = |architecture: &str, variants: &[&str]| {
+        let entry =
+            |variant: &&str| entry(variant, &format!("linux/{architecture}/{variant}"), &[]);
+        variants.iter().map(entry).collect::<Vec<_>>()
+    };
+    let kept = |architecture: &str, features: &[&str], variants: &[&str]| {
+        let entries = entries(architecture, variants);
+        kept_of(of(architecture, features), &entries, Facts::default())
+    };
+    let z = ["z13", "z14", "z15", "z16", "z17"];
+    let rva = ["rva20u64", "rva22u64", "rva23u64"];
+    let power = ["power8", "power9", "power10", "power11"];
+
+    assert_eq!(kept("s390x", &["variant:z15"], &z), ["z15"]);
+    assert_eq!(kept("s390x", &["cpu:z16"], &z[..2]), ["z14"]);
+    assert!(kept("s390x", &[], &z).is_empty());
+    assert_eq!(kept("riscv64", &["variant:rva22u64"], &rva), ["rva22u64"]);
+    assert_eq!(kept("riscv64", &[], &rva), ["rva20u64"]);
+    assert_eq!(kept("riscv64", &["cpu:x60"], &rva), ["rva22u64"]);
+    assert_eq!(kept("ppc64le", &[], &power), ["power8"]);
+    assert_eq!(kept("ppc64le", &["variant:power10"], &power), ["power10"]);
+    assert_eq!(kept("ppc64le", &["cpu:power10"], &power), ["power10"]);
+    assert_eq!(kept("ppc64le", &["cpu:power11le"], &power), ["power11"]);
+    let named = kind(&["cpu:power9"]);
+    assert_eq!(
+        kept_of(named, &entries("ppc64le", &power), Facts::default()),
+        ["power9"]
+    );
+    assert_eq!(
+        kept("arm64", &["cpu:neoverse_v3"], &["v8.7", "v9.1", "v9.3"]),
+        ["v9.1"]
+    );
+    assert_eq!(kept("arm64", &["cpu:m5"], &["v8.7", "v8.8"]), ["v8.7"]);
+    assert_eq!(
+        kept_of(
+            kind(&["variant:z14"]),
+            &entries("s390x", &z),
+            Facts::default()
+        ),
+        ["z14"]
+    );
+}
+
+#[test]
+fn a_rule_about_a_variant_has_the_order_of_levels_too() {
+    let entries = [entry("it", "linux/s390x", &[])];
+    let rules = [rule(&["variant:z14"])];
+    let rules: Vec<&Rule> = rules.iter().collect();
+    let kept = |features: &[&str]| {
+        let host = MachineType {
+            architecture: Some("s390x".into()),
+            ..kind(features)
+        };
+        kept_of(
+            host,
+            &entries,
+            Facts {
+                rules: &rules,
+                pin: None,
+            },
+        )
+    };
+
+    assert_eq!(kept(&["variant:z15"]), ["it"]);
+    assert!(kept(&["variant:z13"]).is_empty());
+}
+
+#[test]
+fn of_twins_of_the_baseline_the_first_is_kept() {
+    for (host, first, second) in [
+        ("cpu:graviton3", "linux/arm64", "linux/arm64/v8"),
+        ("cpu:graviton3", "linux/arm64/v8", "linux/arm64"),
+        ("cpu:zen3", "linux/amd64/v1", "linux/amd64"),
+        ("cpu:zen3", "linux/amd64", "linux/amd64/v1"),
+    ] {
+        let entries = [entry("first", first, &[]), entry("second", second, &[])];
+
+        assert_eq!(kept(&[host], &entries), ["first"], "{first}");
+    }
 }
 
 #[test]
@@ -301,7 +404,7 @@ fn a_type_without_generic_takes_no_baseline_level_either() {
 #[test]
 fn a_name_that_a_site_added_runs_what_its_parents_run() {
     let cpu = Cpu {
-        name: "novalake".into(),
+        name: "futurelake".into(),
         parents: vec!["arrowlake".into()],
         features: vec!["avx10".into()],
         aliases: vec!["nvl".into()],

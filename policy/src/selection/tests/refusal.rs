@@ -62,11 +62,6 @@ fn it_names_the_mode_when_that_decides() {
 }
 
 #[test]
-fn it_says_so_when_there_is_no_image() {
-    assert!(sentence(kind(&[]), &[]).ends_with("it has no features; the index lists no image"));
-}
-
-#[test]
 fn long_lists_are_cut() {
     let entries: Vec<_> = (0..100)
         .map(|n| amd64(&n.to_string(), &[&format!("net:{n}")]))

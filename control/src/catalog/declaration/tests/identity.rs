@@ -53,6 +53,10 @@ fn a_type() -> impl Strategy<Value = DeclaredType> {
             mode,
             on_no_match,
             present,
+            platforms: match present {
+                Present::Auto => Platforms::Own,
+                Present::Index => Platforms::All,
+            },
             ..DeclaredType::default()
         }
     })
