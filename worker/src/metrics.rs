@@ -59,6 +59,21 @@ pub(crate) enum Cached {
     Miss,
 }
 
+/// What a host by tag would have been given of an index that it asked for by
+/// digest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum PassedOver {
+    /// A part of it.
+    Choice,
+    /// A refusal: nothing fits.
+    Refusal,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PassedOverLabels {
+    by_tag: PassedOver,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Labels {
     endpoint: Endpoint,
@@ -74,6 +89,7 @@ pub(crate) struct Metrics {
     manifest_hits: Counter,
     open: Gauge,
     added_latency: Latency,
+    passed_over: Family<PassedOverLabels, Counter>,
 }
 
 /// A request that has not been answered.
@@ -95,6 +111,7 @@ impl Metrics {
             requests,
             open: Gauge::default(),
             added_latency: Latency::default(),
+            passed_over: Family::default(),
         }
     }
 
@@ -115,6 +132,18 @@ impl Metrics {
             "Time to an answer's head, without the time spent waiting for upstreams",
             self.added_latency.clone(),
         );
+        counters.register(
+            "indexes_by_digest",
+            "Indexes served by digest to hosts that by tag would have been given something else",
+            self.passed_over.clone(),
+        );
+    }
+
+    /// Counts an index that is served by digest, past the selection.
+    pub(crate) fn passed_over(&self, by_tag: PassedOver) {
+        self.passed_over
+            .get_or_create(&PassedOverLabels { by_tag })
+            .inc();
     }
 
     /// Counts a request until it is answered or its client leaves.
@@ -167,6 +196,16 @@ impl EncodeLabelValue for Endpoint {
             Self::List => "list",
             Self::Token => "token",
             Self::Other => "other",
+        };
+        text.encode(encoder)
+    }
+}
+
+impl EncodeLabelValue for PassedOver {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
+        let text = match self {
+            Self::Choice => "choice",
+            Self::Refusal => "refusal",
         };
         text.encode(encoder)
     }

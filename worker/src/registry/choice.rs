@@ -1,15 +1,17 @@
 //! What the policy says about an index, for one host.
 
-use metahub_policy::{Facts, OnNoMatch, Present, Selection, select};
+use metahub_policy::{Facts, Index, OnNoMatch, Selection, select};
 
 use super::{
     Asked,
     accept::accepts,
     answers::{Form, Question},
+    error::Error,
     flat::Flat,
     names::Target,
 };
 use crate::{
+    metrics::PassedOver,
     reference::{Digest, Tag},
     upstream::Source,
 };
@@ -42,6 +44,36 @@ pub(super) struct Cut {
     pub(super) image: Option<Digest>,
 }
 
+/// What the host would be given of `index`, which it asks for by its digest,
+/// where that is not the whole of it. What is nested in it is not looked at.
+pub(super) fn passed_over(
+    asked: &Asked<'_>,
+    target: &Target<'_>,
+    index: &Index,
+) -> Option<PassedOver> {
+    if index.nested().next().is_some() {
+        return None;
+    }
+    let selection = evaluate(asked, target, index, None);
+    if !selection.is_empty() {
+        let is_part = selection.kept.len() < index.entries.len();
+        return is_part.then_some(PassedOver::Choice);
+    }
+    let refuses = asked.kind.host.machine_type().on_no_match == OnNoMatch::Error;
+    refuses.then_some(PassedOver::Refusal)
+}
+
+fn evaluate(asked: &Asked<'_>, target: &Target<'_>, index: &Index, tag: Option<&str>) -> Selection {
+    let upstream = &target.upstream.name;
+    let repository = target.repository.as_str();
+    let rules = asked.snapshot.rules(upstream, repository, tag);
+    let facts = Facts {
+        rules: &rules,
+        pin: asked.kind.pin(upstream, repository),
+    };
+    select(&asked.kind.host, index, facts)
+}
+
 impl<'a> Choice<'a> {
     /// What the answer depends on.
     pub(super) fn question(&self, form: Form) -> Question<'a> {
@@ -57,9 +89,10 @@ impl<'a> Choice<'a> {
 
     /// The form that the host is given one image in.
     pub(super) fn form(&self) -> Form {
-        match self.asked.kind.host.machine_type().present {
-            Present::Index if self.takes(self.source) => Form::Index,
-            Present::Index | Present::Auto => Form::Image,
+        let wants_index = self.asked.kind.host.machine_type().wants_index();
+        match wants_index && self.takes(self.source) {
+            true => Form::Index,
+            false => Form::Image,
         }
     }
 
@@ -69,24 +102,29 @@ impl<'a> Choice<'a> {
     }
 
     /// Evaluates the policy.
-    pub(super) fn decide(&self, flat: &Flat<'_>, form: Form) -> Decision {
+    ///
+    /// An index that contradicts itself about what this host is given is an
+    /// error; other hosts are served from it.
+    pub(super) fn decide(&self, flat: &Flat<'_>, form: Form) -> Result<Decision, Error> {
         let index = flat.index();
         let selection = self.select(flat);
         if selection.is_empty() {
-            return match self.asked.kind.host.machine_type().on_no_match {
+            return Ok(match self.asked.kind.host.machine_type().on_no_match {
                 OnNoMatch::Passthrough => Decision::Source,
                 OnNoMatch::Error => Decision::Nothing,
-            };
+            });
         }
         if selection.kept.len() == index.entries.len() {
-            return Decision::Source;
+            return Ok(Decision::Source);
         }
+        let contradiction = index.check_kept(&selection.kept);
+        contradiction.map_err(|invalid| Error::from(&invalid))?;
         let image = selection.single_image().and_then(|at| {
             let entry = index.entries.get(at)?;
             Digest::parse(&entry.digest)
         });
         let mut digests = selection.kept_digests(index).into_iter();
-        match image {
+        Ok(match image {
             Some(image) if form == Form::Image => Decision::Image(image),
             image if digests.all(|it| Digest::parse(it).is_some()) => Decision::Trimmed(Cut {
                 places: selection.kept,
@@ -94,7 +132,7 @@ impl<'a> Choice<'a> {
             }),
             // By a digest that cannot be verified, nothing can be served.
             _ => Decision::Source,
-        }
+        })
     }
 
     /// What to tell a host that nothing fits. Evaluates the policy again: the
@@ -106,15 +144,12 @@ impl<'a> Choice<'a> {
     }
 
     fn select(&self, flat: &Flat<'_>) -> Selection {
-        let upstream = &self.target.upstream.name;
-        let repository = self.target.repository.as_str();
-        let tag = Some(self.tag.as_str());
-        let rules = self.asked.snapshot.rules(upstream, repository, tag);
-        let facts = Facts {
-            rules: &rules,
-            pin: self.asked.kind.pin(upstream, repository),
-        };
-        select(&self.asked.kind.host, flat.index(), facts)
+        evaluate(
+            self.asked,
+            self.target,
+            flat.index(),
+            Some(self.tag.as_str()),
+        )
     }
 
     fn takes(&self, manifest: &Source) -> bool {

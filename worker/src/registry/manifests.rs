@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use http::Response;
 use metahub_policy::Index;
+use tracing::debug;
 
 use super::{
     Asked, Notes, Registry,
     answers::{Answer, Form},
     attached::Attached,
     body::Body,
-    choice::{Choice, Cut, Decision},
+    choice::{self, Choice, Cut, Decision},
     error::{Error, Wanted},
     flat::Flat,
     names::Target,
@@ -36,6 +37,7 @@ impl Registry {
         let tag = match reference {
             Reference::Digest(digest) => {
                 let manifest = self.by_digest(target, digest, notes).await?;
+                self.count_passed_over(asked, target, &manifest);
                 return Ok(served::manifest(asked, &manifest, &manifest));
             }
             Reference::Tag(tag) => tag,
@@ -129,6 +131,23 @@ impl Registry {
         }
     }
 
+    /// Counts an index that is served by its digest to a host whose type would
+    /// have been given something else by tag: its client chooses.
+    fn count_passed_over(&self, asked: &Asked<'_>, target: &Target<'_>, manifest: &Source) {
+        let Ok(Some(index)) = manifest.index() else {
+            return;
+        };
+        if let Some(passed_over) = choice::passed_over(asked, target, index) {
+            self.metrics.passed_over(passed_over);
+            debug!(
+                digest = manifest.digest.as_str(),
+                machine_type = %asked.kind.name,
+                ?passed_over,
+                "serves an index by digest: the client chooses, not the machine type"
+            );
+        }
+    }
+
     /// Makes a trimmed index again.
     async fn remake(
         &self,
@@ -177,7 +196,7 @@ impl Registry {
         }
         let target = choice.target;
         let flat = self.flat(target, (choice.source, index), notes).await?;
-        let answer = match choice.decide(&flat, form) {
+        let answer = match choice.decide(&flat, form)? {
             Decision::Source => Answer::Source,
             Decision::Nothing => Answer::Nothing,
             Decision::Image(digest) => self.image(target, digest, notes).await?,

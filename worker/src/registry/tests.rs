@@ -12,6 +12,7 @@ use crate::{
 mod grants;
 mod hostile;
 mod nested;
+mod platforms;
 mod purges;
 mod revoked;
 mod stage;

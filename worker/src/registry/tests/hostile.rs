@@ -24,6 +24,10 @@ async fn an_index_that_is_out_to_do_harm_is_refused_with_a_reason() {
     let good = entry(IMAGE, &sha256(b"a"), &[]);
     let mut huge = good.clone();
     huge["annotations"] = json!({"a": "a".repeat(5 << 20)});
+    let mut other_size = good.clone();
+    other_size["size"] = json!(2);
+    let mut other = entry(IMAGE, &sha256(b"b"), &[]);
+    other["platform"]["os"] = json!("plan9");
     let mut twice = good.to_string();
     twice.insert_str(1, r#""digest":"sha256:0","#);
     let deep = format!(
@@ -43,7 +47,7 @@ async fn an_index_that_is_out_to_do_harm_is_refused_with_a_reason() {
         ("too deep", deep),
         ("a million entries", million),
         ("a key twice", format!(r#"{{"manifests":[{twice}]}}"#)),
-        ("a digest twice", index(&[good.clone(), good]).to_string()),
+        ("two sizes", index(&[good.clone(), other_size, other]).to_string()),
         ("a long key twice", long),
         (
             "a digest that is none",
