@@ -42,6 +42,8 @@ mod bearer;
 #[cfg(feature = "real-parts")]
 mod clocks;
 #[cfg(feature = "real-parts")]
+mod cpu_table;
+#[cfg(feature = "real-parts")]
 mod deploy;
 #[cfg(feature = "real-parts")]
 mod differences;

@@ -5,6 +5,7 @@ use metahub_proto::{admin::v1 as pb, policy::v1 as policy};
 use metahub_tests::{
     admin::Login,
     client::{error, header},
+    index::{entry, put_index},
     site::Site,
 };
 
@@ -57,6 +58,31 @@ async fn a_selector_chooses_another_variant_than_the_type_alone() {
 
         assert_eq!(digest, image.manifest.digest, "{}", login.name);
     }
+}
+
+#[tokio::test]
+async fn a_selector_of_an_architecture_chooses_the_image_of_another_platform() {
+    let (site, login) = site().await;
+    let [generic, skylake, ..] = &site.bench.images[..] else {
+        panic!("the image has four variants");
+    };
+    let mut arm64 = entry(&skylake.manifest.digest, &[]);
+    arm64["platform"]["architecture"] = "arm64".into();
+    let entries = [entry(&generic.manifest.digest, &[]), arm64];
+    put_index(&site.upstream, REPOSITORY, "both", &entries);
+
+    for (login, image) in [
+        (login.clone(), generic),
+        (with(&login, "arch:arm64"), skylake),
+        (with(&login, "arch:amd64"), generic),
+    ] {
+        let digest = site.client(0, &login).digest(REPOSITORY, "both").await;
+
+        assert_eq!(digest, image.manifest.digest, "{}", login.name);
+    }
+    let unknown = site.client(0, &with(&login, "arch:amr64"));
+    let (_, message) = error(unknown.get("/v2/").await).await;
+    assert!(message.contains("arm64"), "{message}");
 }
 
 #[tokio::test]

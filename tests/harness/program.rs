@@ -56,6 +56,12 @@ pub fn oras_python() -> PathBuf {
     part(&ORAS, "METAHUB_TEST_ORAS", ".parts/oras/bin/python")
 }
 
+/// A Python that has the packages `archspec` and `ziglang`: `METAHUB_TEST_CPUS`,
+/// or what `tests/run` installed.
+pub fn cpus_python() -> PathBuf {
+    part(&CPUS, "METAHUB_TEST_CPUS", ".parts/cpus/bin/python")
+}
+
 /// SQLite's own command line, with which operators make backups.
 pub fn sqlite3() -> PathBuf {
     SQLITE3.path()
@@ -83,6 +89,11 @@ const TRAEFIK: Program = Program {
 const ORAS: Program = Program {
     name: "python-oras",
     install: "run `tests/run`, or set METAHUB_TEST_ORAS to a Python that has the package oras",
+};
+
+const CPUS: Program = Program {
+    name: "python-cpus",
+    install: "run `tests/run`, or set METAHUB_TEST_CPUS to a Python that has the packages archspec 0.2.7 and ziglang 0.17.1",
 };
 
 /// A program of this workspace, beside the test that runs.
