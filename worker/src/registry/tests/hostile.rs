@@ -47,7 +47,10 @@ async fn an_index_that_is_out_to_do_harm_is_refused_with_a_reason() {
         ("too deep", deep),
         ("a million entries", million),
         ("a key twice", format!(r#"{{"manifests":[{twice}]}}"#)),
-        ("two sizes", index(&[good.clone(), other_size, other]).to_string()),
+        (
+            "two sizes",
+            index(&[good.clone(), other_size, other]).to_string(),
+        ),
         ("a long key twice", long),
         (
             "a digest that is none",
