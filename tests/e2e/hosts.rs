@@ -1,5 +1,6 @@
 //! `Host`: which name of a worker a request is for (RFC 9112, section 3.2).
 
+use metahub_cli::demo::image::Form;
 use metahub_tests::{
     raw::send,
     site::Site,
@@ -26,6 +27,28 @@ async fn a_request_that_does_not_say_once_which_host_it_is_for_is_refused_in_wor
         let message = body["errors"][0]["message"].as_str().unwrap_or_default();
         assert!(message.contains("send one `Host` header"), "{body}");
     }
+}
+
+#[tokio::test]
+async fn the_host_of_an_absolute_target_counts_and_a_misspelt_one_is_refused() {
+    let site = Site::start_with(1, Form::Docker, &["--challenge=bearer"]).await;
+    let ask = async |target: &str, host: &str| {
+        let request = format!("GET {target} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
+        send(site.workers[0].addr(), request.as_bytes()).await
+    };
+
+    let heard = ask("http://hub.example:5000/v2/", "other.example").await;
+    assert!(
+        heard
+            .text
+            .contains(r#"realm="http://hub.example:5000/token""#),
+        "{}",
+        heard.text
+    );
+    for host in ["a b", "a/b", "a@b", "[::1", "a:b", "a,b"] {
+        assert_eq!(ask("/v2/", host).await.status, 400, "{host}");
+    }
+    assert_eq!(ask("/v2/", "[::1]:5000").await.status, 401);
 }
 
 #[tokio::test]

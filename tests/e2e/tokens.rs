@@ -99,6 +99,37 @@ async fn a_client_is_sent_to_the_token_endpoint_of_the_host_that_it_named() {
 }
 
 #[tokio::test]
+async fn a_client_behind_several_proxies_is_sent_to_the_outermost_by_https() {
+    let site = bearer_site(1).await;
+    let stranger = RegistryClient::anonymous(site.workers[0].addr());
+
+    for headers in [
+        &[
+            ("x-forwarded-proto", "https, http"),
+            ("x-forwarded-host", "hub.example, inner.lan"),
+            ("x-forwarded-port", "8443, 80"),
+        ][..],
+        &[(
+            "forwarded",
+            r#"proto=https;host="hub.example:8443", host=inner"#,
+        )],
+        &[
+            ("x-forwarded-proto", "odd"),
+            ("x-forwarded-host", "hub.example:8443"),
+        ],
+    ] {
+        let mut request = stranger.request(Method::GET, "/v2/");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let told = header(&sent(request).await, "www-authenticate");
+
+        let realm = r#"Bearer realm="https://hub.example:8443/token","#;
+        assert!(told.starts_with(realm), "{told}");
+    }
+}
+
+#[tokio::test]
 async fn a_token_that_one_worker_gives_is_good_at_another() {
     let site = bearer_site(2).await;
 

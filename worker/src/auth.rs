@@ -9,6 +9,7 @@
 //! besides, or instead of, those of its machine type.
 
 use std::{
+    borrow::Cow,
     fmt,
     sync::Arc,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
@@ -229,7 +230,7 @@ impl Gate {
     }
 
     /// The worker as the client knows it: a host, optionally with a port.
-    pub(crate) fn host<'a>(&self, request: &'a Parts) -> Option<&'a str> {
+    pub(crate) fn host<'a>(&self, request: &'a Parts) -> Option<Cow<'a, str>> {
         self.settings.proxies.host(request)
     }
 
@@ -261,14 +262,14 @@ impl Gate {
         request: &Parts,
         given: &Credentials<'_>,
     ) -> Result<Login<'a>, Refused> {
-        let (address, now) = (self.settings.proxies.client(request), Instant::now());
-        if let Some(wait) = self.tries.wait(given.login, address, now) {
+        let (client, now) = (self.settings.proxies.client(request), Instant::now());
+        if let Some(wait) = self.tries.wait(given.login, client, now) {
             return Err(Refused::TooManyTries(wait));
         }
         let presented = digest(&SHA256, given.secret.as_bytes());
         let is_right = |login: &Login<'_>| presented.as_ref().ct_eq(login.secret_sha256).into();
         snapshot.login(given.login).filter(is_right).ok_or_else(|| {
-            self.tries.failed(given.login, address, now);
+            self.tries.failed(given.login, client, now);
             Refused::Wrong
         })
     }

@@ -257,6 +257,7 @@ impl Registry {
         if !matches!(request.method, Method::GET | Method::HEAD) {
             return Err(Error::Write);
         }
+        let authority = self.gate.host(request);
         let asked = Asked {
             snapshot: &snapshot,
             kind: &caller.kind,
@@ -265,7 +266,7 @@ impl Registry {
             head: request.method == Method::HEAD,
             headers: &request.headers,
             query: request.uri.query(),
-            authority: self.gate.host(request),
+            authority: authority.as_deref(),
             namespace: namespace(request.uri.query()),
             outdated: notes.outdated,
         };

@@ -1,7 +1,8 @@
 //! Slows those down who guess secrets.
 //!
 //! Failures are counted for each pair of a login's name and an address, and
-//! fade with time. A host elsewhere with the right secret is not held up, and
+//! fade with time. A tenth of each counts for the trusted address that reported
+//! the client's, if there is one: it may have made the client's up. A host elsewhere with the right secret is not held up, and
 //! nor is anyone for long: once the limit is reached, there is a try every few
 //! seconds.
 //!
@@ -18,13 +19,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::peer::network;
+use crate::peer::{Client, network};
 
 /// How many failures there may be at once. containerd repeats a wrong password
 /// four or five times each time that it is asked to pull.
 const MOST: f64 = 20.0;
 /// How many failures fade in a second: all within a minute.
 const FADING: f64 = MOST / MEMORY.as_secs_f64();
+/// How much of a failure counts for the address that reported the client, which
+/// may be a proxy in front of many clients, or a client that made others up.
+const REPORTED: f64 = 0.1;
 /// How long a failure counts at most.
 const MEMORY: Duration = Duration::from_secs(60);
 /// Pairs that are remembered: `SETS` times `WAYS`.
@@ -66,9 +70,22 @@ impl Default for Tries {
 }
 
 impl Tries {
-    /// How long whoever gives `name` at `address` has to wait for the next
-    /// try. `None`: it may be now.
-    pub(super) fn wait(&self, name: &str, address: IpAddr, now: Instant) -> Option<Duration> {
+    /// How long a client that gives `name` has to wait for the next try. `None`:
+    /// it may be now.
+    pub(super) fn wait(&self, name: &str, client: Client, now: Instant) -> Option<Duration> {
+        let wait = |address| self.wait_at(name, address, now);
+        wait(client.address).max(client.reported_by.and_then(wait))
+    }
+
+    /// Counts a failure.
+    pub(super) fn failed(&self, name: &str, client: Client, now: Instant) {
+        self.count(name, client.address, 1.0, now);
+        if let Some(address) = client.reported_by {
+            self.count(name, address, REPORTED, now);
+        }
+    }
+
+    fn wait_at(&self, name: &str, address: IpAddr, now: Instant) -> Option<Duration> {
         let pair = self.pair(name, address);
         let set = self.set(pair);
         if set.quiet_after.load(Relaxed) <= self.millis(now) {
@@ -80,8 +97,7 @@ impl Tries {
         (over > 0.0).then(|| Duration::from_secs_f64(over / FADING))
     }
 
-    /// Counts a failure.
-    pub(super) fn failed(&self, name: &str, address: IpAddr, now: Instant) {
+    fn count(&self, name: &str, address: IpAddr, share: f64, now: Instant) {
         let pair = self.pair(name, address);
         let set = self.set(pair);
         let mut slots = set.slots();
@@ -101,7 +117,7 @@ impl Tries {
             };
             *slot = Slot {
                 pair,
-                failures: (before + 1.0).min(MOST),
+                failures: (before + share).min(MOST),
                 at: Some(now),
             };
         }
@@ -150,8 +166,8 @@ mod tests {
     /// After as many failures as there may be.
     fn exhausted(now: Instant) -> Tries {
         let tries = Tries::default();
-        while tries.wait("qnib-type1", HERE, now).is_none() {
-            tries.failed("qnib-type1", HERE, now);
+        while tries.wait("qnib-type1", HERE.into(), now).is_none() {
+            tries.failed("qnib-type1", HERE.into(), now);
         }
         tries
     }
@@ -161,12 +177,12 @@ mod tests {
         let (tries, now) = (Tries::default(), Instant::now());
 
         for _ in 0..20 {
-            assert_eq!(tries.wait("qnib-type1", HERE, now), None);
-            tries.failed("qnib-type1", HERE, now);
+            assert_eq!(tries.wait("qnib-type1", HERE.into(), now), None);
+            tries.failed("qnib-type1", HERE.into(), now);
         }
 
-        assert!(tries.wait("qnib-type1", HERE, now).is_some());
-        assert!(tries.wait("qnib-type1", NEIGHBOUR, now).is_some());
+        assert!(tries.wait("qnib-type1", HERE.into(), now).is_some());
+        assert!(tries.wait("qnib-type1", NEIGHBOUR.into(), now).is_some());
     }
 
     #[test]
@@ -174,8 +190,8 @@ mod tests {
         let now = Instant::now();
         let tries = exhausted(now);
 
-        assert_eq!(tries.wait("qnib-type1", ELSEWHERE, now), None);
-        assert_eq!(tries.wait("qnib-type2", HERE, now), None);
+        assert_eq!(tries.wait("qnib-type1", ELSEWHERE.into(), now), None);
+        assert_eq!(tries.wait("qnib-type2", HERE.into(), now), None);
     }
 
     #[test]
@@ -183,16 +199,16 @@ mod tests {
         let now = Instant::now();
         let tries = exhausted(now);
 
-        let wait = tries.wait("qnib-type1", HERE, now).unwrap();
+        let wait = tries.wait("qnib-type1", HERE.into(), now).unwrap();
         assert!(wait <= Duration::from_secs(3), "{wait:?}");
         let later = now + wait + Duration::from_millis(1);
-        assert_eq!(tries.wait("qnib-type1", HERE, later), None);
-        tries.failed("qnib-type1", HERE, later);
-        assert!(tries.wait("qnib-type1", HERE, later).is_some());
+        assert_eq!(tries.wait("qnib-type1", HERE.into(), later), None);
+        tries.failed("qnib-type1", HERE.into(), later);
+        assert!(tries.wait("qnib-type1", HERE.into(), later).is_some());
         for _ in 0..19 {
             let later = now + Duration::from_secs(70);
-            assert_eq!(tries.wait("qnib-type1", HERE, later), None);
-            tries.failed("qnib-type1", HERE, later);
+            assert_eq!(tries.wait("qnib-type1", HERE.into(), later), None);
+            tries.failed("qnib-type1", HERE.into(), later);
         }
     }
 
@@ -202,9 +218,30 @@ mod tests {
         let tries = exhausted(now);
 
         for n in 0..100_000 {
-            tries.failed(&format!("name{n}"), HERE, now);
+            tries.failed(&format!("name{n}"), HERE.into(), now);
         }
 
-        assert!(tries.wait("qnib-type1", HERE, now).is_some());
+        assert!(tries.wait("qnib-type1", HERE.into(), now).is_some());
+    }
+
+    #[test]
+    fn a_client_that_makes_addresses_up_is_held_up_all_the_same() {
+        let (tries, now) = (Tries::default(), Instant::now());
+        let made_up = |n: u32| Client {
+            address: IpAddr::V4(n.into()),
+            reported_by: Some(HERE),
+        };
+
+        let tried = (0..500).filter(|n| {
+            let is_free = tries.wait("qnib-type1", made_up(*n), now).is_none();
+            if is_free {
+                tries.failed("qnib-type1", made_up(*n), now);
+            }
+            is_free
+        });
+
+        assert!((150..=200).contains(&tried.count()));
+        assert!(tries.wait("qnib-type1", HERE.into(), now).is_some());
+        assert_eq!(tries.wait("qnib-type1", ELSEWHERE.into(), now), None);
     }
 }

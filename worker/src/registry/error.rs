@@ -54,9 +54,9 @@ pub(crate) enum Error {
     /// The worker has no policy yet.
     #[error("this worker has not heard from its control plane yet; try again")]
     NotReady,
-    /// The request does not say which host it is for, or says it twice.
+    /// The request does not say clearly which host it is for.
     #[error(
-        "say once which host this request is for: send one `Host` header, with the name of this registry"
+        "say once which host this request is for: send one `Host` header, with the name of this registry and the same as an HTTP/2 request's `:authority`"
     )]
     Host,
     /// What asks for a token is not a form that can be used.
