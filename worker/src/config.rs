@@ -1,6 +1,13 @@
 //! The worker's settings, read once at start.
 
-use std::{fmt, net::SocketAddr, num::NonZeroU32, path::PathBuf, str::FromStr, time::Duration};
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+    num::NonZeroU32,
+    path::PathBuf,
+    str::FromStr,
+    time::Duration,
+};
 
 use ipnet::IpNet;
 use url::Url;
@@ -172,14 +179,16 @@ pub struct Config {
     #[arg(long, env = "METAHUB_MAX_REQUESTS_PER_LOGIN", default_value_t = 5_000)]
     pub max_requests_per_login: usize,
 
-    /// The addresses of load balancers, for example `10.0.0.0/8`. Only these
-    /// are believed when they tell whom they speak for, in `X-Forwarded-For`
-    /// and the like. Can be given several times, or with commas.
+    /// The addresses or networks of load balancers, for example
+    /// `10.0.0.0/8,192.168.7.1`. Only these are believed when they tell whom
+    /// they speak for, in `X-Forwarded-For`, `Forwarded` and the like. Can be
+    /// given several times, or with commas.
     #[arg(
         long = "trusted-proxy",
         env = "METAHUB_TRUSTED_PROXY",
         value_delimiter = ',',
-        value_name = "CIDR"
+        value_name = "CIDR",
+        value_parser = parse_network
     )]
     pub trusted_proxies: Vec<IpNet>,
 
@@ -266,6 +275,14 @@ impl fmt::Display for Config {
     }
 }
 
+/// A network, or an address, which is a network of its own.
+fn parse_network(text: &str) -> Result<IpNet, &'static str> {
+    let text = text.trim();
+    let address = |_| text.parse::<IpAddr>().map(IpNet::from);
+    let network = text.parse::<IpNet>().or_else(address);
+    network.map_err(|_| "write an address, or a network such as 10.0.0.0/8")
+}
+
 /// An address without what may be secret in it.
 fn origin(url: &Url) -> String {
     url.origin().ascii_serialization()
@@ -336,11 +353,21 @@ mod tests {
     }
 
     #[test]
-    fn proxies_are_networks_with_commas_between_them() {
-        let args = ["metahub-worker", "--trusted-proxy=10.0.0.0/8,fd00::/8"];
-        let config = Config::try_parse_from(args).unwrap();
+    fn proxies_are_networks_or_addresses_with_commas_between_them() {
+        let proxies = |list: &str| {
+            let flag = format!("--trusted-proxy={list}");
+            let config = Config::try_parse_from(["metahub-worker", &flag]).ok()?;
+            let shown = config.trusted_proxies.iter().map(IpNet::to_string);
+            Some(shown.collect::<Vec<_>>().join(" "))
+        };
 
-        assert_eq!(config.trusted_proxies.len(), 2);
+        let documented = proxies("10.0.0.0/8,192.168.7.1");
+        assert_eq!(documented.unwrap(), "10.0.0.0/8 192.168.7.1/32");
+        let spaced = proxies("fd00::/8, 2001:db8::1").unwrap();
+        assert_eq!(spaced, "fd00::/8 2001:db8::1/128");
+        for wrong in ["10.0.0.0/33", "proxy.example", "10.0.0", ""] {
+            assert_eq!(proxies(wrong), None, "{wrong}");
+        }
     }
 
     #[test]
