@@ -21,7 +21,7 @@ use tonic::transport::server::{Connected, TcpIncoming};
 use tracing::{info, warn};
 
 use crate::{
-    Catalog, Config,
+    Catalog, Config, descriptors,
     feed::Feed,
     fleet::{self, Fleet},
     grpc::{self, GatedRouter, Joining, Pace, Parts, Tokens},
@@ -48,6 +48,7 @@ pub struct App {
 impl App {
     /// Opens the store and binds the port. What cannot work fails here.
     pub async fn bind(config: Config) -> anyhow::Result<Self> {
+        descriptors::raise();
         // Sets SO_REUSEADDR, so a restart has its port at once.
         let listener = TcpListener::bind(config.grpc_addr)
             .await
@@ -71,6 +72,11 @@ impl App {
             true => Some(Tls::open(&config, grpc_addr, &catalog).await?),
             false => None,
         };
+        if config.tls_client_ca_file.is_some() && config.tls_client_names.is_empty() {
+            warn!(
+                "every certificate of --tls-client-ca-file is taken for that of a worker: say by --tls-client-name which names workers have"
+            );
+        }
         if let Some(tls) = &tls {
             tls.publish()?;
             if let Some(path) = &config.join_token_file {
@@ -147,6 +153,7 @@ impl App {
                 served: tls.current(),
                 lifetime: self.config.worker_certificate_lifetime,
                 takes_foreign: self.config.tls_client_ca_file.is_some(),
+                foreign_names: self.config.tls_client_names.clone(),
             }),
             shutdown: stopping.clone(),
             streams: tasks.clone(),

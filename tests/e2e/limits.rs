@@ -8,6 +8,7 @@ use metahub_tests::{
 };
 
 mod connections;
+mod descriptors;
 mod floods;
 mod stalled;
 

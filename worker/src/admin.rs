@@ -29,6 +29,8 @@ pub(crate) struct Admin {
     pub(crate) counters: Counters,
     /// Cancelled when the worker has been told to stop.
     pub(crate) shutdown: CancellationToken,
+    /// Why it serves fewer clients than it is set to.
+    pub(crate) shortage: Option<String>,
 }
 
 impl Admin {
@@ -56,20 +58,18 @@ impl Admin {
             let waiting = "waiting for the first policy\n";
             return text(StatusCode::SERVICE_UNAVAILABLE, waiting);
         };
-        let revision = snapshot.revision();
+        let mut state = format!("ready with policy {}", snapshot.revision());
         let silence = self.current.silence();
         if let Some(outdated) = self.current.outdated(Instant::now()) {
-            let closed = format!(
-                "ready with policy {revision}, but what is restricted is closed: {outdated}\n"
-            );
-            return text(StatusCode::OK, closed);
+            state += &format!(", but what is restricted is closed: {outdated}");
+        } else if silence > FRESH {
+            state += &format!(", not confirmed for {} s", silence.as_secs());
         }
-        if silence > FRESH {
-            let age = silence.as_secs();
-            let stale = format!("ready with policy {revision}, not confirmed for {age} s\n");
-            return text(StatusCode::OK, stale);
+        state += "\n";
+        if let Some(shortage) = &self.shortage {
+            state += &format!("{shortage}\n");
         }
-        text(StatusCode::OK, format!("ready with policy {revision}\n"))
+        text(StatusCode::OK, state)
     }
 
     fn metrics(&self) -> Response<Full<Bytes>> {
@@ -101,6 +101,7 @@ mod tests {
             current: Arc::default(),
             counters: Counters::default(),
             shutdown: CancellationToken::new(),
+            shortage: None,
         }
     }
 

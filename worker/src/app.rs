@@ -1,19 +1,20 @@
 //! Puts the worker together, and runs it.
 
-use std::{future::ready, net::SocketAddr, sync::Arc};
+use std::{future::ready, net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use hyper::body::Incoming;
 use prometheus_client::registry::Registry as Counters;
 use tokio::{net::TcpListener, time::sleep};
 use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::{
     Config,
     admin::Admin,
     auth::{self, Gate},
     config::ByteSize,
+    descriptors::Descriptors,
     identity::Identity,
     metrics::StateMetrics,
     peer::Proxies,
@@ -27,6 +28,9 @@ use crate::{
 
 /// Connections to health and metrics, which only operators use.
 const ADMIN_CONNECTIONS: usize = 64;
+/// How long a connection may be silent where others wait for its place: clients
+/// say something as soon as they are connected.
+const SILENT_GRACE: Duration = Duration::from_secs(1);
 /// The part of the cache that holds answers: one of four. Sources have the
 /// rest.
 const ANSWERS_SHARE: u64 = 4;
@@ -39,11 +43,13 @@ pub struct App {
     registry: (TcpListener, SocketAddr),
     admin: (TcpListener, SocketAddr),
     keeper: Option<SealedFile>,
+    descriptors: Descriptors,
 }
 
 impl App {
     /// Binds the ports. An address in use fails here, not later.
     pub async fn bind(config: Config) -> anyhow::Result<Self> {
+        let descriptors = Descriptors::raise();
         let registry = listen(config.registry_addr).await?;
         let admin = listen(config.admin_addr).await?;
         let worker_id = match &config.worker_id {
@@ -61,6 +67,7 @@ impl App {
             introduction,
             registry,
             admin,
+            descriptors,
         })
     }
 
@@ -85,8 +92,12 @@ impl App {
         let (registry_addr, admin_addr) = (self.registry.1, self.admin.1);
         info!(%registry_addr, %admin_addr, "serving on {registry_addr}");
 
+        let shortage = self.descriptors.shortage(self.config.max_connections);
+        if let Some(shortage) = &shortage {
+            warn!("{shortage}");
+        }
         let (limits, current) = (
-            limits(&self.config),
+            limits(&self.config, self.descriptors),
             Arc::new(Current::new(self.config.max_policy_age)),
         );
         let link = Arc::new(Link::default());
@@ -96,6 +107,7 @@ impl App {
             counters: counters(&registry, current.clone()),
             shutdown: shutdown.clone(),
             current: current.clone(),
+            shortage,
         });
         let (stop, drained) = (CancellationToken::new(), CancellationToken::new());
         // Nothing outlives this call, even if it is dropped.
@@ -107,7 +119,10 @@ impl App {
         let sync = tokio::spawn(sync);
         let admin = tokio::spawn(serve_admin(
             self.admin.0,
-            limits.clone(),
+            Limits {
+                connections: self.descriptors.admins(ADMIN_CONNECTIONS),
+                ..limits.clone()
+            },
             admin,
             drained.clone(),
         ));
@@ -144,10 +159,6 @@ async fn serve_admin(
     admin: Arc<Admin>,
     shutdown: CancellationToken,
 ) {
-    let limits = Limits {
-        connections: ADMIN_CONNECTIONS,
-        ..limits
-    };
     let answer = move |request: http::Request<Incoming>| ready(admin.answer(&request));
     server::serve(listener, limits, answer, shutdown).await;
 }
@@ -234,13 +245,20 @@ fn counters(registry: &Arc<Registry>, current: Arc<Current>) -> Counters {
     counters
 }
 
-fn limits(config: &Config) -> Limits {
+fn limits(config: &Config, descriptors: Descriptors) -> Limits {
+    let connections = descriptors.clients(config.max_connections);
+    // Where few fit, no address is to have all of them.
+    let share = match connections < config.max_connections {
+        true => (connections / 2).max(1),
+        false => usize::MAX,
+    };
     Limits {
-        connections: config.max_connections,
-        connections_per_address: config.max_connections_per_address,
+        connections,
+        connections_per_address: config.max_connections_per_address.min(share),
         proxies: Proxies(config.trusted_proxies.clone()),
         header_timeout: config.header_timeout,
         stall_timeout: config.stall_timeout,
+        silent_grace: SILENT_GRACE,
         drain_timeout: config.drain_timeout,
     }
 }

@@ -15,6 +15,7 @@ mod backoff;
 mod cache;
 mod config;
 mod convert;
+mod descriptors;
 mod dns;
 pub mod follower;
 #[cfg(any(test, feature = "fuzzing"))]

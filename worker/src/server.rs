@@ -18,11 +18,15 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, warn};
 
-use self::addresses::{Addresses, Seat};
+use self::{
+    addresses::{Addresses, Seat},
+    silent::Silent,
+};
 use crate::peer::Proxies;
 
 mod addresses;
 mod connection;
+mod silent;
 mod stall;
 mod unfinished;
 mod unread;
@@ -30,6 +34,8 @@ mod unread;
 /// How long to wait after a failed accept: it fails when the process has run
 /// out of file descriptors.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(50);
+/// How long to wait for a free place before a silent connection is ended.
+const EVICT_AGAIN: Duration = Duration::from_millis(20);
 /// What a client hears whose address has too many connections.
 const CROWDED: &[u8] = b"HTTP/1.1 429 Too Many Requests\r\n\
     content-type: application/json\r\n\
@@ -51,6 +57,8 @@ pub(crate) struct Limits {
     pub(crate) header_timeout: Duration,
     /// How long a client may read nothing of what is written to it.
     pub(crate) stall_timeout: Duration,
+    /// How long a connection may be silent where others wait for its place.
+    pub(crate) silent_grace: Duration,
     /// How long open requests may take at shutdown.
     pub(crate) drain_timeout: Duration,
 }
@@ -65,17 +73,21 @@ impl Limits {
             proxies: Proxies::default(),
             header_timeout: Duration::from_secs(10),
             stall_timeout: Duration::from_secs(10),
+            silent_grace: Duration::from_secs(10),
             drain_timeout: Duration::ZERO,
         }
     }
 }
 
-/// A connection, where it is from, and its places among those that are served
-/// at a time.
+/// The places of a connection among all that are served at a time, and among
+/// those of its address.
+type Places = (OwnedSemaphorePermit, Option<Seat>);
+
+/// A connection, where it is from, and its places.
 struct Accepted {
     stream: TcpStream,
     address: IpAddr,
-    places: (OwnedSemaphorePermit, Option<Seat>),
+    places: Places,
 }
 
 /// Where connections come in.
@@ -83,6 +95,7 @@ struct Door {
     listener: TcpListener,
     places: Arc<Semaphore>,
     addresses: Addresses,
+    silent: Silent,
     limits: Limits,
 }
 
@@ -107,14 +120,20 @@ pub(crate) async fn serve<S, F, B>(
     let (stall, head) = (limits.stall_timeout, limits.header_timeout);
     let drain_timeout = limits.drain_timeout;
     let door = Door::new(listener, limits);
+    let silent = door.silent.clone();
     let start = |accepted: Accepted| {
         let (builder, service) = (builder.clone(), service.clone());
         let (drain, cut) = (drain.clone(), cut.clone());
+        let held = silent.hold(accepted.address, accepted.places);
         tasks.spawn(async move {
             let client = (accepted.stream, accepted.address);
+            let service = |request| {
+                held.spoke();
+                service(request)
+            };
             let served = connection::serve(client, &builder, service, (head, stall), drain);
+            let served = held.evicted.run_until_cancelled(served);
             cut.run_until_cancelled(served).await;
-            drop(accepted.places);
         });
     };
 
@@ -144,35 +163,51 @@ impl Door {
             listener,
             places: Arc::new(Semaphore::new(connections)),
             addresses: Addresses::default(),
+            silent: Silent::default(),
             limits,
         }
     }
 
     async fn accept(&self) -> Accepted {
         loop {
-            // The semaphore is never closed.
-            let Ok(place) = self.places.clone().acquire_owned().await else {
-                continue;
-            };
-            match self.listener.accept().await {
-                Ok((stream, from)) => {
-                    let address = from.ip().to_canonical();
-                    let Ok(seat) = self.seat(address) else {
-                        refuse(stream);
-                        continue;
-                    };
-                    // Only delays answers if it fails.
-                    stream.set_nodelay(true).ok();
-                    return Accepted {
-                        stream,
-                        address,
-                        places: (place, seat),
-                    };
-                }
+            let (stream, from) = match self.listener.accept().await {
+                Ok(accepted) => accepted,
                 Err(error) => {
                     warn!(%error, "cannot accept a connection");
                     sleep(ACCEPT_AGAIN).await;
+                    continue;
                 }
+            };
+            let address = from.ip().to_canonical();
+            let Ok(places) = self.places(address).await else {
+                refuse(stream);
+                continue;
+            };
+            // Only delays answers if it fails.
+            stream.set_nodelay(true).ok();
+            return Accepted {
+                stream,
+                address,
+                places,
+            };
+        }
+    }
+
+    /// The places of a connection from `address`: free ones, or those of a
+    /// silent connection. Waits where all are taken.
+    async fn places(&self, address: IpAddr) -> Result<Places, Crowded> {
+        let grace = self.limits.silent_grace;
+        let Ok(seat) = self.seat(address) else {
+            return self.silent.evict(Some(address), grace).ok_or(Crowded);
+        };
+        loop {
+            let place = self.places.clone().acquire_owned();
+            // The semaphore is never closed.
+            if let Ok(Ok(place)) = timeout(EVICT_AGAIN, place).await {
+                return Ok((place, seat));
+            }
+            if let Some((place, _)) = self.silent.evict(None, grace) {
+                return Ok((place, seat));
             }
         }
     }

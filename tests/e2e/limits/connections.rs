@@ -8,7 +8,11 @@ use metahub_tests::{
     site::Site,
     wait::eventually,
 };
-use tokio::{io::AsyncWriteExt as _, net::TcpStream, time::timeout};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    time::timeout,
+};
 
 async fn site(flag: &str) -> (Site, SocketAddr) {
     let site = Site::start_with(1, Form::Docker, &[flag]).await;
@@ -20,6 +24,16 @@ async fn site(flag: &str) -> (Site, SocketAddr) {
 async fn stranger(addr: SocketAddr) -> RawAnswer {
     let request = b"GET /v2/ HTTP/1.1\r\nhost: here\r\nconnection: close\r\n\r\n";
     send(addr, request).await
+}
+
+/// A connection that is kept after a request.
+async fn used(addr: SocketAddr) -> TcpStream {
+    let mut stream = TcpStream::connect(addr).await.expect("it listens");
+    let request = b"GET /v2/ HTTP/1.1\r\nhost: here\r\n\r\n";
+    stream.write_all(request).await.expect("it reads");
+    let read = stream.read_u8().await;
+    read.expect("it answers");
+    stream
 }
 
 /// Fails unless the server closes a connection on which it heard `bytes`.
@@ -72,8 +86,7 @@ async fn a_form_without_end_gets_no_token_and_is_not_read_to_its_end() {
 #[tokio::test]
 async fn a_connection_over_the_limit_waits_until_another_has_ended() {
     let (_site, addr) = site("--max-connections=1").await;
-    let mut first = TcpStream::connect(addr).await.expect("it listens");
-    first.write_all(b"GET").await.expect("it reads");
+    let first = used(addr).await;
 
     let mut second = tokio::spawn(stranger(addr));
     let early = timeout(Duration::from_millis(300), &mut second).await;
@@ -86,7 +99,7 @@ async fn a_connection_over_the_limit_waits_until_another_has_ended() {
 #[tokio::test]
 async fn an_address_over_its_limit_is_refused_until_it_has_closed_some() {
     let (_site, addr) = site("--max-connections-per-address=1").await;
-    let first = TcpStream::connect(addr).await.expect("it listens");
+    let first = used(addr).await;
 
     eventually("it is refused", async || stranger(addr).await.status != 401).await;
     drop(first);

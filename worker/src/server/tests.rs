@@ -26,6 +26,7 @@ const LIMITS: Limits = Limits {
     proxies: Proxies(Vec::new()),
     header_timeout: Duration::from_secs(1),
     stall_timeout: Duration::from_secs(1),
+    silent_grace: Duration::from_secs(10),
     drain_timeout: Duration::from_secs(1),
 };
 
@@ -164,6 +165,35 @@ async fn an_address_with_too_many_connections_is_told_so() {
 
     assert!(refused.starts_with("HTTP/1.1 429 "), "{refused}");
     assert!(timeout(PATIENCE, served).await.is_ok(), "it kept the place");
+}
+
+#[tokio::test]
+async fn a_silent_connection_gives_its_place_to_the_next_and_a_used_one_does_not() {
+    let limits = Limits {
+        silent_grace: Duration::ZERO,
+        header_timeout: 2 * PATIENCE,
+        ..LIMITS
+    };
+    let per_address = Limits {
+        connections: 100,
+        connections_per_address: 2,
+        ..limits.clone()
+    };
+    for limits in [limits, per_address] {
+        let server = start_with(limits, true, Bytes::from_static(b"fine")).await;
+        let used = say(server.addr, REQUEST).await;
+        server.asked.notified().await;
+        let silent = say(server.addr, b"GET / HT").await;
+
+        let next = say(server.addr, REQUEST).await;
+        let asked = timeout(PATIENCE, server.asked.notified()).await;
+        assert!(asked.is_ok(), "a silent connection kept it out");
+        server.answer.notify_waiters();
+
+        assert_eq!(hear(silent).await, "");
+        assert!(hear(used).await.ends_with("fine"));
+        assert!(hear(next).await.ends_with("fine"));
+    }
 }
 
 #[tokio::test]
