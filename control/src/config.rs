@@ -2,7 +2,7 @@
 
 use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
-use crate::{EtcdAccess, OidcSettings, StoreLocation, tls};
+use crate::{EtcdAccess, OidcSettings, Pattern, StoreLocation, tls};
 
 /// Runs the MetaHub control plane.
 ///
@@ -77,6 +77,18 @@ pub struct Config {
     /// Authorities of your own whose certificates workers may show, as PEM.
     #[arg(long, env = "METAHUB_TLS_CLIENT_CA_FILE", requires = "tls_cert_file")]
     pub tls_client_ca_file: Option<PathBuf>,
+
+    /// A worker's name that these certificates may have. One `*` stands for any
+    /// text: `*.workers.example.com`. Can be given several times, or with
+    /// commas. Default: any name.
+    #[arg(
+        long = "tls-client-name",
+        env = "METAHUB_TLS_CLIENT_NAME",
+        value_delimiter = ',',
+        value_name = "NAME",
+        requires = "tls_client_ca_file"
+    )]
+    pub tls_client_names: Vec<Pattern>,
 
     /// A file with a join token for any number of workers, made at the first
     /// start unless it is there. By default there is none. Wants TLS.

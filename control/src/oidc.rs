@@ -19,6 +19,8 @@ use crate::{Error, Result, access::Caller};
 
 /// How tokens may be signed. Neither `none` nor a shared secret is among them.
 const ALGORITHMS: [Algorithm; 3] = [Algorithm::RS256, Algorithm::ES256, Algorithm::EdDSA];
+/// What ID tokens say that they are in their header, if anything.
+const TYPES: [&str; 2] = ["JWT", "application/jwt"];
 /// How far the clocks of the issuer and of this host may differ.
 const LEEWAY_SECS: u64 = 30;
 /// A longer token is none of a person.
@@ -102,6 +104,11 @@ impl SignIn {
         if !ALGORITHMS.contains(&header.alg) {
             return Err(refused("it is signed in a way that is not accepted"));
         }
+        // RFC 9068 and others give tokens of other kinds a type of their own.
+        let is_jwt = |typ: &str| TYPES.iter().any(|own| typ.eq_ignore_ascii_case(own));
+        if !header.typ.as_deref().is_none_or(is_jwt) {
+            return Err(refused("it is a token of another kind"));
+        }
         let key = self.keys.find(header.kid.as_deref()).await?;
         if key.algorithm.is_some_and(|it| it != header.alg) {
             return Err(refused("it is signed in another way than its key is for"));
@@ -115,6 +122,9 @@ impl SignIn {
         validation.leeway = LEEWAY_SECS;
         let decoded = decode::<Claims>(token, &key.key, &validation);
         let claims = decoded.map_err(|error| refusal(error.kind()))?.claims;
+        if !claims.are_of_an_id_token() {
+            return Err(refused("it is a token of another kind"));
+        }
         match claims.is_for(client_id) {
             true => Ok(claims),
             false => Err(refused("it was given to another client")),

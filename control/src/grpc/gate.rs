@@ -134,15 +134,17 @@ impl Gate {
     }
 
     /// What a caller's certificate says, which its handshake has verified.
-    /// `None`: it has shown none.
+    /// `None`: it has shown none that is taken.
     fn certificate(&self, extensions: &Extensions) -> Result<Option<WorkerCertificate>> {
         let connection = extensions.get::<TlsConnectInfo<TcpConnectInfo>>();
         let chain = connection.and_then(TlsConnectInfo::peer_certs);
         let first = chain.as_ref().and_then(|chain| chain.first());
         let shown = first.zip(self.joining.as_ref());
-        shown
-            .map(|(first, joining)| WorkerCertificate::read(first, &joining.authority()))
-            .transpose()
+        let Some((first, joining)) = shown else {
+            return Ok(None);
+        };
+        let shown = WorkerCertificate::read(first, &joining.authority())?;
+        Ok(Some(shown).filter(|shown| joining.takes(shown)))
     }
 
     fn holder_of_certificate(&self, shown: &WorkerCertificate) -> Result<Caller> {

@@ -7,10 +7,11 @@ use metahub_proto::policy::v1::{
 };
 use tokio::sync::watch;
 use tonic::{Request, Response, Status};
+use tracing::warn;
 
 use super::gate::{actor, certificate};
 use crate::{
-    Catalog, Error, Result, Secret,
+    Catalog, Error, Pattern, Result, Secret,
     access::Scope,
     catalog::Actor,
     convert, names, secrets,
@@ -25,6 +26,8 @@ pub(crate) struct Joining {
     pub(crate) lifetime: Duration,
     /// Whether certificates of the operator's own PKI are taken, too.
     pub(crate) takes_foreign: bool,
+    /// Which workers those may name. None: any.
+    pub(crate) foreign_names: Vec<Pattern>,
 }
 
 /// The join service of the contract.
@@ -53,6 +56,19 @@ impl Joining {
     fn issue(&self, request: &[u8], worker: &WorkerCertificate) -> Result<Issued> {
         let authority = self.authority();
         authority.worker_certificate(request, worker, self.lifetime)
+    }
+
+    /// Whether a certificate that the handshake has verified may be used here.
+    pub(super) fn takes(&self, shown: &WorkerCertificate) -> bool {
+        let mut names = self.foreign_names.iter();
+        let is_taken = shown.membership.is_some()
+            || self.foreign_names.is_empty()
+            || names.any(|name| name.star(&shown.id).is_some());
+        if !is_taken {
+            let id = &shown.id;
+            warn!(worker.id = %id, "refused the certificate of `{id}`: no --tls-client-name fits");
+        }
+        is_taken
     }
 
     /// What workers' certificates are from now on.

@@ -3,6 +3,8 @@
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+/// The claim that counts only beside `email_verified`.
+pub(super) const EMAIL: &str = "email";
 /// A longer name is cut.
 const LONGEST_NAME: usize = 128;
 
@@ -17,9 +19,8 @@ impl Claims {
     /// `:`.
     pub(super) fn name(&self) -> String {
         let subject = self.text("sub").unwrap_or_default();
-        let known = self
-            .text("preferred_username")
-            .or_else(|| self.text("email"));
+        let email = || self.text(EMAIL).filter(|_| self.has_verified_email());
+        let known = self.text("preferred_username").or_else(email);
         let name = match known {
             Some(known) if known != subject => format!("oidc:{known} ({subject})"),
             _ => format!("oidc:{subject}"),
@@ -33,13 +34,40 @@ impl Claims {
         self.0.get("exp")?.as_f64().map(|secs| secs as u64)
     }
 
-    /// Whether it was given to this client, as far as it says that.
+    /// Whether it was given to this client: `azp` names it. One for several
+    /// audiences has an `azp` (OpenID Connect Core, section 3.1.3.7).
     pub(super) fn is_for(&self, client_id: &str) -> bool {
-        self.text("azp").is_none_or(|client| client == client_id)
+        let audiences = self.0.get("aud").and_then(Value::as_array);
+        match self.0.get("azp") {
+            Some(client) => client == client_id,
+            None => audiences.is_none_or(|all| all.len() < 2),
+        }
+    }
+
+    /// Whether it is no token of another kind that the issuer signs with the same
+    /// keys: Keycloak tells access and refresh tokens by `typ`, Cognito by
+    /// `token_use`, and a logout token has `events`.
+    pub(super) fn are_of_an_id_token(&self) -> bool {
+        let fits = |claim: &str| match self.0.get(claim) {
+            Some(Value::String(kind)) => kind.eq_ignore_ascii_case("id"),
+            other => other.is_none(),
+        };
+        fits("typ") && fits("token_use") && !self.0.contains_key("events")
+    }
+
+    /// Whether the issuer says that the address is the person's own. One that
+    /// anyone can type in gives no role.
+    pub(super) fn has_verified_email(&self) -> bool {
+        let verified = self.0.get("email_verified");
+        // Some issuers have all claims as texts.
+        verified.is_some_and(|it| *it == true || *it == "true")
     }
 
     /// The texts of a claim: of the whole name, or of the way with dots.
     pub(super) fn values(&self, claim: &str) -> Vec<&str> {
+        if claim == EMAIL && !self.has_verified_email() {
+            return Vec::new();
+        }
         let found = self.0.get(claim).or_else(|| self.at(claim));
         match found {
             Some(Value::String(text)) => vec![text],
@@ -76,5 +104,41 @@ mod tests {
 
         assert_eq!(named.name(), "oidc:bootstrap? (42)");
         assert_eq!(unnamed.name(), "oidc:42");
+        let typed_in = json!({"sub": "42", "email": "boss@example.com"});
+        assert_eq!(claims(typed_in).name(), "oidc:42");
+    }
+
+    #[test]
+    fn tokens_of_other_kinds_are_told_apart() {
+        let is_id_token = |extra: &str, value: Value| {
+            claims(json!({"sub": "42", extra: value})).are_of_an_id_token()
+        };
+
+        assert!(is_id_token("typ", json!("ID")) && is_id_token("token_use", json!("id")));
+        for (claim, kind) in [
+            ("typ", json!("Bearer")),
+            ("typ", json!("Refresh")),
+            ("typ", json!(["ID"])),
+            ("token_use", json!("access")),
+            (
+                "events",
+                json!({"http://schemas.openid.net/event/backchannel-logout": {}}),
+            ),
+        ] {
+            assert!(!is_id_token(claim, kind.clone()), "{claim}: {kind}");
+        }
+    }
+
+    #[test]
+    fn a_token_of_several_audiences_says_whose_it_is() {
+        let is_ours = |aud: Value, azp: Value| claims(json!({"aud": aud, "azp": azp})).is_for("us");
+        let unsaid = |aud: Value| claims(json!({"aud": aud})).is_for("us");
+
+        assert!(is_ours(json!(["us", "api"]), json!("us")) && unsaid(json!(["us"])));
+        assert!(unsaid(json!("us")));
+        assert!(!unsaid(json!(["us", "api"])));
+        for azp in [json!("api"), json!(""), json!(["us"]), Value::Null] {
+            assert!(!is_ours(json!("us"), azp.clone()), "{azp}");
+        }
     }
 }

@@ -6,9 +6,9 @@ use anyhow::{Context, ensure};
 use metahub_policy::Grant;
 use url::{Host, Url};
 
-use super::claims::Claims;
+use super::claims::{Claims, EMAIL};
 use crate::{
-    Error, Result,
+    Error, Pattern, Result,
     access::{Ownership, Role, Standing},
     names,
 };
@@ -71,13 +71,6 @@ pub struct RoleRule {
     /// A claim's name, or the way to it with dots: `realm_access.roles`.
     claim: String,
     value: Pattern,
-}
-
-/// A text, or what is before and after its `*`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Pattern {
-    Text(String),
-    Around(String, String),
 }
 
 /// A role rule that cannot be read.
@@ -151,9 +144,14 @@ impl OidcSettings {
                 }
             }
         }
+        let by_email = self.oidc_roles.iter().any(|rule| rule.claim == EMAIL);
+        let hint = match by_email && !claims.has_verified_email() {
+            true => " (`email` counts only where the issuer says `email_verified`)",
+            false => "",
+        };
         Err(Error::Forbidden {
             reason: format!(
-                "`{}` has signed in, but no claim gives a role: ask an admin (`--oidc-role` of the control plane)",
+                "`{}` has signed in, but no claim gives a role{hint}: ask an admin (`--oidc-role` of the control plane)",
                 claims.name()
             ),
         })
@@ -180,20 +178,6 @@ pub(super) fn is_private(url: &Url) -> bool {
     url.scheme() == "https" || (url.scheme() == "http" && is_loopback)
 }
 
-impl Pattern {
-    /// What the `*` stands for in `text`, if it fits. Without a `*`, nothing.
-    fn star<'a>(&self, text: &'a str) -> Option<&'a str> {
-        match self {
-            Self::Text(own) => (own == text).then_some(""),
-            Self::Around(before, after) => {
-                let star = text.strip_prefix(before.as_str())?;
-                star.strip_suffix(after.as_str())
-                    .filter(|it| !it.is_empty())
-            }
-        }
-    }
-}
-
 impl FromStr for RoleRule {
     type Err = InvalidRoleRule;
 
@@ -207,16 +191,10 @@ impl FromStr for RoleRule {
             _ => return Err(invalid("the role is none of admin, owner and viewer")),
         };
         let (claim, value) = split_claim(rest).ok_or(invalid("it has no claim and value"))?;
-        let value = match value.split_once('*') {
-            Some((_, after)) if after.contains('*') => {
-                return Err(invalid("it has more than one `*`"));
-            }
-            Some((before, after)) => Pattern::Around(before.into(), after.into()),
-            None if role == Role::Owner => {
-                return Err(invalid("an owner's value needs a `*` for the user's name"));
-            }
-            None => Pattern::Text(value.into()),
-        };
+        let value: Pattern = value.parse().map_err(|it| invalid(it))?;
+        if role == Role::Owner && !value.has_star() {
+            return Err(invalid("an owner's value needs a `*` for the user's name"));
+        }
         Ok(Self {
             role,
             claim: claim.into(),
@@ -301,6 +279,25 @@ mod tests {
         ] {
             let found = standing(&[rule], claims.clone());
             assert_eq!(found.unwrap(), Standing::Admin, "{rule}");
+        }
+    }
+
+    #[test]
+    fn an_address_that_the_issuer_has_not_verified_gives_no_role() {
+        let of = |verified: serde_json::Value| {
+            let claims = json!({
+                "sub": "1",
+                "email": "boss@example.com",
+                "email_verified": verified,
+            });
+            standing(&["admin=email:boss@example.com"], claims)
+        };
+
+        assert_eq!(of(json!(true)).unwrap(), Standing::Admin);
+        assert_eq!(of(json!("true")).unwrap(), Standing::Admin);
+        for verified in [json!(false), json!("false"), json!(null), json!(1)] {
+            let refused = of(verified).unwrap_err().to_string();
+            assert!(refused.contains("email_verified"), "{refused}");
         }
     }
 
