@@ -217,6 +217,10 @@ async fn what_does_not_exist_is_not_found_by_its_own_code() {
         let answer = ask(&site, Method::GET, &path).await;
 
         assert_eq!(answer.status(), 404, "{path}");
-        assert_eq!(error(answer).await.0, expected, "{path}");
+        let (code, message) = error(answer).await;
+        assert_eq!(code, expected, "{path}");
+        let (_, reference) = path.rsplit_once('/').expect("a reference is last");
+        assert!(message.contains(REPOSITORY), "{message}");
+        assert!(message.contains(reference), "{message}");
     }
 }

@@ -63,7 +63,7 @@ const REFUSALS: [Cell; 3] = [
     (
         "missing.test",
         Ill::Says(StatusCode::NOT_FOUND),
-        "not found: manifest unknown: missing.test has no such content",
+        "not found: manifest unknown: missing.test has no manifest `qnib/bench:latest`",
         "not found",
     ),
     (

@@ -286,25 +286,24 @@ impl Registry {
         route: &Route,
         notes: &mut Notes,
     ) -> Result<Response<Body>, Error> {
+        let Some(name) = route.name() else {
+            return match route {
+                Route::Catalog => Err(Error::Catalog),
+                _ => Ok(served::whole(asked, "{}".into(), JSON)),
+            };
+        };
+        let namespace = asked.namespace.as_deref();
+        let target = Target::find(asked.snapshot, name, namespace, asked.authority)?;
         // Everything beyond this has been allowed: caches and flights are
         // shared by all who may pull a repository.
-        let target = |name| {
-            let namespace = asked.namespace.as_deref();
-            let target = Target::find(asked.snapshot, name, namespace, asked.authority)?;
-            asked.allowed(target)
+        let target = asked.allowed(target)?;
+        let answered = match route {
+            Route::Manifest(_, reference) => self.manifest(asked, &target, reference, notes).await,
+            Route::Blob(_, digest) => self.blob(asked, &target, digest, notes).await,
+            Route::Referrers(_, digest) => self.referrers(asked, &target, digest, notes).await,
+            _ => self.tags(asked, &target, notes).await,
         };
-        match route {
-            Route::Base => Ok(served::whole(asked, "{}".into(), JSON)),
-            Route::Catalog => Err(Error::Catalog),
-            Route::Manifest(name, reference) => {
-                self.manifest(asked, &target(name)?, reference, notes).await
-            }
-            Route::Blob(name, digest) => self.blob(asked, &target(name)?, digest, notes).await,
-            Route::Tags(name) => self.tags(asked, &target(name)?, notes).await,
-            Route::Referrers(name, digest) => {
-                self.referrers(asked, &target(name)?, digest, notes).await
-            }
-        }
+        answered.map_err(|error| error.naming(route, &target.repository))
     }
 }
 

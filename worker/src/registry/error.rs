@@ -13,10 +13,10 @@ use http::{
 use metahub_policy::InvalidIndex;
 use serde_json::json;
 
-use super::{body::Body, names::UnknownName, path::InvalidPath};
+use super::{Route, body::Body, names::UnknownName, path::InvalidPath};
 use crate::{
     auth::{BASIC, Refused},
-    reference::Digest,
+    reference::{Digest, Reference, Repository},
     snapshot::Outdated,
     sync::Unanswered,
     upstream,
@@ -105,6 +105,15 @@ pub(crate) enum Error {
         "the upstream has no such content, and whether it is a trimmed index is not known: {0}"
     )]
     NoControl(Unanswered),
+    /// The upstream has no such content: a manifest, a blob or a repository, by
+    /// its name.
+    #[error("{upstream} has no {content}")]
+    Missing {
+        /// The upstream's name.
+        upstream: Box<str>,
+        content: String,
+        wanted: Wanted,
+    },
     /// The upstream did not deliver.
     #[error("{0}")]
     Upstream(upstream::Error, Wanted),
@@ -117,6 +126,27 @@ impl From<Refused> for Error {
 }
 
 impl Error {
+    /// The same, with the name of what `route` asks for in `repository`, if that
+    /// is what is missing.
+    pub(super) fn naming(self, route: &Route, repository: &Repository) -> Self {
+        let Self::Upstream(upstream::Error::NotFound { upstream }, wanted) = self else {
+            return self;
+        };
+        let content = match route {
+            Route::Manifest(_, tag @ Reference::Tag(_)) => {
+                format!("manifest `{repository}:{tag}`")
+            }
+            Route::Manifest(_, digest) => format!("manifest `{repository}@{digest}`"),
+            Route::Blob(_, digest) => format!("blob `{repository}@{digest}`"),
+            _ => format!("repository `{repository}`"),
+        };
+        Self::Missing {
+            upstream,
+            content,
+            wanted,
+        }
+    }
+
     /// The client is not let in, and is asked who it is by `challenge`.
     pub(crate) fn refused(refused: Refused, challenge: HeaderValue) -> Self {
         match refused {
@@ -212,6 +242,7 @@ impl Error {
             Self::Index(_) => (StatusCode::BAD_GATEWAY, "MANIFEST_INVALID"),
             Self::NotRemade(_) => (StatusCode::BAD_GATEWAY, "DIGEST_INVALID"),
             Self::NoControl(_) => (StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE"),
+            Self::Missing { wanted, .. } => (StatusCode::NOT_FOUND, missing(*wanted)),
             Self::Upstream(error, wanted) => failed(error, *wanted),
         }
     }
