@@ -1,6 +1,6 @@
 //! Certificates of one's own.
 
-use metahub_tests::control::ControlProcess;
+use metahub_tests::{control::ControlProcess, worker::spawn_bare};
 use tempfile::TempDir;
 
 use super::{pki::Pki, *};
@@ -61,32 +61,61 @@ async fn a_certificate_that_cannot_be_used_changes_nothing() {
     assert_eq!(root_at(control.place()).await, before);
 }
 
-#[tokio::test]
-async fn a_worker_with_a_certificate_of_the_operators_pki_follows_until_it_is_removed() {
-    let (dir, pki) = (TempDir::new().unwrap(), Pki::new());
-    let [certificate, key] = pki.write("127.0.0.1", dir.path());
-    pki.write_authority(&dir.path().join("authority.pem"));
-    let flags = [
-        format!("--tls-cert-file={}", certificate.display()),
-        format!("--tls-key-file={}", key.display()),
-        format!(
-            "--tls-client-ca-file={}/authority.pem",
-            dir.path().display()
-        ),
-    ];
-    let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+/// A control plane that takes workers' certificates of this PKI, if `names` say
+/// so.
+async fn taking(dir: &TempDir, pki: &Pki, names: &[&str]) -> Control {
+    let authority = dir.path().join("authority.pem");
+    pki.write_authority(&authority);
+    let own = flags(dir, pki);
+    let authority = format!("--tls-client-ca-file={}", authority.display());
+    let own = own.iter().chain([&authority]).map(String::as_str);
+    let flags: Vec<&str> = own.chain(names.iter().copied()).collect();
     let control = Control::start_with(&flags).await;
     pki.write_authority(&control.place().ca_file());
-    let mut admin = control.place().admin();
-    let own = TempDir::new().unwrap();
-    let [certificate, key] = pki.write("rack-7.example", own.path());
+    control
+}
 
-    let flags = [
+/// The flags of a worker that shows a certificate of this PKI for `name`.
+fn shown(control: &Control, pki: &Pki, name: &str, dir: &TempDir) -> Vec<String> {
+    let [certificate, key] = pki.write(name, dir.path());
+    vec![
         format!("--ca-file={}", control.place().ca_file().display()),
         format!("--tls-cert-file={}", certificate.display()),
         format!("--tls-key-file={}", key.display()),
-        "--worker-id=rack-7.example".into(),
-    ];
+        format!("--worker-id={name}"),
+    ]
+}
+
+#[tokio::test]
+async fn a_certificate_whose_name_is_not_listed_admits_no_worker() {
+    let (dir, pki) = (TempDir::new().unwrap(), Pki::new());
+    let control = taking(&dir, &pki, &["--tls-client-name=rack-*.example"]).await;
+    let other = TempDir::new().unwrap();
+    let flags = shown(&control, &pki, "laptop.example", &other);
+    let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+    let refused = spawn_bare(control.place(), &flags, other.path());
+    eventually("it is refused", async || {
+        refused.log().contains("wants a worker's certificate")
+    })
+    .await;
+
+    let own = TempDir::new().unwrap();
+    let flags = shown(&control, &pki, "rack-7.example", &own);
+    let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+    let _worker = Worker::start_bare(control.place(), &flags).await;
+
+    let workers = control.place().admin().workers().await;
+    let ids: Vec<_> = workers.iter().map(|worker| &worker.id).collect();
+    assert_eq!(ids, ["rack-7.example"]);
+}
+
+#[tokio::test]
+async fn a_worker_with_a_certificate_of_the_operators_pki_follows_until_it_is_removed() {
+    let (dir, pki) = (TempDir::new().unwrap(), Pki::new());
+    let control = taking(&dir, &pki, &[]).await;
+    let mut admin = control.place().admin();
+    let own = TempDir::new().unwrap();
+    let flags = shown(&control, &pki, "rack-7.example", &own);
     let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
     let _worker = Worker::start_bare(control.place(), &flags).await;
     open_since(&mut admin).await;
