@@ -30,8 +30,8 @@ pub(crate) use self::admin_tokens::TokenWish;
 pub(crate) use self::audit::AuditStart;
 pub(crate) use self::authority::Trusted;
 pub use self::declaration::{
-    Declaration, DeclaredCpu, DeclaredGrant, DeclaredMatch, DeclaredPin, DeclaredRule,
-    DeclaredType, DeclaredUpstream, DeclaredUser,
+    Declaration, DeclaredCpu, DeclaredGrant, DeclaredLogin, DeclaredMatch, DeclaredPin,
+    DeclaredRule, DeclaredType, DeclaredUpstream, DeclaredUser,
 };
 pub(crate) use self::declaration::{Mode, Outcome};
 use self::edit::Edit;

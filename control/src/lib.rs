@@ -30,8 +30,8 @@ mod tokens;
 
 pub use self::app::App;
 pub use self::catalog::{
-    Catalog, Declaration, DeclaredCpu, DeclaredGrant, DeclaredMatch, DeclaredPin, DeclaredRule,
-    DeclaredType, DeclaredUpstream, DeclaredUser,
+    Catalog, Declaration, DeclaredCpu, DeclaredGrant, DeclaredLogin, DeclaredMatch, DeclaredPin,
+    DeclaredRule, DeclaredType, DeclaredUpstream, DeclaredUser,
 };
 pub use self::config::Config;
 pub use self::error::{Error, Result};

@@ -227,6 +227,7 @@ mod tests {
             machine_type: "type1".into(),
             secret_sha256: sha256.to_owned().into(),
             allow_selectors: false,
+            label: None,
         })
     }
 

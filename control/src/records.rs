@@ -6,6 +6,7 @@
 
 mod joining;
 mod key;
+mod login;
 
 use std::fmt;
 
@@ -16,6 +17,7 @@ use url::Url;
 
 pub(crate) use self::joining::{Authority, FormerAuthority, JoinToken, JoinedWorker};
 pub(crate) use self::key::{Key, Kind};
+pub(crate) use self::login::{Login, login_name};
 use crate::access::Role;
 
 /// One record.
@@ -52,17 +54,6 @@ pub(crate) struct MachineType {
     pub(crate) user: String,
     pub(crate) name: String,
     pub(crate) spec: metahub_policy::MachineType,
-}
-
-/// What a host logs in with. Its name is `<user>-<type>`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Login {
-    pub(crate) user: String,
-    pub(crate) machine_type: String,
-    /// SHA-256 of the secret, in lower-case hex.
-    pub(crate) secret_sha256: Secret,
-    /// Whether the host may add features after `+` in the login's name.
-    pub(crate) allow_selectors: bool,
 }
 
 /// A registry that workers pull from.
@@ -397,26 +388,6 @@ impl Upstream {
             self.client_certificate.as_mut().map(|it| &mut it.key_pem),
         ]
     }
-}
-
-impl Login {
-    /// What to give to `docker login -u`.
-    pub(crate) fn name(&self) -> String {
-        login_name(&self.user, &self.machine_type)
-    }
-
-    /// SHA-256 of the secret, 32 bytes.
-    pub(crate) fn secret_sha256_bytes(&self) -> Vec<u8> {
-        let hex = self.secret_sha256.expose().as_bytes().chunks_exact(2);
-        hex.filter_map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok())
-            .collect()
-    }
-}
-
-/// The name of the login for a machine type. No two types share one, since a
-/// user's name has no `-`.
-pub(crate) fn login_name(user: &str, machine_type: &str) -> String {
-    format!("{user}-{machine_type}")
 }
 
 impl Secret {

@@ -107,12 +107,14 @@ impl Client {
         &self,
         user: &str,
         machine_type: &str,
+        name: Option<String>,
         allow_selectors: bool,
     ) -> Result<NewLogin> {
         let request = pb::CreateLoginRequest {
             user: user.into(),
             machine_type: machine_type.into(),
             allow_selectors,
+            name: name.unwrap_or_default(),
         };
         let answer = self.answer(self.rpc.clone().create_login(request).await)?;
         Ok(convert::new_login(answer.login.unwrap_or_default()))

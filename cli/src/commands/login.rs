@@ -14,6 +14,10 @@ pub(crate) enum Command {
         /// The user that owns it.
         #[arg(long)]
         user: String,
+        /// Make a further login of the type: `<user>-<type>--<name>`, with a
+        /// secret of its own.
+        #[arg(long)]
+        name: Option<String>,
         /// Let the host add features after `+` in the login's name.
         #[arg(long)]
         allow_selectors: bool,
@@ -46,10 +50,11 @@ pub(crate) async fn run(
         Command::Create {
             machine_type,
             user,
+            name,
             allow_selectors,
         } => {
             let login = client
-                .create_login(&user, &machine_type, allow_selectors)
+                .create_login(&user, &machine_type, name, allow_selectors)
                 .await?;
             let shown = Shown::of(login, &registry(settings, &client).await);
             let mut text = format!("Created a login.\n\n{}", shown.text());

@@ -30,6 +30,11 @@ pub(super) fn read(declared: &mut Declaration, directory: &Path) -> Result<bool,
             let field = format!("users[{i}].types[{j}].secret_file");
             let (file, secret) = (&mut machine_type.secret_file, &mut machine_type.secret);
             found |= take(file, secret, directory).map_err(fault(&field))?;
+            for (k, login) in machine_type.logins.iter_mut().enumerate() {
+                let field = format!("users[{i}].types[{j}].logins[{k}].secret_file");
+                let (file, secret) = (&mut login.secret_file, &mut login.secret);
+                found |= take(file, secret, directory).map_err(fault(&field))?;
+            }
         }
     }
     for (i, upstream) in declared.upstreams.iter_mut().flatten().enumerate() {

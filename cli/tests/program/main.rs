@@ -3,6 +3,7 @@
 mod demo;
 mod exit_codes;
 mod explain;
+mod further_login;
 mod process;
 mod site;
 mod up;

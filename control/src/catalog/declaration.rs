@@ -114,6 +114,9 @@ pub struct DeclaredType {
     /// Whether hosts may add features after `+` in the login's name.
     #[serde(default, skip_serializing_if = "is_default")]
     pub allow_selectors: bool,
+    /// Further logins of the type, each with a secret of its own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub logins: Vec<DeclaredLogin>,
     /// The operating system. Default: `linux`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub os: Option<String>,
@@ -153,6 +156,30 @@ pub struct DeclaredType {
     /// Which platforms the answer has: `all` for hosts that build for others.
     #[serde(default, skip_serializing_if = "is_default")]
     pub platforms: Platforms,
+}
+
+/// A further login of a machine type, `<user>-<type>--<name>`.
+///
+/// Its secret is given as that of the type's own login.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DeclaredLogin {
+    /// What tells it apart: `[a-z0-9]+([._-][a-z0-9]+)*`.
+    pub name: String,
+    /// What hosts log in with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub secret: Option<Secret>,
+    /// The file that holds what hosts log in with, relative to this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_file: Option<PathBuf>,
+    /// SHA-256 of what hosts log in with, in lower-case hex.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub secret_sha256: Option<Secret>,
+    /// Whether hosts may add features after `+` in the login's name.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub allow_selectors: bool,
 }
 
 /// A registry that MetaHub pulls from.

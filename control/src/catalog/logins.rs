@@ -1,17 +1,20 @@
-//! Logins: create, rotate, delete. A machine type has one at most.
+//! Logins: create, rotate, delete. A machine type has one of its own, and others
+//! with labels.
 
 use super::{Actor, Catalog};
 use crate::{
-    Result, Secret,
-    records::{Key, Login, MachineType, login_name},
+    Result, Secret, names,
+    records::{Key, Login, MachineType},
     secrets,
 };
 
 /// What a login is to be allowed.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct LoginWish {
     /// Whether the host may add features after `+` in the login's name.
     pub(crate) allow_selectors: bool,
+    /// What tells a further login of the type apart.
+    pub(crate) label: Option<String>,
 }
 
 /// A login with its secret, which is not kept and not shown again.
@@ -22,7 +25,7 @@ pub(crate) struct NewLogin {
 }
 
 impl Catalog {
-    /// Creates the login of a machine type.
+    /// Creates a login of a machine type.
     pub(crate) async fn create_login(
         &self,
         actor: &Actor,
@@ -30,6 +33,9 @@ impl Catalog {
         machine_type: &str,
         wish: LoginWish,
     ) -> Result<NewLogin> {
+        if let Some(label) = &wish.label {
+            names::check_type("name", label)?;
+        }
         let (login, new) = make(user, machine_type, wish);
         self.edit(actor, "login.create", |edit| {
             edit.need::<MachineType>(&Key::machine_type(user, machine_type))?;
@@ -74,9 +80,10 @@ pub(super) fn make(user: &str, machine_type: &str, wish: LoginWish) -> (Login, N
         machine_type: machine_type.to_owned(),
         secret_sha256: secrets::sha256_hex(&secret),
         allow_selectors: wish.allow_selectors,
+        label: wish.label,
     };
     let new = NewLogin {
-        name: login_name(user, machine_type),
+        name: login.name(),
         secret,
     };
     (login, new)

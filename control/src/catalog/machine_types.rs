@@ -5,7 +5,7 @@ use metahub_policy::CpuTable;
 use super::{Actor, Catalog, LoginWish, NewLogin, cpus, edit::Edit, logins};
 use crate::{
     Error, Result, names,
-    records::{Key, MachineType, User, login_name},
+    records::{Key, Login, MachineType, User, login_name},
 };
 
 /// A machine type that was created.
@@ -68,11 +68,12 @@ impl Catalog {
         .await
     }
 
-    /// Deletes a machine type with its login and pins.
+    /// Deletes a machine type with its logins and pins.
     pub(crate) async fn delete_type(&self, actor: &Actor, user: &str, name: &str) -> Result<()> {
         self.edit(actor, "type.delete", |edit| {
             edit.delete::<MachineType>(Key::machine_type(user, name))?;
             edit.remove(Key::login(&login_name(user, name)));
+            edit.remove_starting_with(&Login::labelled(user, name));
             edit.remove_starting_with(&Key::pin(user, name, ""));
             Ok(())
         })

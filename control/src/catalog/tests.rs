@@ -208,6 +208,31 @@ async fn deleting_a_type_takes_its_login_and_pins() {
 }
 
 #[tokio::test]
+async fn a_type_has_further_logins_whose_names_no_other_type_can_have() {
+    let catalog = catalog().await;
+    let actor = admin();
+    let create = async |label: &str| {
+        let wish = LoginWish {
+            label: Some(label.into()),
+            ..LoginWish::default()
+        };
+        let created = catalog.create_login(&actor, "qnib", "type1", wish).await;
+        created.map(|login| login.name)
+    };
+
+    assert_eq!(create("rack7").await.unwrap(), "qnib-type1--rack7");
+    assert!(create("rack7").await.is_err());
+    for label in ["", "-x", "a--b", "A", "a+b"] {
+        assert!(create(label).await.is_err(), "{label}");
+    }
+    let doubled = machine_type("qnib", "type1--rack7");
+    assert!(catalog.create_type(&actor, doubled, None).await.is_err());
+
+    catalog.delete_type(&actor, "qnib", "type1").await.unwrap();
+    assert_eq!(counts(&catalog), [1, 0, 0, 0]);
+}
+
+#[tokio::test]
 async fn an_equal_update_makes_no_revision() {
     let catalog = catalog().await;
     let before = catalog.revision();

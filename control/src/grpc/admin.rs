@@ -83,6 +83,7 @@ impl AdminServiceTrait for AdminApi {
         let machine_type = convert::machine_type_from(asked.machine_type)?;
         let wish = (!asked.without_login).then_some(LoginWish {
             allow_selectors: asked.allow_selectors,
+            label: None,
         });
         let catalog = &self.parts.catalog;
         let created = catalog.create_type(&actor, machine_type, wish).await?;
@@ -142,6 +143,7 @@ impl AdminServiceTrait for AdminApi {
         let asked = request.into_inner();
         let wish = LoginWish {
             allow_selectors: asked.allow_selectors,
+            label: Some(asked.name).filter(|name| !name.is_empty()),
         };
         let catalog = &self.parts.catalog;
         let login = catalog

@@ -89,6 +89,7 @@ async fn changes(
         user: user.clone(),
         machine_type: name.clone(),
         allow_selectors: false,
+        name: String::new(),
     };
     let rotate = RotateLoginRequest {
         name: login.clone(),

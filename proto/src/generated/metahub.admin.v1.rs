@@ -136,6 +136,10 @@ pub struct CreateLoginRequest {
     /// Whether the host may add features after `+` in the login's name.
     #[prost(bool, tag = "3")]
     pub allow_selectors: bool,
+    /// Tells a further login of the type apart, which is called
+    /// `<user>-<type>--<name>`. Empty: the type's own, `<user>-<type>`.
+    #[prost(string, tag = "30")]
+    pub name: ::prost::alloc::string::String,
 }
 /// The login exists.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -168,7 +172,7 @@ pub struct ListLoginsRequest {
 /// A login as lists show it.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct LoginSummary {
-    /// `<user>-<type>`.
+    /// `<user>-<type>`, or `<user>-<type>--<name>`.
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
     /// The user that owns it.

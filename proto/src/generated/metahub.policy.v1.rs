@@ -104,7 +104,7 @@ pub struct MachineType {
 /// What a host gives to `docker login`.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Login {
-    /// `<user>-<type>`.
+    /// `<user>-<type>`, or `<user>-<type>--<name>`.
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
     /// The user that owns it.

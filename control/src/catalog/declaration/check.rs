@@ -7,8 +7,8 @@ use std::{collections::BTreeMap, path::PathBuf};
 use metahub_policy::{Cpu, CpuTable, Grant, InvalidCpu, InvalidMachineType, Rule};
 
 use super::{
-    Declaration, DeclaredGrant, DeclaredPin, DeclaredRule, DeclaredType, DeclaredUpstream,
-    DeclaredUser, Mode, form,
+    Declaration, DeclaredGrant, DeclaredLogin, DeclaredPin, DeclaredRule, DeclaredType,
+    DeclaredUpstream, DeclaredUser, Mode, form,
 };
 use crate::{
     Error, Result, Secret,
@@ -175,7 +175,16 @@ impl Check<'_> {
     fn machine_type(&mut self, place: &str, user: &str, declared: DeclaredType) -> Result<()> {
         let within = |error: Error| error.within(place);
         names::check_type("name", &declared.name).map_err(within)?;
-        let login = self.login(user, &declared).map_err(within)?;
+        let login = self.login(user, &declared, None).map_err(within)?;
+        for (i, further) in declared.logins.iter().enumerate() {
+            let place = format!("{place}.logins[{i}]");
+            let within = |error: Error| error.within(&place);
+            names::check_type("name", &further.name).map_err(within)?;
+            let login = self.login(user, &declared, Some(further)).map_err(within)?;
+            if let Some((login, secret)) = login {
+                self.add(&place, login, secret)?;
+            }
+        }
         let machine_type = MachineType {
             user: user.to_owned(),
             name: declared.name.clone(),
@@ -198,45 +207,66 @@ impl Check<'_> {
         self.add(place, machine_type, Secrecy::Given)
     }
 
-    fn login(&self, user: &str, declared: &DeclaredType) -> Result<Option<(Login, Secrecy)>> {
-        unread("secret_file", declared.secret_file.as_ref())?;
-        let (hash, secret) = match (&declared.secret, &declared.secret_sha256) {
-            (Some(_), _) | (_, Some(_)) if declared.without_login => {
-                return Err(only_one("without_login", "a secret"));
-            }
-            (None, None) if declared.without_login => return Ok(None),
-            (Some(secret), None) => {
-                not_empty("secret", secret)?;
-                (secrets::sha256_hex(secret), self.mode.secrets.given())
-            }
-            (None, Some(hash)) if names::is_lower_hex(hash.expose(), 64) => {
-                (hash.clone(), self.mode.secrets.given())
-            }
-            (None, None) if self.mode.secrets.are_kept() => {
-                let made = secrets::generate();
-                (secrets::sha256_hex(&made), Secrecy::Kept(Some(made)))
-            }
-            (None, Some(_)) => {
-                return Err(Error::invalid(
-                    "secret_sha256",
-                    "is not 64 lower-case hex digits",
-                ));
-            }
-            (None, None) => {
-                return Err(Error::invalid(
-                    "secret",
-                    "is missing: give it, `secret_file`, `secret_sha256` or `without_login: true`",
-                ));
-            }
-            (Some(_), Some(_)) => return Err(only_one("secret", "secret_sha256")),
+    /// The login of a type, or a further one. `None`: it is declared to have none.
+    fn login(
+        &self,
+        user: &str,
+        declared: &DeclaredType,
+        further: Option<&DeclaredLogin>,
+    ) -> Result<Option<(Login, Secrecy)>> {
+        let given = match further {
+            Some(further) => further.clone(),
+            None => DeclaredLogin {
+                name: String::new(),
+                secret: declared.secret.clone(),
+                secret_file: declared.secret_file.clone(),
+                secret_sha256: declared.secret_sha256.clone(),
+                allow_selectors: declared.allow_selectors,
+            },
         };
+        if further.is_none() && declared.without_login {
+            let is_given = given.secret.is_some() || given.secret_sha256.is_some();
+            unread("secret_file", given.secret_file.as_ref())?;
+            return match is_given {
+                true => Err(only_one("without_login", "a secret")),
+                false => Ok(None),
+            };
+        }
+        let (secret_sha256, secrecy) = self.secret(&given)?;
         let login = Login {
             user: user.to_owned(),
             machine_type: declared.name.clone(),
-            secret_sha256: hash,
-            allow_selectors: declared.allow_selectors,
+            secret_sha256,
+            allow_selectors: given.allow_selectors,
+            label: further.map(|it| it.name.clone()),
         };
-        Ok(Some((login, secret)))
+        Ok(Some((login, secrecy)))
+    }
+
+    fn secret(&self, declared: &DeclaredLogin) -> Result<(Secret, Secrecy)> {
+        unread("secret_file", declared.secret_file.as_ref())?;
+        match (&declared.secret, &declared.secret_sha256) {
+            (Some(secret), None) => {
+                not_empty("secret", secret)?;
+                Ok((secrets::sha256_hex(secret), self.mode.secrets.given()))
+            }
+            (None, Some(hash)) if names::is_lower_hex(hash.expose(), 64) => {
+                Ok((hash.clone(), self.mode.secrets.given()))
+            }
+            (None, None) if self.mode.secrets.are_kept() => {
+                let made = secrets::generate();
+                Ok((secrets::sha256_hex(&made), Secrecy::Kept(Some(made))))
+            }
+            (None, Some(_)) => Err(Error::invalid(
+                "secret_sha256",
+                "is not 64 lower-case hex digits",
+            )),
+            (None, None) => Err(Error::invalid(
+                "secret",
+                "is missing: give it, `secret_file`, `secret_sha256` or `without_login: true`",
+            )),
+            (Some(_), Some(_)) => Err(only_one("secret", "secret_sha256")),
+        }
     }
 
     fn upstreams(&mut self, declared: Option<Vec<DeclaredUpstream>>) -> Result<()> {

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use metahub_policy::{Cpu, Grant, Rule};
 
-use super::{Declaration, DeclaredType, DeclaredUpstream, DeclaredUser, form};
+use super::{Declaration, DeclaredLogin, DeclaredType, DeclaredUpstream, DeclaredUser, form};
 use crate::{
     catalog::Catalog,
     policy::Policy,
-    records::{Key, Login, MachineType, Pin, Upstream, User, login_name},
+    records::{Kept, Key, Login, MachineType, Pin, Upstream, User, login_name},
 };
 
 impl Catalog {
@@ -46,11 +46,25 @@ fn types(policy: &Policy, with_secrets: bool) -> BTreeMap<&str, Vec<DeclaredType
             without_login: login.is_none(),
             secret_sha256: secret.filter(|_| with_secrets),
             allow_selectors: login.is_some_and(|login| login.allow_selectors),
+            logins: further_logins(policy, machine_type, with_secrets),
             ..form::declared_type(name, &machine_type.spec)
         };
         types.entry(user).or_default().push(declared);
     }
     types
+}
+
+fn further_logins(policy: &Policy, of: &MachineType, with_secrets: bool) -> Vec<DeclaredLogin> {
+    let start = Login::labelled(&of.user, &of.name);
+    let logins = policy.starting_with(&start);
+    let logins = logins.filter_map(|(_, record)| Login::of(record));
+    let declared = logins.map(|login| DeclaredLogin {
+        name: login.label.clone().unwrap_or_default(),
+        secret_sha256: Some(login.secret_sha256.clone()).filter(|_| with_secrets),
+        allow_selectors: login.allow_selectors,
+        ..DeclaredLogin::default()
+    });
+    declared.collect()
 }
 
 fn upstream(upstream: &Upstream, with_secrets: bool) -> DeclaredUpstream {

@@ -156,12 +156,16 @@ fn take_secret(edit: &Edit, record: &mut Record) -> Option<String> {
                 login.secret_sha256 = known.secret_sha256.clone();
                 None
             }
-            None => Some(format!(
-                "the login `{}` does not come back, since its secret was revoked: `metahubctl login create {} --user {}` makes one with a new secret",
-                login.name(),
-                login.machine_type,
-                login.user
-            )),
+            None => {
+                let label = login.label.as_ref();
+                let label = label.map_or(String::new(), |it| format!(" --name {it}"));
+                Some(format!(
+                    "the login `{}` does not come back, since its secret was revoked: `metahubctl login create {} --user {}{label}` makes one with a new secret",
+                    login.name(),
+                    login.machine_type,
+                    login.user
+                ))
+            }
         },
         Record::Upstream(upstream) => upstream_secrets(edit, upstream),
         _ => None,

@@ -116,6 +116,7 @@ fn login(number: usize) -> Record {
         machine_type: format!("type{number}"),
         secret_sha256: Secret::from("00".repeat(32)),
         allow_selectors: false,
+        label: None,
     })
 }
 

@@ -45,6 +45,14 @@ fn a_type() -> impl Strategy<Value = DeclaredType> {
             without_login: !has_login,
             secret_sha256: has_login.then(|| Secret::from("0a".repeat(32))),
             allow_selectors: allow_selectors && has_login,
+            logins: (0..u8::from(allow_selectors))
+                .map(|n| DeclaredLogin {
+                    name: format!("rack-{n}"),
+                    secret_sha256: Some(Secret::from("0b".repeat(32))),
+                    allow_selectors: has_login,
+                    ..DeclaredLogin::default()
+                })
+                .collect(),
             os,
             architecture,
             os_version,

@@ -1,0 +1,52 @@
+//! What hosts log in with.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Key, Secret};
+
+/// What a host logs in with. Its name is `<user>-<type>`, or
+/// `<user>-<type>--<label>`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Login {
+    pub(crate) user: String,
+    pub(crate) machine_type: String,
+    /// SHA-256 of the secret, in lower-case hex.
+    pub(crate) secret_sha256: Secret,
+    /// Whether the host may add features after `+` in the login's name.
+    pub(crate) allow_selectors: bool,
+    /// What tells a further login of the type apart. `None`: the type's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) label: Option<String>,
+}
+
+impl Login {
+    /// What to give to `docker login -u`.
+    pub(crate) fn name(&self) -> String {
+        let own = login_name(&self.user, &self.machine_type);
+        match &self.label {
+            Some(label) => format!("{own}{LABEL_MARK}{label}"),
+            None => own,
+        }
+    }
+
+    /// What the names of a type's further logins start with.
+    pub(crate) fn labelled(user: &str, machine_type: &str) -> Key {
+        Key::login(&format!("{}{LABEL_MARK}", login_name(user, machine_type)))
+    }
+
+    /// SHA-256 of the secret, 32 bytes.
+    pub(crate) fn secret_sha256_bytes(&self) -> Vec<u8> {
+        let hex = self.secret_sha256.expose().as_bytes().chunks_exact(2);
+        hex.filter_map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok())
+            .collect()
+    }
+}
+
+/// What is before a login's label. No type's name has two dashes in a row.
+const LABEL_MARK: &str = "--";
+
+/// The name of the login for a machine type. No two types share one, since a
+/// user's name has no `-`.
+pub(crate) fn login_name(user: &str, machine_type: &str) -> String {
+    format!("{user}-{machine_type}")
+}
