@@ -6,6 +6,7 @@ use std::path::Path;
 use metahub_tests::{
     control::Control, invocation::run, parts::DockerRegistry, site::policy, worker::Worker,
 };
+use tempfile::TempDir;
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
@@ -17,23 +18,26 @@ async fn each_difference_from_docker_registrys_own_answers_is_explained() {
 }
 
 /// Fails when an answer of an empty registry differs from a worker's in a way
-/// that the page does not have.
+/// that the page does not have, whether the worker keeps blobs or not.
 pub(super) async fn assert_explained(upstream: &str) {
     let control = Control::start().await;
     let mut admin = control.place().admin();
     let (login, _) = policy(&mut admin, upstream).await;
-    let worker = Worker::start(control.place()).await;
-    admin.all_current(1).await;
+    let directory = TempDir::new().expect("a temporary directory");
+    let cache = format!("--blob-cache={}", directory.path().display());
 
-    let args = [
-        format!("--upstream={upstream}"),
-        format!("--worker=http://{}", worker.addr()),
-        format!("--login={}:{}", login.name, login.secret),
-        "--name=upstream.test".into(),
-        format!("--known={ROOT}/docs/differences.md"),
-    ];
+    for flags in [&[][..], &[cache.as_str()]] {
+        let worker = Worker::start_with(control.place(), flags).await;
+        let args = [
+            format!("--upstream={upstream}"),
+            format!("--worker=http://{}", worker.addr()),
+            format!("--login={}:{}", login.name, login.secret),
+            "--name=upstream.test".into(),
+            format!("--known={ROOT}/docs/differences.md"),
+        ];
 
-    run(&Path::new(ROOT).join("tests/compare"), args)
-        .await
-        .text();
+        run(&Path::new(ROOT).join("tests/compare"), args)
+            .await
+            .text();
+    }
 }
