@@ -7,6 +7,8 @@
 mod joining;
 mod key;
 mod login;
+mod purge;
+mod recipe;
 
 use std::fmt;
 
@@ -18,6 +20,8 @@ use url::Url;
 pub(crate) use self::joining::{Authority, FormerAuthority, JoinToken, JoinedWorker};
 pub(crate) use self::key::{Key, Kind};
 pub(crate) use self::login::{Login, login_name};
+pub(crate) use self::purge::Purge;
+pub(crate) use self::recipe::Recipe;
 use crate::access::Role;
 
 /// One record.
@@ -165,26 +169,6 @@ pub(crate) struct Pin {
     pub(crate) digest: String,
 }
 
-/// How to make a trimmed index again.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Recipe {
-    pub(crate) digest: String,
-    pub(crate) upstream: String,
-    pub(crate) repository: String,
-    pub(crate) source_digest: String,
-    /// Digests, in source order. Of recipes without `kept_places`.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(crate) kept: Vec<String>,
-    /// Places in the source, ascending.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(crate) kept_places: Vec<u32>,
-    /// Whose machine type it was recorded for. Empty: not known.
-    #[serde(default)]
-    pub(crate) user: String,
-    /// Coarse: written once a day at most.
-    pub(crate) last_used_unix_secs: u64,
-}
-
 /// What workers sign client tokens with. Ed25519.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct SigningKey {
@@ -215,17 +199,6 @@ pub(crate) struct AdminToken {
     /// Coarse: written once a day at most.
     #[serde(default)]
     pub(crate) last_used_unix_secs: Option<u64>,
-}
-
-/// Cached content that workers drop once: what fits all that is given. Empty
-/// texts stand for any.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Purge {
-    pub(crate) id: String,
-    pub(crate) upstream: String,
-    pub(crate) repository: String,
-    pub(crate) digest: String,
-    pub(crate) requested_unix_secs: u64,
 }
 
 /// A text that must not show in logs: a password, a token or a hash of one.
