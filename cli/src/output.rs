@@ -67,20 +67,17 @@ impl<'a> Output<'a> {
         }
     }
 
-    /// Tells people something that is not the result.
-    pub(crate) fn note(&mut self, text: &str) -> anyhow::Result<()> {
-        let written = writeln!(self.notes, "{text}");
-        Ok(written.map_err(|source| Unprinted {
-            to: "stderr",
-            source,
-        })?)
+    /// Tells people something that is not the result. Where it cannot be shown,
+    /// the result is not lost with it.
+    pub(crate) fn note(&mut self, text: &str) {
+        let _ = writeln!(self.notes, "{text}");
     }
 
     /// Warns of what may be a mistake.
-    pub(crate) fn warn(&mut self, warnings: &[String]) -> anyhow::Result<()> {
-        warnings
-            .iter()
-            .try_for_each(|warning| self.note(&format!("warning: {warning}")))
+    pub(crate) fn warn(&mut self, warnings: &[String]) {
+        for warning in warnings {
+            self.note(&format!("warning: {warning}"));
+        }
     }
 
     /// Prints a line, or several, at once: one whole write, flushed.

@@ -35,7 +35,7 @@ pub use self::catalog::{
 };
 pub use self::config::Config;
 pub use self::error::{Error, Result};
-pub use self::logs::start_logs;
+pub use self::logs::{LogFlush, LogWriter, start_logs};
 pub use self::migrate::Migration;
 pub use self::oidc::{InvalidRoleRule, IssuerError, OidcSettings, RoleRule};
 pub use self::pattern::Pattern;

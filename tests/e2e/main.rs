@@ -13,6 +13,7 @@ mod hosts;
 mod limits;
 mod lists;
 mod logins;
+mod logs;
 mod names;
 mod oidc;
 mod outages;

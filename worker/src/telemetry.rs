@@ -1,6 +1,8 @@
 //! Logs, and OpenTelemetry spans that follow a request from the client to the
 //! upstream (W3C Trace Context).
 
+mod log_writer;
+
 use anyhow::Context as _;
 use http::{HeaderMap, HeaderName, HeaderValue, request::Parts};
 use opentelemetry::{
@@ -18,6 +20,7 @@ use tracing_subscriber::{
 };
 use url::Url;
 
+use self::log_writer::{LogFlush, LogWriter};
 use crate::{Config, dns};
 
 const SERVICE: &str = "metahub-worker";
@@ -27,13 +30,19 @@ const OURS: &str = "metahub_worker";
 /// Keeps logs and spans going. Spans that were not sent yet are lost with it,
 /// unless it is told to [`flush`](Telemetry::flush).
 #[derive(Debug)]
-pub struct Telemetry(Option<SdkTracerProvider>);
+pub struct Telemetry {
+    spans: Option<SdkTracerProvider>,
+    _logs: Option<LogFlush>,
+}
 
 /// Starts logging to standard error, and sending spans if the settings say
 /// so. Once in a process. Needs a tokio runtime.
 pub fn init(config: &Config) -> anyhow::Result<Telemetry> {
     let filter = EnvFilter::try_new(&config.log).context("--log is not a filter")?;
-    let lines = fmt::layer().with_writer(std::io::stderr);
+    let (writer, logs) = LogWriter::to(std::io::stderr());
+    let lines = fmt::layer()
+        .log_internal_errors(false)
+        .with_writer(move || writer.clone());
     let lines = if config.log_json {
         lines.json().boxed()
     } else {
@@ -50,13 +59,16 @@ pub fn init(config: &Config) -> anyhow::Result<Telemetry> {
         .with(exported)
         .try_init()
         .context("logging has been started before")?;
-    Ok(Telemetry(spans))
+    Ok(Telemetry {
+        spans,
+        _logs: Some(logs),
+    })
 }
 
 impl Telemetry {
     /// Sends what has not been sent.
     pub fn flush(self) {
-        if let Some(provider) = self.0
+        if let Some(provider) = &self.spans
             && let Err(error) = provider.shutdown()
         {
             warn!(%error, "cannot send the last spans");
@@ -220,7 +232,13 @@ mod tests {
         let layer = tracing_opentelemetry::layer().with_tracer(spans.tracer(SERVICE));
         let subscriber = Registry::default().with(layer);
         tracing::subscriber::with_default(subscriber, || drop(request_span(&parts)));
-        tokio::task::block_in_place(|| Telemetry(Some(spans)).flush());
+        tokio::task::block_in_place(|| {
+            let telemetry = Telemetry {
+                spans: Some(spans),
+                _logs: None,
+            };
+            telemetry.flush();
+        });
 
         let (path, body) = sent.recv().await.unwrap();
         assert_eq!(

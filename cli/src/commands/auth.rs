@@ -70,7 +70,7 @@ async fn login(
         invitation.is_printable(),
         "the issuer sends what cannot be shown"
     );
-    output.note(&text(&invitation))?;
+    output.note(&text(&invitation));
     let tokens = issuer.accepted(&invitation).await?;
     // One whom the control plane refuses has not signed in.
     let client = Client::connect_as(settings, Some(&tokens.id_token)).await?;

@@ -33,7 +33,8 @@ pub(crate) async fn run(
                 "Workers that are connected change over within seconds. Once `metahubctl \
                  authority show` says that none is behind, and each metahubctl has been used \
                  once: `metahubctl authority retire`.",
-            )
+            );
+            Ok(())
         }
         Command::Retire { force } => show(&client.retire_authority(force).await?, output),
     }

@@ -121,7 +121,7 @@ pub(crate) async fn run(
             let mut machine_type = client.machine_type(&key.user, &key.name).await?;
             edit.apply(&mut machine_type.shape);
             let updated = client.update_type(machine_type).await?;
-            output.warn(&updated.warnings)?;
+            output.warn(&updated.warnings);
             let text = format!("Updated type {}/{}.", key.user, key.name);
             output.record(&updated.machine_type, &text)
         }
@@ -156,7 +156,7 @@ fn print_created(
     allow_selectors: bool,
     output: &mut Output<'_>,
 ) -> anyhow::Result<()> {
-    output.warn(&created.warnings)?;
+    output.warn(&created.warnings);
     let login = created.login.map(|login| Shown::of(login, registry));
     let mut text = format!(
         "Created type {}/{}.\n",

@@ -112,7 +112,7 @@ pub(crate) async fn run(
                 manner.unchanged_since = planned.revision;
             }
             let outcome = client.rollback(revision, manner).await?;
-            output.warn(&outcome.warnings)?;
+            output.warn(&outcome.warnings);
             tell(&outcome, dry_run, output)
         }
         Command::Schema => output.text(&schema()?),
@@ -146,7 +146,7 @@ pub(crate) async fn export(
         false => client.export().await?,
     };
     if wanted.with_secrets {
-        output.note("This holds secrets: keep it where no one else reads it.")?;
+        output.note("This holds secrets: keep it where no one else reads it.");
     }
     let text = match settings.format {
         Format::Json => serde_json::to_string_pretty(&declaration).context("cannot write JSON")?,

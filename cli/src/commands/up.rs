@@ -8,6 +8,7 @@ use std::{net::SocketAddr, path::PathBuf};
 use anyhow::{Context, anyhow};
 use metahub_worker::BlobConfig;
 use tokio_util::sync::CancellationToken;
+use tracing::warn;
 use url::Url;
 
 use self::policy_file::PolicyFile;
@@ -65,7 +66,7 @@ pub(crate) async fn run(
     settings: &Settings,
     output: &mut Output<'_>,
 ) -> anyhow::Result<()> {
-    telemetry::start(&arguments.log)?;
+    let _flush = telemetry::start(&arguments.log)?;
     serve(arguments, settings, output, signal::shutdown()?).await
 }
 
@@ -92,7 +93,10 @@ async fn serve(
     }
     let registry = planes.add_worker(&worker).await?;
     planes.ready(1).await?;
-    output.text(&welcome(&planes, registry, is_static))?;
+    // It serves, whether or not someone reads that.
+    if let Err(error) = output.text(&welcome(&planes, registry, is_static)) {
+        warn!("{error:#}");
+    }
     planes.run().await
 }
 

@@ -140,7 +140,7 @@ async fn create(wanted: Create, client: &Client, output: &mut Output<'_>) -> any
         output.note(&format!(
             "Only users with a grant may pull from it: see `metahubctl grant create --help`; `--all-users --repository '{}/**'` opens it to all.",
             upstream.name
-        ))?;
+        ));
     }
     output.record(&upstream, &format!("Created upstream {}.", upstream.name))
 }

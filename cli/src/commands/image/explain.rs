@@ -69,14 +69,14 @@ pub(super) async fn run(
     if name.digest.is_some() {
         output.note(
             "By digest, every host gets exactly this. What follows is for a tag that means it.",
-        )?;
+        );
     }
     let refused = policy.refused(&name, &types)?;
     if !refused.is_empty() {
         let users = refused.into_iter().collect::<Vec<_>>().join(", ");
         output.note(&format!(
             "No host of these users may pull it, whatever follows, since they have no grant for it: {users}."
-        ))?;
+        ));
     }
     let subject = policy.subject(&name, &content)?;
     let online = Online {

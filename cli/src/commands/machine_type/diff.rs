@@ -99,7 +99,7 @@ pub(crate) async fn run(
     let mut shape = before.host.machine_type().clone();
     arguments.edit.clone().apply(&mut shape);
     let warnings = shape.check(&policy.cpus);
-    output.warn(&warnings.context("the change would be refused")?)?;
+    output.warn(&warnings.context("the change would be refused")?);
     let after = MachineType {
         user: before.user.clone(),
         name: before.name.clone(),
@@ -226,9 +226,9 @@ impl Diff {
             output.record(self, &text)?;
         }
         let (changed, all) = (changed.len(), self.images.len());
-        output.note(&format!("{changed} of {all} images would change."))?;
+        output.note(&format!("{changed} of {all} images would change."));
         for failed in &self.failed {
-            output.note(&failed.error)?;
+            output.note(&failed.error);
         }
         match self.failed.len() {
             0 => Ok(()),

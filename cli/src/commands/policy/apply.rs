@@ -57,7 +57,7 @@ pub(crate) async fn apply(
     let applied = client.apply(declared, manner).await;
     let outcome = located(applied, &files)?;
     let warnings = outcome.warnings.iter().map(|it| files.warning(it));
-    output.warn(&warnings.collect::<Vec<_>>())?;
+    output.warn(&warnings.collect::<Vec<_>>());
     tell(&outcome, wanted.dry_run, output)?;
     match outcome.new_logins.is_empty() {
         true => Ok(()),
@@ -79,15 +79,15 @@ pub(super) fn confirm(
         return Ok(());
     }
     for deleted in planned.deleted().take(LISTED) {
-        output.note(&format!("- {}", deleted.key))?;
+        output.note(&format!("- {}", deleted.key));
     }
     if count > LISTED {
-        output.note(&format!("and {} more", count - LISTED))?;
+        output.note(&format!("and {} more", count - LISTED));
     }
     if !io::stdin().is_terminal() {
         bail!("{what} would delete {count}, as listed: agree to it with --yes");
     }
-    output.note(&format!("Delete {count}, as listed? Type yes to go on."))?;
+    output.note(&format!("Delete {count}, as listed? Type yes to go on."));
     let mut answer = String::new();
     io::stdin().read_line(&mut answer)?;
     match answer.trim() {

@@ -84,7 +84,7 @@ pub(super) fn run(files: &Files, with_needs: bool, output: &mut Output<'_>) -> a
     };
     output.record(&explanation, &table(&explanation.reasons))?;
     if explanation.kept.is_empty() {
-        output.note("No variant fits.")?;
+        output.note("No variant fits.");
     }
     Ok(())
 }
@@ -128,7 +128,7 @@ impl Files {
         let rules = rules.unwrap_or_default();
         let mistakes = rules.iter().filter_map(|rule| rule.check().err());
         let mistakes: Vec<_> = mistakes.map(|error| error.to_string()).collect();
-        output.warn(&mistakes)?;
+        output.warn(&mistakes);
         Ok(Read {
             name: index.display().to_string(),
             content,
@@ -145,7 +145,7 @@ fn host(path: &Path, output: &mut Output<'_>) -> anyhow::Result<NamedHost> {
     let warnings = shape
         .check(&cpus)
         .unwrap_or_else(|error| vec![error.to_string()]);
-    output.warn(&warnings)?;
+    output.warn(&warnings);
     let record = MachineType {
         user: String::new(),
         name: path.display().to_string(),
