@@ -21,7 +21,7 @@ use tonic::transport::server::{Connected, TcpIncoming};
 use tracing::{info, warn};
 
 use crate::{
-    Catalog, Config, descriptors,
+    Catalog, Config, StoreLocation, descriptors,
     feed::Feed,
     fleet::{self, Fleet},
     grpc::{self, GatedRouter, Joining, Pace, Parts, Tokens},
@@ -55,12 +55,13 @@ impl App {
             .with_context(|| format!("cannot bind gRPC to {}", config.grpc_addr))?;
         let grpc_addr = listener.local_addr()?;
         make_private_directory(&config.data_dir)?;
-        let store = Store::open(config.store_location(), &config.etcd)
+        let store = Store::open(config.store_location(), &config.etcd, config.on_empty())
             .await
             .context("cannot open the store")?;
         let catalog = Catalog::open(store)
             .await
             .context("cannot read the store")?;
+        mark_used(&config);
         let rotated = catalog.rotate_signing_keys(SystemTime::now()).await;
         rotated.context("cannot make a signing key")?;
         let token = |own: &Option<PathBuf>, name: &str| {
@@ -184,6 +185,18 @@ impl App {
         tasks.close();
         tasks.wait().await;
         served
+    }
+}
+
+/// Notes that there is a store now, so that one that is empty at the next start
+/// is noticed. What is in memory is always empty.
+fn mark_used(config: &Config) {
+    let (location, mark) = (config.store_location(), config.used_mark());
+    if location != StoreLocation::Memory
+        && !mark.exists()
+        && let Err(error) = tokens::write_private(&mark, &location.to_string())
+    {
+        warn!("cannot write {}: {error}", mark.display());
     }
 }
 

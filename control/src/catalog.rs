@@ -118,7 +118,12 @@ impl Catalog {
     #[cfg(test)]
     pub(crate) async fn in_memory() -> Self {
         let access = crate::EtcdAccess::default();
-        let store = Store::open(crate::StoreLocation::Memory, &access).await;
+        let store = Store::open(
+            crate::StoreLocation::Memory,
+            &access,
+            crate::store::OnEmpty::Begin,
+        )
+        .await;
         Self::open(store.unwrap()).await.unwrap()
     }
 

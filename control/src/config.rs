@@ -2,7 +2,7 @@
 
 use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
-use crate::{EtcdAccess, OidcSettings, Pattern, StoreLocation, tls};
+use crate::{EtcdAccess, OidcSettings, Pattern, StoreLocation, store::OnEmpty, tls};
 
 /// Runs the MetaHub control plane.
 ///
@@ -26,6 +26,11 @@ pub struct Config {
 
     #[command(flatten)]
     pub(crate) etcd: EtcdAccess,
+
+    /// Begin a new MetaHub where the store that was used before is empty or
+    /// gone. Workers serve what they hold until the new one has a login.
+    #[arg(long, env = "METAHUB_START_ANEW")]
+    pub start_anew: bool,
 
     /// The file with the token that admins present, made at the first start
     /// unless it is there. By default `admin-token` in the data directory.
@@ -138,6 +143,21 @@ impl Config {
         chosen.unwrap_or_else(|| StoreLocation::within(&self.data_dir))
     }
 
+    /// What to do with a store that is empty. One that was used before should
+    /// not be.
+    pub(crate) fn on_empty(&self) -> OnEmpty {
+        let was_used = self.used_mark().exists() || self.store_location().has_remains();
+        match was_used && !self.start_anew {
+            true => OnEmpty::Refuse,
+            false => OnEmpty::Begin,
+        }
+    }
+
+    /// The file that says that a store was used from this data directory.
+    pub(crate) fn used_mark(&self) -> PathBuf {
+        self.data_dir.join("store-in-use")
+    }
+
     /// Whether the port serves TLS.
     pub(crate) fn serves_tls(&self) -> bool {
         let is_open = !self.grpc_addr.ip().is_loopback();
@@ -206,6 +226,22 @@ mod tests {
         let parsed = Config::try_parse_from(["metahub-control", "--store", "postgres:a"]);
 
         assert!(parsed.is_err());
+    }
+
+    #[test]
+    fn a_store_that_was_used_may_not_be_empty_unless_the_operator_says_so() {
+        let dir = tempfile::tempdir().unwrap();
+        let on_empty = |flags: &[&str]| {
+            let dir = format!("--data-dir={}", dir.path().display());
+            let args = ["metahub-control", &dir].into_iter();
+            Config::parse_from(args.chain(flags.iter().copied())).on_empty()
+        };
+        assert_eq!(on_empty(&[]), OnEmpty::Begin);
+
+        std::fs::write(dir.path().join("store-in-use"), "").unwrap();
+
+        assert_eq!(on_empty(&[]), OnEmpty::Refuse);
+        assert_eq!(on_empty(&["--start-anew"]), OnEmpty::Begin);
     }
 
     #[test]

@@ -47,7 +47,7 @@ impl Migration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Catalog, catalog::Actor};
+    use crate::{Catalog, catalog::Actor, store::OnEmpty};
 
     fn migration(from: &str, to: &str) -> Migration {
         Migration {
@@ -58,7 +58,8 @@ mod tests {
     }
 
     async fn open(location: &str) -> Catalog {
-        let store = Store::open(location.parse().unwrap(), &EtcdAccess::default()).await;
+        let (at, access) = (location.parse().unwrap(), EtcdAccess::default());
+        let store = Store::open(at, &access, OnEmpty::Begin).await;
         Catalog::open(store.unwrap()).await.unwrap()
     }
 

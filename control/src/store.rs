@@ -98,15 +98,27 @@ enum Engine {
     Etcd(Etcd),
 }
 
+/// What becomes of a store that holds nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum OnEmpty {
+    /// A new history begins in it.
+    Begin,
+    /// It is refused: it held a history before, or should hold one.
+    Refuse,
+}
+
 impl Store {
-    /// Opens the store, and creates or migrates it where needed.
+    /// Opens the store, and migrates it where needed.
     pub(crate) async fn open(
         location: StoreLocation,
         access: &EtcdAccess,
+        on_empty: OnEmpty,
     ) -> Result<Self, StoreError> {
         let engine = match location {
-            StoreLocation::Sqlite(path) => Engine::Local(Local::open(path).await?),
-            StoreLocation::Etcd(cluster) => Engine::Etcd(Etcd::open(&cluster, access).await?),
+            StoreLocation::Sqlite(path) => Engine::Local(Local::open(path, on_empty).await?),
+            StoreLocation::Etcd(cluster) => {
+                Engine::Etcd(Etcd::open(&cluster, access, on_empty).await?)
+            }
             StoreLocation::Memory => Engine::Local(Local::in_memory().await?),
         };
         Ok(Self { engine })
@@ -188,7 +200,7 @@ impl Store {
     /// there is. `None`: it does.
     pub(crate) fn silence(&self) -> watch::Receiver<Option<Instant>> {
         match &self.engine {
-            Engine::Local(_) => watch::channel(None).1,
+            Engine::Local(local) => local.silence(),
             Engine::Etcd(etcd) => etcd.silence(),
         }
     }

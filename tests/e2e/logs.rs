@@ -26,7 +26,7 @@ enum Output {
     Closed,
     /// The file system is full.
     Full,
-    /// The pipe is full, and its reader does not read.
+    /// The pipe for stderr is full, and its reader does not read.
     Blocked,
 }
 
@@ -88,15 +88,14 @@ impl Output {
             return (full(), full(), None);
         }
         let (reader, writer) = pipe().expect("a pipe");
-        let copy = || writer.try_clone().expect("a copy");
-        let (stdout, stderr) = (copy().into(), copy().into());
+        let copy = writer.try_clone().expect("a copy");
         if let Self::Closed = self {
-            return (stdout, stderr, None);
+            return (copy.into(), writer.into(), None);
         }
-        let mut filler = copy();
+        let mut filler = copy;
         // Ends with the reader.
         thread::spawn(move || while filler.write_all(&[0; 4096]).is_ok() {});
-        (stdout, stderr, Some(reader))
+        (Stdio::null(), writer.into(), Some(reader))
     }
 }
 

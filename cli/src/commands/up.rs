@@ -82,7 +82,7 @@ async fn serve(
     if let Some(path) = arguments.config {
         let mut file = PolicyFile::new(path, planes.catalog());
         file.refresh().await?;
-        planes.also(file.follow(shutdown));
+        planes.also(file.follow(shutdown.clone()));
     }
     if let Some(upstream) = arguments.upstream {
         planes
@@ -92,7 +92,10 @@ async fn serve(
             .await?;
     }
     let registry = planes.add_worker(&worker).await?;
-    planes.ready(1).await?;
+    let ready = planes.ready(1).await;
+    if !shutdown.is_cancelled() {
+        ready?;
+    }
     // It serves, whether or not someone reads that.
     if let Err(error) = output.text(&welcome(&planes, registry, is_static)) {
         warn!("{error:#}");

@@ -36,6 +36,35 @@ pub enum StoreError {
         path: PathBuf,
     },
 
+    /// A store that should hold a history holds none.
+    #[error(
+        "{place} holds no MetaHub, and should hold one: restore it from a backup (a copy of a \
+         database file without its -wal file is none), or begin a new one with --start-anew"
+    )]
+    Empty {
+        /// The store.
+        place: String,
+    },
+
+    /// The file was removed or replaced while it was open.
+    #[error(
+        "{path} was removed or replaced while this control plane has it open: no change is taken; \
+         put the file back, or restart the control plane"
+    )]
+    Replaced {
+        /// The file.
+        path: PathBuf,
+    },
+
+    /// The file is not what was written to it.
+    #[error("{path} is damaged ({found}): restore it from a backup")]
+    Corrupt {
+        /// The file.
+        path: PathBuf,
+        /// What SQLite finds first.
+        found: String,
+    },
+
     /// What is there was written by a newer program.
     #[error("the store has schema {found}, this program knows up to {known}: use a newer one")]
     TooNew {

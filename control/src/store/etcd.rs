@@ -80,7 +80,8 @@ use self::{
 use crate::audit::AuditRecord;
 
 use super::{
-    Batch, Contents, News, Revision, StoreError, WATCH_BACKLOG, location::EtcdCluster, whole::Whole,
+    Batch, Contents, News, OnEmpty, Revision, StoreError, WATCH_BACKLOG, location::EtcdCluster,
+    whole::Whole,
 };
 
 /// For how long a call is tried. An election takes a second or two.
@@ -115,9 +116,21 @@ struct Cluster {
 }
 
 impl Etcd {
-    /// Connects, and begins a history if there is none.
-    pub(super) async fn open(at: &EtcdCluster, access: &EtcdAccess) -> Result<Self, StoreError> {
+    /// Connects, and begins a history if there is none and that is right.
+    pub(super) async fn open(
+        at: &EtcdCluster,
+        access: &EtcdAccess,
+        on_empty: OnEmpty,
+    ) -> Result<Self, StoreError> {
         let etcd = Self::connect(at, access)?;
+        if !etcd.cluster.has_head().await? {
+            if on_empty == OnEmpty::Refuse {
+                let place = format!("etcd below {}", at.prefix);
+                return Err(StoreError::Empty { place });
+            }
+            etcd.cluster.check_neighbours().await?;
+            etcd.cluster.create_head().await?;
+        }
         etcd.cluster.settled_head().await?;
         Ok(etcd)
     }

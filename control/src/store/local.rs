@@ -4,22 +4,32 @@
 
 use std::{
     path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    time::{Duration, Instant},
 };
 
-use tokio::{sync::mpsc, task::spawn_blocking};
+use tokio::{
+    sync::{mpsc, watch},
+    task::spawn_blocking,
+    time::interval,
+};
+use tracing::{error, info};
 
 use crate::audit::AuditRecord;
 
 use super::{
-    Batch, Commit, Contents, News, Revision, StoreError, WATCH_BACKLOG, sqlite::Sqlite,
+    Batch, Commit, Contents, News, OnEmpty, Revision, StoreError, WATCH_BACKLOG, sqlite::Sqlite,
     whole::Whole,
 };
+
+/// How often it is looked whether the file is still there.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The store. Clones share it.
 #[derive(Clone, Debug)]
 pub(super) struct Local {
     engine: Arc<Mutex<Engine>>,
+    gone_since: watch::Receiver<Option<Instant>>,
 }
 
 #[derive(Debug)]
@@ -30,8 +40,8 @@ struct Engine {
 
 impl Local {
     /// Opens the file, and creates or migrates it where needed.
-    pub(super) async fn open(path: PathBuf) -> Result<Self, StoreError> {
-        Self::with(move || Sqlite::open(&path)).await
+    pub(super) async fn open(path: PathBuf, on_empty: OnEmpty) -> Result<Self, StoreError> {
+        Self::with(move || Sqlite::open(&path, on_empty)).await
     }
 
     pub(super) async fn in_memory() -> Result<Self, StoreError> {
@@ -46,9 +56,15 @@ impl Local {
             sqlite: opened.map_err(|_| StoreError::Closed)??,
             watcher: None,
         };
-        Ok(Self {
-            engine: Arc::new(Mutex::new(engine)),
-        })
+        let engine = Arc::new(Mutex::new(engine));
+        let (gone, gone_since) = watch::channel(None);
+        tokio::spawn(look(Arc::downgrade(&engine), gone));
+        Ok(Self { engine, gone_since })
+    }
+
+    /// Since when the file is not there any more. `None`: it is there.
+    pub(super) fn silence(&self) -> watch::Receiver<Option<Instant>> {
+        self.gone_since.clone()
     }
 
     pub(super) async fn load(&self) -> Result<Contents, StoreError> {
@@ -124,6 +140,30 @@ impl Engine {
             let _ = watcher.blocking_send(News::Commit(commit));
         }
         Ok(revision)
+    }
+}
+
+/// Looks whether the file is still there, until the store is closed.
+async fn look(engine: Weak<Mutex<Engine>>, gone: watch::Sender<Option<Instant>>) {
+    let mut ticks = interval(LOOK_INTERVAL);
+    loop {
+        ticks.tick().await;
+        let Some(engine) = engine.upgrade() else {
+            return;
+        };
+        let looked = spawn_blocking(move || lock(&engine).sqlite.check_identity()).await;
+        let before = *gone.borrow();
+        match (looked, before) {
+            (Ok(Err(error)), None) => {
+                error!("{error}");
+                gone.send_replace(Some(Instant::now()));
+            }
+            (Ok(Ok(())), Some(_)) => {
+                info!("the database is back");
+                gone.send_replace(None);
+            }
+            _ => {}
+        }
     }
 }
 

@@ -36,6 +36,20 @@ impl StoreLocation {
     pub(crate) fn within(data_dir: &Path) -> Self {
         Self::Sqlite(data_dir.join("metahub.db"))
     }
+
+    /// Whether there are side files of a database, which outlive it when it is
+    /// removed.
+    pub(crate) fn has_remains(&self) -> bool {
+        let beside = |path: &Path, suffix| {
+            let mut name = path.as_os_str().to_owned();
+            name.push(suffix);
+            Path::new(&name).exists()
+        };
+        match self {
+            Self::Sqlite(path) => ["-wal", ".lock"].iter().any(|it| beside(path, it)),
+            Self::Etcd(_) | Self::Memory => false,
+        }
+    }
 }
 
 impl FromStr for StoreLocation {

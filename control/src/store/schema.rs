@@ -41,10 +41,15 @@ const MIGRATIONS: [&str; 2] = [
      alter table history add column audit_after integer not null default 0;",
 ];
 
+/// The schema that the file has. 0: none.
+pub(super) fn version(connection: &Connection) -> Result<u32, StoreError> {
+    Ok(connection.pragma_query_value(None, "user_version", |row| row.get(0))?)
+}
+
 /// Brings the file to the newest schema. Whole or not at all.
 pub(super) fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let found: u32 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let found = version(&transaction)?;
     let known = MIGRATIONS.len() as u32;
     if found > known {
         return Err(StoreError::TooNew { found, known });

@@ -3,23 +3,26 @@
 //! Records are JSON rows by key. Each commit is one transaction: it moves the
 //! revision, writes the records, notes the changed keys in the log and adds
 //! the audit rows. The write-ahead log is synced before a commit is reported.
-//! One process at a time may have the file open.
+//! One process at a time may have the file open, by whichever name: it is the
+//! file itself that is locked.
 
 mod audit;
 mod fill;
 
 use std::{
     collections::BTreeMap,
-    fs::{DirBuilder, File, OpenOptions, TryLockError},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    fs::{self, DirBuilder, File, OpenOptions, TryLockError},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
 };
 
-use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
+use rusqlite::{
+    Connection, ErrorCode, OptionalExtension, Transaction, TransactionBehavior, params,
+};
 
-use super::{Batch, Change, Contents, Revision, StoreError, schema};
+use super::{Batch, Change, Contents, OnEmpty, Revision, StoreError, schema};
 use crate::{
     records::{Key, Record},
     secrets,
@@ -27,6 +30,8 @@ use crate::{
 
 /// How many revisions the log remembers.
 const LOGGED_REVISIONS: u64 = 1_000;
+/// A larger file is not looked through at start.
+const MOST_CHECKED: i64 = 1 << 30;
 /// How long a control plane that is about to end may keep the file.
 const LOCK_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -34,36 +39,75 @@ const LOCK_PATIENCE: Duration = Duration::from_secs(5);
 pub(super) struct Sqlite {
     connection: Connection,
     epoch: u64,
-    /// Held for as long as the file is open. `None`: in memory.
-    _lock: Option<File>,
+    /// `None`: in memory. Dropped after the connection: SQLite loses its own
+    /// locks as soon as this process closes the file anywhere.
+    file: Option<LockedFile>,
+}
+
+/// The file, locked for as long as it is open.
+#[derive(Debug)]
+struct LockedFile {
+    path: PathBuf,
+    /// Its device and inode.
+    identity: (u64, u64),
+    _lock: File,
 }
 
 impl Sqlite {
-    pub(super) fn open(path: &Path) -> Result<Self, StoreError> {
-        Self::open_within(path, LOCK_PATIENCE)
+    pub(super) fn open(path: &Path, on_empty: OnEmpty) -> Result<Self, StoreError> {
+        Self::open_within(path, on_empty, LOCK_PATIENCE)
     }
 
-    fn open_within(path: &Path, patience: Duration) -> Result<Self, StoreError> {
-        let lock = prepare_file(path, patience)?;
+    fn open_within(path: &Path, on_empty: OnEmpty, patience: Duration) -> Result<Self, StoreError> {
+        // SQLite names the side files after the file itself, not after links.
+        let path = &fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        let had_log = with_suffix(path, "-wal").exists();
+        let size = fs::metadata(path).map_or(0, |it| it.len());
+        let must_hold = on_empty == OnEmpty::Refuse;
+        let empty = || StoreError::Empty {
+            place: path.display().to_string(),
+        };
+        if size == 0 && must_hold {
+            return Err(empty());
+        }
+        let file = prepare_file(path, patience)?;
         let connection = Connection::open(path)?;
+        check(&connection, path)?;
+        // A new file has 0 bytes. One that has more and no tables is a copy
+        // that lacks what was in the write-ahead log.
+        if size > 0 && schema::version(&connection)? == 0 && (must_hold || !had_log) {
+            return Err(empty());
+        }
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.busy_timeout(patience)?;
-        Self::new(connection, Some(lock))
+        Self::new(connection, Some(file))
     }
 
     pub(super) fn in_memory() -> Result<Self, StoreError> {
         Self::new(Connection::open_in_memory()?, None)
     }
 
-    fn new(mut connection: Connection, lock: Option<File>) -> Result<Self, StoreError> {
+    fn new(mut connection: Connection, file: Option<LockedFile>) -> Result<Self, StoreError> {
         schema::migrate(&mut connection)?;
         let epoch = epoch(&connection)?;
         Ok(Self {
             connection,
             epoch,
-            _lock: lock,
+            file,
         })
+    }
+
+    /// Whether the file is still the one that was opened.
+    pub(super) fn check_identity(&self) -> Result<(), StoreError> {
+        match &self.file {
+            Some(file) if identity(&file.path).ok() != Some(file.identity) => {
+                Err(StoreError::Replaced {
+                    path: file.path.clone(),
+                })
+            }
+            _ => Ok(()),
+        }
     }
 
     pub(super) fn load(&self) -> Result<Contents, StoreError> {
@@ -75,6 +119,7 @@ impl Sqlite {
     }
 
     pub(super) fn commit(&mut self, expected: u64, batch: &Batch) -> Result<Revision, StoreError> {
+        self.check_identity()?;
         let transaction = self
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -181,7 +226,7 @@ fn write_log(
 }
 
 /// Makes the directory and the file, readable by no one else, and locks it.
-fn prepare_file(path: &Path, patience: Duration) -> Result<File, StoreError> {
+fn prepare_file(path: &Path, patience: Duration) -> Result<LockedFile, StoreError> {
     let failed = |source| StoreError::File {
         path: path.to_owned(),
         source,
@@ -192,10 +237,44 @@ fn prepare_file(path: &Path, patience: Duration) -> Result<File, StoreError> {
         made.map_err(failed)?;
     }
     // SQLite gives its side files the mode of the main one.
-    private_file(path).map_err(failed)?;
-    let lock_path = with_suffix(path, ".lock");
-    let lock = private_file(&lock_path).map_err(failed)?;
-    take_lock(lock, path, patience)
+    let file = private_file(path).map_err(failed)?;
+    let lock = take_lock(file, path, patience)?;
+    Ok(LockedFile {
+        path: path.to_owned(),
+        identity: identity(path).map_err(failed)?,
+        _lock: lock,
+    })
+}
+
+fn identity(path: &Path) -> std::io::Result<(u64, u64)> {
+    let found = fs::metadata(path)?;
+    Ok((found.dev(), found.ino()))
+}
+
+/// Looks at every page, the audit's too, unless there are so many that a start
+/// would take long.
+fn check(connection: &Connection, path: &Path) -> Result<(), StoreError> {
+    let corrupt = |found| StoreError::Corrupt {
+        path: path.to_owned(),
+        found,
+    };
+    let number = |pragma| connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
+    let checked = || {
+        if number("page_count")?.saturating_mul(number("page_size")?) > MOST_CHECKED {
+            return Ok("ok".to_owned());
+        }
+        connection.query_row("pragma quick_check(1)", [], |row| row.get::<_, String>(0))
+    };
+    match checked() {
+        Ok(found) if found == "ok" => Ok(()),
+        Ok(found) => Err(corrupt(found)),
+        Err(error) => match error.sqlite_error_code() {
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+                Err(corrupt(error.to_string()))
+            }
+            _ => Err(error.into()),
+        },
+    }
 }
 
 fn private_file(path: &Path) -> std::io::Result<File> {

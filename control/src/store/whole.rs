@@ -1,7 +1,8 @@
 //! Everything that a store holds, to be put into another.
 
 use super::{
-    Contents, Engine, EtcdAccess, Store, StoreError, StoreLocation, etcd::Etcd, local::Local,
+    Contents, Engine, EtcdAccess, OnEmpty, Store, StoreError, StoreLocation, etcd::Etcd,
+    local::Local,
 };
 use crate::audit::AuditRecord;
 
@@ -20,7 +21,7 @@ impl Store {
         location: StoreLocation,
         access: &EtcdAccess,
     ) -> Result<Whole, StoreError> {
-        let store = Self::open(location, access).await?;
+        let store = Self::open(location, access, OnEmpty::Refuse).await?;
         let audit_reach = store.audit_reach().await?;
         let audit = store.audit(0, usize::MAX).await?;
         let contents = match &store.engine {
@@ -41,7 +42,9 @@ impl Store {
         whole: Whole,
     ) -> Result<(), StoreError> {
         match location {
-            StoreLocation::Sqlite(path) => Local::open(path).await?.fill(whole).await,
+            StoreLocation::Sqlite(path) => {
+                Local::open(path, OnEmpty::Begin).await?.fill(whole).await
+            }
             StoreLocation::Etcd(cluster) => Etcd::connect(&cluster, access)?.fill(whole).await,
             StoreLocation::Memory => Err(StoreError::Settings {
                 reason: "memory keeps nothing: name a file or an etcd cluster",

@@ -37,6 +37,28 @@ pub enum EtcdError {
     #[error("etcd no longer has the revision that was being read")]
     Compacted,
 
+    /// What was there is not there any more.
+    #[error(
+        "{key} is gone from etcd: no change is taken; restore etcd from a backup, or begin a new \
+         MetaHub with --start-anew"
+    )]
+    Gone {
+        /// The key.
+        key: String,
+    },
+
+    /// The prefix is above or below that of another MetaHub.
+    #[error(
+        "the prefix {prefix} is above or below {other}, which is another MetaHub's: each would \
+         delete keys of the other; write another path after the last URL of --store"
+    )]
+    Nested {
+        /// The prefix that was chosen.
+        prefix: String,
+        /// The other's.
+        other: String,
+    },
+
     /// The keys of MetaHub are not as it writes them.
     #[error("what is under {key} in etcd is not what this program writes")]
     Damaged {

@@ -24,6 +24,7 @@ impl Cluster {
             batch: String::new(),
             pending: None,
         };
+        self.check_neighbours().await?;
         self.while_empty(self.leftovers()).await?;
         for piece in pieces(self.ops_of(whole)?) {
             self.while_empty(piece).await?;

@@ -58,6 +58,18 @@ impl Layout {
         }
     }
 
+    /// What all keys start with.
+    pub(super) fn all(&self) -> String {
+        format!("{}/", self.prefix)
+    }
+
+    /// The heads that MetaHubs with a part of this prefix would have.
+    pub(super) fn heads_above(&self) -> Vec<String> {
+        let cuts = self.prefix.match_indices('/').filter(|(at, _)| *at > 0);
+        cuts.map(|(at, _)| format!("{}/head", &self.prefix[..at]))
+            .collect()
+    }
+
     pub(super) fn head(&self) -> String {
         format!("{}/head", self.prefix)
     }

@@ -64,15 +64,51 @@ pub(super) enum Beyond {
 }
 
 impl Cluster {
-    /// The head; a new one in a cluster that MetaHub has not used yet.
+    /// Whether MetaHub uses the prefix.
+    pub(super) async fn has_head(&self) -> Result<bool, StoreError> {
+        let answer = self.client.range(one(self.layout.head())).await?;
+        Ok(!answer.kvs.is_empty())
+    }
+
+    /// The head. One that is gone is not made anew: all else would go with it.
     pub(super) async fn head(&self) -> Result<Seen, StoreError> {
-        loop {
-            let answer = self.client.range(one(self.layout.head())).await?;
-            let read_at = revision_of(&answer);
-            match answer.kvs.first() {
-                Some(kv) => return seen(kv, read_at),
-                None => self.create_head().await?,
+        let answer = self.client.range(one(self.layout.head())).await?;
+        let read_at = revision_of(&answer);
+        match answer.kvs.first() {
+            Some(kv) => seen(kv, read_at),
+            None => Err(EtcdError::Gone {
+                key: self.layout.head(),
             }
+            .into()),
+        }
+    }
+
+    /// Refuses a prefix that is above or below that of another MetaHub: each
+    /// would take the other's keys for its own.
+    pub(super) async fn check_neighbours(&self) -> Result<(), StoreError> {
+        let mut found = self.pages(&self.layout.all(), 0).await?;
+        for head in self.layout.heads_above() {
+            // A user of etcd may not be allowed to look there.
+            let answer = self.client.range(one(head)).await;
+            found.extend(answer.unwrap_or_default().kvs);
+        }
+        let own = self.layout.head();
+        let other = |kv: &KeyValue| {
+            // Another replica may have been faster.
+            if kv.key == own {
+                return None;
+            }
+            let key = String::from_utf8_lossy(&kv.key);
+            let prefix = key.strip_suffix("/head")?.to_owned();
+            read::<Head>(kv).ok().map(|_| prefix)
+        };
+        match found.iter().find_map(other) {
+            Some(other) => Err(EtcdError::Nested {
+                prefix: self.layout.all(),
+                other,
+            }
+            .into()),
+            None => Ok(()),
         }
     }
 
@@ -132,7 +168,10 @@ impl Cluster {
         let [head, log] = answered(answer);
         let read_at = revision_of(&head);
         let Some(kv) = head.kvs.first() else {
-            return Err(damaged(self.layout.head().as_bytes()).into());
+            return Err(EtcdError::Gone {
+                key: self.layout.head(),
+            }
+            .into());
         };
         let seen = seen(kv, read_at)?;
         if seen.head.pending.is_some() {

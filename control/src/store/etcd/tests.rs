@@ -3,6 +3,7 @@
 #![cfg(feature = "real-parts")]
 
 mod access;
+mod neighbours;
 mod replicas;
 
 use std::{
@@ -78,7 +79,7 @@ impl Server {
 
     /// One more replica's store.
     async fn store(&self) -> Etcd {
-        Etcd::open(&self.cluster(), &EtcdAccess::default())
+        Etcd::open(&self.cluster(), &EtcdAccess::default(), OnEmpty::Begin)
             .await
             .unwrap()
     }

@@ -66,11 +66,11 @@ fn delete(record: Record) -> Batch {
 fn what_is_committed_is_there_when_the_file_is_opened_again() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("state/metahub.db");
-    let mut store = Sqlite::open(&path).unwrap();
+    let mut store = Sqlite::open(&path, OnEmpty::Begin).unwrap();
     let revision = store.commit(0, &put(user("qnib"))).unwrap();
     drop(store);
 
-    let contents = Sqlite::open(&path).unwrap().load().unwrap();
+    let contents = Sqlite::open(&path, OnEmpty::Begin).unwrap().load().unwrap();
 
     assert_eq!(contents.revision, revision);
     assert_eq!(contents.records, [(Key::user("qnib"), user("qnib"))]);
@@ -110,18 +110,104 @@ fn two_stores_have_different_epochs() {
 fn a_second_control_plane_cannot_open_the_file() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("metahub.db");
-    let _first = Sqlite::open(&path).unwrap();
+    let _first = Sqlite::open(&path, OnEmpty::Begin).unwrap();
 
-    let second = Sqlite::open_within(&path, Duration::ZERO);
+    let second = Sqlite::open_within(&path, OnEmpty::Begin, Duration::ZERO);
 
     assert!(matches!(second, Err(StoreError::InUse { .. })));
+}
+
+#[test]
+fn a_second_control_plane_cannot_open_the_file_through_a_link() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("metahub.db");
+    let _first = Sqlite::open(&path, OnEmpty::Begin).unwrap();
+    let [soft, hard] = ["soft.db", "hard.db"].map(|name| dir.path().join(name));
+    std::os::unix::fs::symlink(&path, &soft).unwrap();
+    fs::hard_link(&path, &hard).unwrap();
+
+    for link in [soft, hard] {
+        let second = Sqlite::open_within(&link, OnEmpty::Begin, Duration::ZERO);
+        assert!(matches!(second, Err(StoreError::InUse { .. })), "{link:?}");
+    }
+}
+
+#[test]
+fn a_database_that_should_hold_something_is_not_begun_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("metahub.db");
+
+    let missing = Sqlite::open(&path, OnEmpty::Refuse);
+    fs::write(&path, "").unwrap();
+    let empty = Sqlite::open(&path, OnEmpty::Refuse);
+
+    for refused in [missing, empty] {
+        assert!(matches!(refused, Err(StoreError::Empty { .. })));
+    }
+    assert_eq!(fs::read(&path).unwrap(), b"");
+    assert!(Sqlite::open(&path, OnEmpty::Begin).is_ok());
+}
+
+#[test]
+fn a_copy_of_the_file_without_its_log_is_not_taken_for_a_new_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let [path, copy] = ["metahub.db", "copy.db"].map(|name| dir.path().join(name));
+    let mut store = Sqlite::open(&path, OnEmpty::Begin).unwrap();
+    store.commit(0, &put(user("qnib"))).unwrap();
+    fs::copy(&path, &copy).unwrap();
+
+    let opened = Sqlite::open(&copy, OnEmpty::Begin);
+
+    assert!(matches!(opened, Err(StoreError::Empty { .. })));
+}
+
+#[test]
+fn a_database_that_was_removed_or_replaced_takes_no_change() {
+    let dir = tempfile::tempdir().unwrap();
+    let [path, away] = ["metahub.db", "away.db"].map(|name| dir.path().join(name));
+    let mut store = Sqlite::open(&path, OnEmpty::Begin).unwrap();
+    let is_replaced = |store: &mut Sqlite| {
+        let refused = store.commit(0, &put(user("qnib")));
+        matches!(refused, Err(StoreError::Replaced { .. }))
+    };
+
+    fs::rename(&path, &away).unwrap();
+    assert!(is_replaced(&mut store));
+    fs::copy(&away, &path).unwrap();
+    assert!(is_replaced(&mut store));
+
+    fs::rename(&away, &path).unwrap();
+    assert!(store.commit(0, &put(user("qnib"))).is_ok());
+}
+
+#[test]
+fn damaged_pages_of_the_audit_are_found_at_the_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("metahub.db");
+    let mut store = Sqlite::open(&path, OnEmpty::Begin).unwrap();
+    for expected in 0..100 {
+        store.commit(expected, &put(user("qnib"))).unwrap();
+    }
+    let root = "select rootpage from sqlite_schema where name = 'audit'";
+    let page: u64 = store
+        .connection
+        .query_row(root, [], |row| row.get::<_, i64>(0))
+        .map(from_sql)
+        .unwrap();
+    drop(store);
+    let file = File::options().write(true).open(&path).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&file, &[7; 4096], (page - 1) * 4096).unwrap();
+
+    let opened = Sqlite::open(&path, OnEmpty::Begin);
+
+    assert!(matches!(opened, Err(StoreError::Corrupt { .. })));
 }
 
 #[test]
 fn the_files_are_for_their_owner_only() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("metahub.db");
-    let mut store = Sqlite::open(&path).unwrap();
+    let mut store = Sqlite::open(&path, OnEmpty::Begin).unwrap();
     store.commit(0, &put(user("qnib"))).unwrap();
 
     let mut files = 0;
@@ -159,7 +245,7 @@ fn the_audit_tells_who_did_what_without_secrets() {
 fn a_replaced_password_is_kept_nowhere() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("metahub.db");
-    let mut store = Sqlite::open(&path).unwrap();
+    let mut store = Sqlite::open(&path, OnEmpty::Begin).unwrap();
     store.commit(0, &put(upstream("first-password"))).unwrap();
 
     store.commit(1, &put(upstream("second-password"))).unwrap();

@@ -21,8 +21,10 @@ async fn where_etcd_asks_for_a_user_one_is_needed() {
         ..EtcdAccess::default()
     };
 
-    let refused = Etcd::open(&server.cluster(), &EtcdAccess::default()).await;
-    let store = Etcd::open(&server.cluster(), &access).await.unwrap();
+    let refused = Etcd::open(&server.cluster(), &EtcdAccess::default(), OnEmpty::Begin).await;
+    let store = Etcd::open(&server.cluster(), &access, OnEmpty::Begin)
+        .await
+        .unwrap();
 
     assert!(matches!(
         refused,
@@ -65,8 +67,10 @@ async fn etcd_with_tls_is_reached_with_certificates() {
         ..EtcdAccess::default()
     };
 
-    let without = Etcd::open(&server.cluster(), &EtcdAccess::default()).await;
-    let store = Etcd::open(&server.cluster(), &access).await.unwrap();
+    let without = Etcd::open(&server.cluster(), &EtcdAccess::default(), OnEmpty::Begin).await;
+    let store = Etcd::open(&server.cluster(), &access, OnEmpty::Begin)
+        .await
+        .unwrap();
 
     assert!(matches!(without, Err(StoreError::Settings { .. })));
     assert!(store.commit(0, put(user("qnib"))).await.is_ok());

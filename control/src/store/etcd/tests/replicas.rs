@@ -12,7 +12,11 @@ async fn control_planes_that_start_at_once_seed_the_store_once() {
 
     let starts = (0..3).map(|_| async {
         let access = EtcdAccess::default();
-        let store = Store::open(StoreLocation::Etcd(server.cluster()), &access);
+        let store = Store::open(
+            StoreLocation::Etcd(server.cluster()),
+            &access,
+            OnEmpty::Begin,
+        );
         let catalog = Catalog::open(store.await.unwrap()).await.unwrap();
         catalog.rotate_signing_keys(now).await.unwrap();
         catalog.authority().await.unwrap();
