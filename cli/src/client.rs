@@ -16,7 +16,7 @@ mod trust;
 
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use metahub_proto::admin::v1::{
     access_service_client::AccessServiceClient, admin_service_client::AdminServiceClient,
     audit_service_client::AuditServiceClient, authority_service_client::AuthorityServiceClient,
@@ -36,13 +36,21 @@ use url::{Host, Url};
 pub(crate) use self::{
     audit::AuditStart, calls::Created, declaration::Manner, trust::TrustSettings,
 };
-use crate::{config::Settings, credential, failure::Failure};
+use crate::{
+    config::Settings,
+    credential::{self, Credential},
+    failure::Failure,
+};
 
 /// How long the control plane may take to accept a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long it may take to answer.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// Where the access token of a sign-in goes.
+const ACCESS_TOKEN: &str = "metahub-access-token";
+/// What a token may weigh: the control plane takes no larger one.
+const LARGEST_TOKEN: usize = 40 << 10;
 /// What an answer may weigh: the control plane sends no larger list.
 const LARGEST_ANSWER: usize = 64 << 20;
 
@@ -58,28 +66,41 @@ pub(crate) struct Client {
     url: Url,
 }
 
-/// Adds the token to each call, if there is one.
-#[derive(Clone)]
-struct Bearer(Option<MetadataValue<Ascii>>);
+/// Adds the tokens to each call, if there are any.
+#[derive(Clone, Default)]
+struct Bearer {
+    token: Option<MetadataValue<Ascii>>,
+    access_token: Option<MetadataValue<Ascii>>,
+}
 
 impl Client {
     /// Connects as the settings say.
     pub(crate) async fn connect(settings: &Settings) -> anyhow::Result<Self> {
         let found = credential::find(settings).await?;
-        Self::connect_as(settings, Some(&found.token)).await
+        Self::connect_with(settings, &found).await
     }
 
-    /// Connects where the settings say, with this token or as a stranger.
+    /// Connects where the settings say, with what was found.
+    pub(crate) async fn connect_with(
+        settings: &Settings,
+        found: &Credential,
+    ) -> anyhow::Result<Self> {
+        Self::connect_as(settings, Some(&found.token), found.access_token.as_ref()).await
+    }
+
+    /// Connects where the settings say, with this token or as a stranger. The
+    /// access token goes with it, for what the issuer says elsewhere.
     pub(crate) async fn connect_as(
         settings: &Settings,
         token: Option<&SecretString>,
+        access_token: Option<&SecretString>,
     ) -> anyhow::Result<Self> {
         if !settings.insecure && settings.control.scheme() == "http" && !is_local(&settings.control)
         {
             let url = settings.control.clone();
             return Err(Failure::PlainText { url }.into());
         }
-        let bearer = token.map(Bearer::new).transpose()?;
+        let bearer = token.map(|it| Bearer::new(it, access_token)).transpose()?;
         let url = &settings.control;
         if url.scheme() != "https" {
             return Self::open(url, bearer, None).await;
@@ -103,7 +124,7 @@ impl Client {
     ) -> anyhow::Result<Self> {
         let successor = Successor::default();
         let trust = trust.map(|trust| (trust, &successor));
-        Self::open(url, Some(Bearer::new(token)?), trust).await
+        Self::open(url, Some(Bearer::new(token, None)?), trust).await
     }
 
     async fn open(
@@ -122,7 +143,7 @@ impl Client {
                 url: url.clone(),
                 source: error.into(),
             })?;
-        let channel = InterceptedService::new(channel, bearer.unwrap_or(Bearer(None)));
+        let channel = InterceptedService::new(channel, bearer.unwrap_or_default());
         Ok(Self {
             access: AccessServiceClient::new(channel.clone())
                 .max_decoding_message_size(LARGEST_ANSWER),
@@ -147,21 +168,35 @@ impl Client {
 }
 
 impl Bearer {
-    fn new(token: &SecretString) -> anyhow::Result<Self> {
+    fn new(token: &SecretString, access_token: Option<&SecretString>) -> anyhow::Result<Self> {
+        let size = token.expose_secret().len();
+        ensure!(
+            size <= LARGEST_TOKEN,
+            "the token weighs {} KiB, and {} are taken: have the issuer name fewer groups in it",
+            size.div_ceil(1024),
+            LARGEST_TOKEN / 1024
+        );
+        let access_token = access_token.map(SecretString::expose_secret);
+        let access_token = access_token.filter(|it| it.len() <= LARGEST_TOKEN);
         let mut bearer: MetadataValue<Ascii> = format!("Bearer {}", token.expose_secret())
             .parse()
             .context("the admin token holds what no token holds; is it the right file?")?;
         bearer.set_sensitive(true);
-        Ok(Self(Some(bearer)))
+        Ok(Self {
+            token: Some(bearer),
+            access_token: access_token.and_then(|it| it.parse().ok()),
+        })
     }
 }
 
 impl Interceptor for Bearer {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
-        if let Some(bearer) = &self.0 {
-            request
-                .metadata_mut()
-                .insert("authorization", bearer.clone());
+        let metadata = request.metadata_mut();
+        if let Some(bearer) = &self.token {
+            metadata.insert("authorization", bearer.clone());
+        }
+        if let Some(access_token) = &self.access_token {
+            metadata.insert(ACCESS_TOKEN, access_token.clone());
         }
         Ok(request)
     }

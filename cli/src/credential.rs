@@ -13,6 +13,8 @@ use crate::{config::Settings, failure::Failure, sign_in};
 #[derive(Debug)]
 pub(crate) struct Credential {
     pub(crate) token: SecretString,
+    /// What the control plane may ask the issuer with.
+    pub(crate) access_token: Option<SecretString>,
     pub(crate) origin: Origin,
 }
 
@@ -31,17 +33,27 @@ pub(crate) enum Origin {
 /// The first that there is. A sign-in that has ended is an error: who has
 /// signed in does not mean to be someone else.
 pub(crate) async fn find(settings: &Settings) -> anyhow::Result<Credential> {
-    let found = |token, origin| Ok(Credential { token, origin });
+    let found = |token, origin| {
+        Ok(Credential {
+            token,
+            access_token: None,
+            origin,
+        })
+    };
     if let Some(token) = settings.given_token()? {
         return found(token.clone(), Origin::TokenFile);
     }
     let signed_in = match settings.sessions() {
-        Ok(sessions) => sign_in::id_token(&sessions, &settings.control).await,
+        Ok(sessions) => sign_in::current(&sessions, &settings.control).await,
         // No home, no sign-ins.
         Err(_) => Ok(None),
     };
-    if let Some(token) = signed_in.context("cannot use the sign-in")? {
-        return found(token, Origin::SignIn);
+    if let Some(session) = signed_in.context("cannot use the sign-in")? {
+        return Ok(Credential {
+            token: session.id_token,
+            access_token: session.access_token,
+            origin: Origin::SignIn,
+        });
     }
     match settings.local_token()? {
         Some(token) => found(token, Origin::DataDirectory),

@@ -167,6 +167,8 @@ pub(crate) struct Worker {
     pub(crate) mismatches: u64,
     #[serde(skip_serializing_if = "String::is_empty")]
     pub(crate) mismatch: String,
+    /// Whether another worker has the same id.
+    pub(crate) doubled: bool,
     #[serde(serialize_with = "as_time")]
     pub(crate) since: SystemTime,
 }
@@ -181,6 +183,10 @@ pub(crate) struct Status {
     pub(crate) logins: u64,
     pub(crate) workers_connected: u64,
     pub(crate) workers_current: u64,
+    /// Cut off without a word: they may serve an older revision.
+    pub(crate) workers_lost: u64,
+    /// Ids of two workers each.
+    pub(crate) workers_doubled: u64,
 }
 
 impl MachineType {

@@ -5,17 +5,23 @@ mod announced;
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU32, Ordering::Relaxed},
+    },
     time::{Duration, Instant, SystemTime},
 };
 
 use metahub_policy::StateDigest;
+use tracing::warn;
 
 pub(crate) use self::announced::{announce, everyone};
 use crate::{Revision, policy::Policy};
 
 /// How long a worker without a stream is remembered.
 const REMEMBERED_FOR: Duration = Duration::from_secs(60 * 60);
+/// How long a worker of the same id counts after it was heard.
+const DOUBLED_FOR: Duration = Duration::from_secs(10);
 /// How many workers are remembered. The longest gone is forgotten first.
 const MOST_REMEMBERED: usize = 10_000;
 
@@ -49,6 +55,8 @@ pub(crate) struct Member {
     pub(crate) mismatch: Option<String>,
     /// Why it did not take a revision that is newer than what it serves.
     pub(crate) rejected: Option<String>,
+    /// When another worker of the same id was heard last.
+    doubled: Option<Instant>,
     /// What the next change must start from, if that is not what it was told
     /// last.
     next_base: Option<Base>,
@@ -79,6 +87,10 @@ pub(crate) struct Session {
     fleet: Fleet,
     id: String,
     session: u64,
+    /// Whether the worker said that it ends.
+    has_left: AtomicBool,
+    /// How often it was heard after another stream had taken its place.
+    heard_after: AtomicU32,
 }
 
 impl Fleet {
@@ -103,6 +115,7 @@ impl Fleet {
             mismatches: before.map_or(0, |before| before.mismatches),
             mismatch: None,
             rejected: None,
+            doubled: None,
             next_base: None,
             since_instant: Instant::now(),
             session,
@@ -113,7 +126,20 @@ impl Fleet {
             fleet: self.clone(),
             id,
             session,
+            has_left: AtomicBool::new(false),
+            heard_after: AtomicU32::new(0),
         }
+    }
+
+    /// Forgets a worker that has no stream. `false`: there is none such.
+    pub(crate) fn forget(&self, id: &str) -> bool {
+        let mut members = self.lock();
+        let is_gone = members.by_id.get(id).is_some_and(|it| !it.connected);
+        if is_gone {
+            members.gone.retain(|_, gone| gone != id);
+            members.by_id.remove(id);
+        }
+        is_gone
     }
 
     /// All remembered workers by id.
@@ -146,10 +172,38 @@ impl Session {
 
     /// The worker says again what it serves, and what that amounts to.
     pub(crate) fn serves(&self, revision: Revision, digest: Option<StateDigest>) {
-        self.update(|member| {
+        let updated = self.update(|member| {
             member.applied = Some(revision);
             member.digest = digest;
         });
+        if updated.is_none() {
+            self.note_double();
+        }
+    }
+
+    /// The worker ends, and serves nothing from now on.
+    pub(crate) fn left(&self) {
+        self.has_left.store(true, Relaxed);
+    }
+
+    /// One whose place was taken is still there: it is another worker. One
+    /// message may have been on its way.
+    fn note_double(&self) {
+        let heard = self.heard_after.fetch_add(1, Relaxed) + 1;
+        if heard < 2 {
+            return;
+        }
+        let mut members = self.fleet.lock();
+        let Some(member) = members.by_id.get_mut(&self.id) else {
+            return;
+        };
+        if heard == 2 {
+            let (id, peer) = (&self.id, member.identity.peer);
+            warn!(
+                "two workers have the id `{id}`, one of them at {peer:?}: give each its own --worker-id"
+            );
+        }
+        member.doubled = Some(Instant::now());
     }
 
     /// The worker's copy differs from the policy: the next change starts from
@@ -201,6 +255,9 @@ impl Drop for Session {
         });
         if let Some(lost) = lost {
             self.fleet.lock().note_gone(lost, &self.id);
+            if self.has_left.load(Relaxed) {
+                self.fleet.forget(&self.id);
+            }
         }
     }
 }
@@ -209,6 +266,11 @@ impl Member {
     /// Whether it serves `revision`.
     pub(crate) fn serves(&self, revision: Revision) -> bool {
         self.applied == Some(revision)
+    }
+
+    /// Whether another worker of the same id was heard just now.
+    pub(crate) fn is_doubled(&self) -> bool {
+        self.doubled.is_some_and(|at| at.elapsed() < DOUBLED_FOR)
     }
 
     /// How long it has been behind `policy`. Zero: it serves that.
@@ -371,5 +433,32 @@ mod tests {
         session.applied(NEWEST);
 
         assert_eq!(fleet.list()[0].lag(&policy), Duration::ZERO);
+    }
+
+    #[test]
+    fn two_workers_of_one_id_are_told_from_one_that_came_back() {
+        let fleet = Fleet::default();
+        let first = fleet.join(worker("w1"), None);
+        let _second = fleet.join(worker("w1"), None);
+
+        first.serves(NEWEST, None);
+        assert!(!fleet.list()[0].is_doubled(), "it may have been on its way");
+        first.serves(NEWEST, None);
+
+        assert!(fleet.list()[0].is_doubled());
+    }
+
+    #[test]
+    fn one_that_ends_is_forgotten_and_one_that_is_lost_is_not() {
+        let fleet = Fleet::default();
+        let ends = fleet.join(worker("ends"), None);
+        let lost = fleet.join(worker("lost"), None);
+
+        ends.left();
+        drop((ends, lost));
+
+        let ids: Vec<_> = fleet.list().into_iter().map(|it| it.identity.id).collect();
+        assert_eq!(ids, ["lost"]);
+        assert!(fleet.forget("lost") && fleet.list().is_empty());
     }
 }

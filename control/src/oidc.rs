@@ -1,20 +1,25 @@
 //! People who signed in at an OpenID Connect issuer: their ID tokens are
 //! checked, and their claims give them a role.
 //!
-//! Nothing is asked of the issuer but its keys: they are kept, and fetched
-//! again when they are old or a token names one that is new.
+//! The issuer is asked for its keys, which are kept, and fetched again when they
+//! are old or a token names one that is new; and for what it says of a person at
+//! its userinfo endpoint only.
 
 mod claims;
 mod issuer;
 mod keys;
 mod settings;
+mod userinfo;
 
-use std::time::{Duration, UNIX_EPOCH};
+use std::{
+    sync::Arc,
+    time::{Duration, UNIX_EPOCH},
+};
 
 use jsonwebtoken::{Algorithm, Validation, decode, decode_header, errors::ErrorKind};
 
 pub use self::settings::{InvalidRoleRule, OidcSettings, RoleRule};
-use self::{claims::Claims, issuer::Client, keys::KeyRing};
+use self::{claims::Claims, issuer::Client, keys::KeyRing, userinfo::Userinfo};
 use crate::{Error, Result, access::Caller};
 
 /// How tokens may be signed. Neither `none` nor a shared secret is among them.
@@ -24,7 +29,7 @@ const TYPES: [&str; 2] = ["JWT", "application/jwt"];
 /// How far the clocks of the issuer and of this host may differ.
 const LEEWAY_SECS: u64 = 30;
 /// A longer token is none of a person.
-const LONGEST_TOKEN: usize = 16 << 10;
+const LONGEST_TOKEN: usize = 40 << 10;
 
 /// Why the issuer gives no keys.
 #[derive(Debug, thiserror::Error)]
@@ -59,6 +64,7 @@ pub enum IssuerError {
 pub(crate) struct SignIn {
     settings: OidcSettings,
     keys: KeyRing,
+    userinfo: Userinfo,
 }
 
 impl SignIn {
@@ -67,10 +73,11 @@ impl SignIn {
         let Some(issuer) = settings.checked_issuer()? else {
             return Ok(None);
         };
-        let client = Client::new(issuer, settings.oidc_ca_file.as_deref())?;
+        let client = Arc::new(Client::new(issuer, settings.oidc_ca_file.clone())?);
         Ok(Some(Self {
             settings,
-            keys: KeyRing::new(client),
+            keys: KeyRing::new(client.clone()),
+            userinfo: Userinfo::new(client),
         }))
     }
 
@@ -84,9 +91,14 @@ impl SignIn {
     }
 
     /// Whose token it is, if the issuer gave it to this MetaHub, it is good
-    /// now, and its claims give a role.
-    pub(crate) async fn caller(&self, token: &str) -> Result<Caller> {
-        let claims = self.verified(token).await?;
+    /// now, and its claims give a role. Where they give none, the issuer is asked
+    /// for more with the access token: many name groups at the userinfo endpoint
+    /// only.
+    pub(crate) async fn caller(&self, token: &str, access_token: Option<&str>) -> Result<Caller> {
+        let mut claims = self.verified(token).await?;
+        if let Some(access_token) = access_token.filter(|_| !self.settings.has_role(&claims)) {
+            self.userinfo.add(&mut claims, token, access_token).await?;
+        }
         let standing = self.settings.standing(&claims)?;
         let expires = claims.expires().map(Duration::from_secs);
         Ok(Caller {
@@ -116,7 +128,9 @@ impl SignIn {
         let client_id = self.settings.client_id();
         let mut validation = Validation::new(header.alg);
         validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
-        validation.set_issuer(&[self.settings.issuer()]);
+        // With or without the slash at its end, it is the same.
+        let issuer = self.settings.issuer().trim_end_matches('/');
+        validation.set_issuer(&[issuer, &format!("{issuer}/")]);
         validation.set_audience(&[client_id]);
         validation.validate_nbf = true;
         validation.leeway = LEEWAY_SECS;

@@ -232,6 +232,62 @@ async fn a_sign_in_is_renewed_before_it_ends() {
 }
 
 #[tokio::test]
+async fn a_sign_in_outlives_trouble_at_the_issuer() {
+    let site = Site::start().await;
+    site.issuer.set_lifetime(Duration::ZERO);
+    site.sign_in(staff()).await.text();
+    for status in [401, 429, 500, 503] {
+        site.issuer.set_trouble(Some(status));
+
+        let refused = site.metahubctl.run(&["status"]).await;
+
+        let complaint = refused.complaint();
+        assert!(complaint.contains("it is kept"), "{status}: {complaint}");
+    }
+
+    site.issuer.set_trouble(None);
+    site.issuer.set_lifetime(Duration::from_secs(300));
+    site.metahubctl.run(&["status"]).await.text();
+}
+
+#[tokio::test]
+async fn groups_that_only_the_userinfo_endpoint_names_give_a_role() {
+    let site = Site::start().await;
+    site.issuer.set_groups_apart();
+
+    site.sign_in(staff()).await.text();
+
+    let who = site.metahubctl.run(&["auth", "status", "-o", "json"]).await;
+    assert_eq!(who.json()["role"], "viewer");
+}
+
+#[tokio::test]
+async fn a_slash_at_the_end_of_the_issuer_makes_no_other() {
+    let site = Site::start().await;
+    let slash = format!("{}/", site.issuer.url());
+
+    let token = site
+        .issuer
+        .id_token(json!({"iss": slash, "groups": ["ops"]}));
+
+    assert!(site.name(&token).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_token_with_hundreds_of_groups_is_taken() {
+    let site = Site::start().await;
+    let mut groups: Vec<String> = (0..600)
+        .map(|n| format!("group-with-a-long-name-{n}"))
+        .collect();
+    groups.push("ops".into());
+
+    let token = site.issuer.id_token(json!({"groups": groups}));
+
+    assert!(token.len() > 16 << 10, "{}", token.len());
+    assert!(site.name(&token).await.is_ok());
+}
+
+#[tokio::test]
 async fn one_whose_refresh_token_was_revoked_is_told_to_sign_in_again() {
     let site = Site::start().await;
     site.issuer.set_lifetime(Duration::from_secs(10));

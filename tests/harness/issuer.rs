@@ -45,6 +45,12 @@ struct State {
     refresh_tokens: BTreeMap<String, Value>,
     /// How long ID tokens of sign-ins are good.
     lifetime: Duration,
+    /// What the token endpoint answers while it is in trouble.
+    trouble: Option<u16>,
+    /// Whether it names groups at its userinfo endpoint only.
+    groups_apart: bool,
+    /// Who is behind each access token.
+    access_tokens: BTreeMap<String, Value>,
     /// Numbers codes and tokens.
     next: usize,
 }
@@ -63,6 +69,9 @@ impl Issuer {
             begun: BTreeMap::new(),
             refresh_tokens: BTreeMap::new(),
             lifetime: Duration::from_secs(300),
+            trouble: None,
+            groups_apart: false,
+            access_tokens: BTreeMap::new(),
             next: 0,
         }));
         let stop = CancellationToken::new();
@@ -138,6 +147,16 @@ impl Issuer {
     /// How long ID tokens of sign-ins are good from now on.
     pub fn set_lifetime(&self, lifetime: Duration) {
         self.state().lifetime = lifetime;
+    }
+
+    /// The token endpoint answers with this status from now on, or as it should.
+    pub fn set_trouble(&self, status: Option<u16>) {
+        self.state().trouble = status;
+    }
+
+    /// Names groups at the userinfo endpoint only, from now on.
+    pub fn set_groups_apart(&self) {
+        self.state().groups_apart = true;
     }
 
     /// Waits for a sign-in to begin, and confirms it as a person with these

@@ -165,6 +165,11 @@ pub(crate) fn heartbeat(held: Option<(Revision, StateDigest)>) -> proto::WorkerM
     }))
 }
 
+/// Says that the worker ends.
+pub(crate) fn leaving() -> proto::WorkerMessage {
+    says(Says::Leaving(proto::Leaving {}))
+}
+
 /// Asks to store a recipe.
 pub(crate) fn record_recipe(recipe: &Recipe) -> proto::RecordRecipeRequest {
     let (kept, kept_places) = match &recipe.kept {

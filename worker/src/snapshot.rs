@@ -112,6 +112,11 @@ impl Snapshot {
         self.revision
     }
 
+    /// Whether anyone can log in.
+    pub(crate) fn has_logins(&self) -> bool {
+        self.logins.iter().next().is_some()
+    }
+
     /// The login of that name. One whose machine type is gone is none.
     pub(crate) fn login(&self, name: &str) -> Option<Login<'_>> {
         let stored = self.logins.get(name)?;

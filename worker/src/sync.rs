@@ -49,6 +49,8 @@ const MIN_DELAY: Duration = Duration::from_millis(100);
 const MAX_DELAY: Duration = Duration::from_secs(2);
 /// How long it may take until a stream is open, the connect included.
 const OPEN: Duration = Duration::from_secs(10);
+/// How long the control plane may take to close its half at the end.
+const GOODBYE: Duration = Duration::from_secs(1);
 /// How often each side says that it is alive.
 const HEARTBEAT: Duration = Duration::from_secs(2);
 /// The control plane is lost after three heartbeats that did not come.
@@ -127,7 +129,11 @@ impl Sync {
     pub(crate) async fn run(mut self, shutdown: CancellationToken) {
         let keeper = self.keeper.take();
         let keeping = keeper.map(|it| tokio::spawn(it.run(shutdown.clone())));
-        while let Some(Err(lost)) = shutdown.run_until_cancelled(self.follow()).await {
+        loop {
+            let Err(lost) = self.follow(&shutdown).await;
+            if shutdown.is_cancelled() {
+                break;
+            }
             let delay = self.backoff.next_delay(fastrand::f64());
             match lost {
                 Lost::Closed => info!(?delay, "the control plane closed the stream"),
@@ -142,11 +148,12 @@ impl Sync {
     }
 
     /// Follows one stream to its end.
-    async fn follow(&mut self) -> Result<Infallible, Lost> {
+    async fn follow(&mut self, shutdown: &CancellationToken) -> Result<Infallible, Lost> {
         let (say, said) = mpsc::channel(UNSAID);
         self.replica.begin_stream();
         self.say(&say, self.hello());
-        let opened = timeout(OPEN, self.open(said)).await;
+        let opening = shutdown.run_until_cancelled(timeout(OPEN, self.open(said)));
+        let opened = opening.await.ok_or(Lost::Closed)?;
         let (mut stream, line) = opened.map_err(|_| Lost::Silent)??;
         let link = self.link.clone();
         let _linked = link.connect(line);
@@ -164,6 +171,13 @@ impl Sync {
                     if !self.replica.is_half_told() {
                         self.backoff.reset();
                     }
+                }
+                () = shutdown.cancelled() => {
+                    self.say(&say, convert::leaving());
+                    drop(say);
+                    let end = async { while let Ok(Some(_)) = stream.message().await {} };
+                    let _ = timeout(GOODBYE, end).await;
+                    return Err(Lost::Closed);
                 }
                 _ = beats.tick() => {
                     if heard.elapsed() > SILENCE {

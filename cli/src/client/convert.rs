@@ -331,6 +331,7 @@ pub(super) fn worker(wire: admin::Worker) -> Worker {
         digest: wire.digest,
         mismatches: wire.mismatches,
         mismatch: wire.mismatch,
+        doubled: wire.doubled,
         since: from_unix(wire.since_unix_secs),
     }
 }
@@ -344,6 +345,8 @@ pub(super) fn status(wire: admin::GetStatusResponse) -> Status {
         logins: wire.logins,
         workers_connected: wire.workers_connected,
         workers_current: wire.workers_current,
+        workers_lost: wire.workers_lost,
+        workers_doubled: wire.workers_doubled,
     }
 }
 

@@ -65,6 +65,7 @@ mod tests {
             digest: String::new(),
             mismatches: 0,
             mismatch: String::new(),
+            doubled: false,
             since: UNIX_EPOCH,
         };
         assert_eq!(reachable(&worker), "10.0.0.7:7480");

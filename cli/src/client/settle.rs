@@ -12,8 +12,9 @@ use crate::record::{Revision, Worker};
 const INTERVAL: Duration = Duration::from_millis(20);
 
 impl Client {
-    /// Waits until every connected worker, and `least` at least, serves the
-    /// newest policy.
+    /// Waits until every worker, and `least` at least, serves the newest policy.
+    /// One that is lost may serve an older one: it counts until it is back, has
+    /// been removed, or is forgotten after an hour.
     pub(crate) async fn settled(&self, least: usize, patience: Duration) -> anyhow::Result<()> {
         let deadline = Instant::now() + patience;
         loop {
@@ -26,7 +27,8 @@ impl Client {
             if Instant::now() >= deadline {
                 bail!(
                     "the change is kept, but not every worker serves it after {} s: \
-                     {connected} connected, behind: [{}]; see `metahubctl worker list`",
+                     {connected} connected, in doubt: [{}]; see `metahubctl worker list`; one that \
+                     is gone for good is forgotten by `metahubctl worker remove ID`",
                     patience.as_secs(),
                     behind.join(", ")
                 );
@@ -36,12 +38,18 @@ impl Client {
     }
 }
 
-/// The connected workers that do not serve `newest`.
-fn behind(workers: &[Worker], newest: Option<Revision>) -> Vec<&str> {
+/// The workers of which it is not known that they serve `newest`, and why.
+fn behind(workers: &[Worker], newest: Option<Revision>) -> Vec<String> {
+    let why = |worker: &Worker| match worker {
+        _ if worker.doubled => Some("two workers have this id"),
+        _ if worker.applied == newest => None,
+        _ if worker.connected => Some("behind"),
+        _ => Some("lost, and may serve the former policy"),
+    };
     let behind = workers
         .iter()
-        .filter(|worker| worker.connected && worker.applied != newest);
-    behind.map(|worker| worker.id.as_str()).collect()
+        .filter_map(|worker| Some(format!("{}: {}", worker.id, why(worker)?)));
+    behind.collect()
 }
 
 #[cfg(test)]
@@ -63,22 +71,34 @@ mod tests {
             digest: String::new(),
             mismatches: 0,
             mismatch: String::new(),
+            doubled: false,
             since: UNIX_EPOCH,
         }
     }
 
     #[test]
-    fn a_lost_worker_is_not_waited_for() {
+    fn a_worker_that_is_lost_or_doubled_is_not_known_to_serve_the_newest() {
+        let mut doubled = worker("twin", true, 2);
+        doubled.doubled = true;
         let workers = [
             worker("lost", false, 1),
             worker("slow", true, 1),
             worker("new", true, 2),
+            worker("late", false, 2),
+            doubled,
         ];
         let newest = Some(Revision {
             epoch: 1,
             number: 2,
         });
 
-        assert_eq!(behind(&workers, newest), ["slow"]);
+        assert_eq!(
+            behind(&workers, newest),
+            [
+                "lost: lost, and may serve the former policy",
+                "slow: behind",
+                "twin: two workers have this id"
+            ]
+        );
     }
 }

@@ -56,7 +56,7 @@ async fn login(
     output: &mut Output<'_>,
 ) -> anyhow::Result<()> {
     let issuer_ca_pem = issuer_ca_file.map(sign_in::read_authorities).transpose()?;
-    let stranger = Client::connect_as(settings, None).await?;
+    let stranger = Client::connect_as(settings, None, None).await?;
     let found = stranger.auth_settings().await?;
     let wanted = found.ok_or(Failure::NoIssuer)?;
     let place = Place {
@@ -73,13 +73,11 @@ async fn login(
     output.note(&text(&invitation));
     let tokens = issuer.accepted(&invitation).await?;
     // One whom the control plane refuses has not signed in.
-    let client = Client::connect_as(settings, Some(&tokens.id_token)).await?;
+    let refresh_token = tokens.refresh_token.clone();
+    let session = Session::of(place, tokens, refresh_token)?;
+    let access = session.access_token.as_ref();
+    let client = Client::connect_as(settings, Some(&session.id_token), access).await?;
     let who = client.who_am_i().await?;
-    let session = Session {
-        place,
-        id_token: tokens.id_token,
-        refresh_token: tokens.refresh_token,
-    };
     let sessions = settings.sessions()?;
     let _lock = sessions.lock().await?;
     sessions.put(&settings.control, &session)?;
@@ -110,7 +108,7 @@ async fn logout(settings: &Settings, output: &mut Output<'_>) -> anyhow::Result<
 
 async fn status(settings: &Settings, output: &mut Output<'_>) -> anyhow::Result<()> {
     let found = credential::find(settings).await?;
-    let client = Client::connect_as(settings, Some(&found.token)).await?;
+    let client = Client::connect_with(settings, &found).await?;
     let shown = Shown {
         who: client.who_am_i().await?,
         control: settings.control.to_string(),

@@ -12,6 +12,18 @@ pub(crate) async fn run(settings: &Settings, output: &mut Output<'_>) -> anyhow:
     output.record(&status, &text(&status, settings))
 }
 
+/// Workers that may serve something else than is known.
+fn doubts(status: &Status) -> String {
+    let mut doubts = String::new();
+    if status.workers_lost > 0 {
+        doubts += &format!(", {} lost", status.workers_lost);
+    }
+    if status.workers_doubled > 0 {
+        doubts += &format!(", {} ids of two workers each", status.workers_doubled);
+    }
+    doubts
+}
+
 fn text(status: &Status, settings: &Settings) -> String {
     format!(
         "control plane  {} (version {})\n\
@@ -19,7 +31,7 @@ fn text(status: &Status, settings: &Settings) -> String {
          users          {}\n\
          types          {}\n\
          logins         {}\n\
-         workers        {} connected, {} at this revision\n",
+         workers        {} connected, {} at this revision{}\n",
         settings.control,
         status.version,
         Revision::text(status.revision),
@@ -28,5 +40,6 @@ fn text(status: &Status, settings: &Settings) -> String {
         status.logins,
         status.workers_connected,
         status.workers_current,
+        doubts(status),
     )
 }

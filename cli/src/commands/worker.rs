@@ -11,7 +11,8 @@ pub(crate) enum Command {
     /// Join tokens: what a worker is given to get its certificate.
     #[command(subcommand)]
     Token(Token),
-    /// Revokes a worker's certificate, and ends its stream.
+    /// Revokes a worker's certificate, and ends its stream. Forgets one that is
+    /// lost.
     ///
     /// A join token that still admits workers would let it in again: revoke
     /// that, too.
@@ -51,7 +52,15 @@ pub(crate) async fn run(
 ) -> anyhow::Result<()> {
     let client = Client::connect(settings).await?;
     match command {
-        Command::List => output.list(&client.workers().await?.0),
+        Command::List => {
+            let (workers, newest) = client.workers().await?;
+            let lost = workers
+                .iter()
+                .filter(|it| !it.connected && it.applied != newest);
+            let lost = lost.map(|it| format!("{} is lost, and may serve an older policy", it.id));
+            output.warn(&lost.collect::<Vec<_>>());
+            output.list(&workers)
+        }
         Command::Token(command) => run_token(command, &client, output).await,
         Command::Remove { id } => {
             client.remove_worker(id.clone()).await?;

@@ -200,6 +200,7 @@ impl Row for Worker {
     fn cells(&self) -> Vec<String> {
         let state = match (self.rejected_reason.as_str(), self.mismatch.as_str()) {
             _ if !self.connected => "lost".into(),
+            _ if self.doubled => "two workers have this id".into(),
             ("", "") => "connected".into(),
             ("", mismatch) => format!("differs: {mismatch}"),
             (reason, _) => format!("rejected: {reason}"),

@@ -77,7 +77,7 @@ fn next(refused: &SignInError, interval: Duration) -> Next {
         SignInError::Refused { error } if error == "authorization_pending" => Next::After(interval),
         SignInError::Refused { error } if error == "slow_down" => Next::After(interval + SLOWER),
         // A try may get lost; the next ones come more slowly (section 3.5).
-        SignInError::Unreachable { .. } => Next::After(interval * 2),
+        SignInError::Unreachable { .. } | SignInError::Failed { .. } => Next::After(interval * 2),
         _ => Next::GiveUp,
     }
 }

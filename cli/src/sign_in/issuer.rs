@@ -8,9 +8,10 @@ use std::{
 
 use anyhow::{Context, ensure};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use reqwest::{Certificate, Response, redirect};
+use reqwest::{Certificate, Response, StatusCode, redirect};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::Value;
 use url::Url;
 
 use super::store::Place;
@@ -32,6 +33,20 @@ pub(crate) enum SignInError {
     },
     #[error("the issuer's answer at {url} makes no sense: {reason}")]
     Unfit { url: String, reason: String },
+    /// It may answer otherwise later.
+    #[error("the issuer answers {status} at {url}{reason}")]
+    Failed {
+        url: String,
+        status: StatusCode,
+        reason: String,
+    },
+    #[error(
+        "the issuer gives no ID token: sign in again (`metahubctl auth login`), and have its \
+         client give one for a refresh token, too"
+    )]
+    NoIdToken,
+    #[error("the sign-in has ended, and the issuer gave no refresh token")]
+    Over,
     /// By an error code of RFC 6749 or RFC 8628.
     #[error("the issuer refuses: {error}")]
     Refused { error: String },
@@ -64,9 +79,15 @@ struct Endpoints {
 /// What a sign-in gives.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Tokens {
-    pub(crate) id_token: SecretString,
+    #[serde(default)]
+    pub(crate) id_token: Option<SecretString>,
+    #[serde(default)]
+    pub(crate) access_token: Option<SecretString>,
     #[serde(default)]
     pub(crate) refresh_token: Option<SecretString>,
+    /// Seconds; some write them as a text.
+    #[serde(default)]
+    expires_in: Option<Value>,
 }
 
 #[derive(Deserialize)]
@@ -79,6 +100,26 @@ struct Refusal {
 #[derive(Deserialize)]
 struct Claims {
     exp: f64,
+}
+
+impl Tokens {
+    /// When the access token ends.
+    pub(super) fn access_until(&self) -> Option<SystemTime> {
+        let given = self.expires_in.as_ref()?;
+        let secs = given.as_u64().or_else(|| given.as_str()?.parse().ok())?;
+        SystemTime::now().checked_add(Duration::from_secs(secs))
+    }
+}
+
+impl SignInError {
+    /// Whether the refresh token is of no use any more. All else may pass.
+    pub(super) fn ends_sign_in(&self) -> bool {
+        match self {
+            Self::Over => true,
+            Self::Refused { error } => error.split(':').next() == Some("invalid_grant"),
+            _ => false,
+        }
+    }
 }
 
 impl Issuer {
@@ -116,12 +157,17 @@ impl Issuer {
     }
 
     /// New tokens for a refresh token.
-    pub(crate) async fn refresh(&self, token: &SecretString) -> Result<Tokens, SignInError> {
-        self.tokens(&[
+    pub(crate) async fn refresh(
+        &self,
+        token: &SecretString,
+        scope: Option<&str>,
+    ) -> Result<Tokens, SignInError> {
+        let mut grant = vec![
             ("grant_type", "refresh_token"),
             ("refresh_token", token.expose_secret()),
-        ])
-        .await
+        ];
+        grant.extend(scope.map(|scope| ("scope", scope)));
+        self.tokens(&grant).await
     }
 
     /// Tells the issuer that a refresh token is not needed any more (RFC 7009).
@@ -148,12 +194,25 @@ impl Issuer {
         form.push(("client_id", &self.client_id));
         let sent = self.http.post(url).form(&form).send().await;
         let answer = sent.map_err(|source| unreachable(url, source))?;
-        let is_good = answer.status().is_success();
+        let status = answer.status();
         let body = body(url, answer).await?;
-        if is_good {
+        if status.is_success() {
             return parsed(url, &body);
         }
-        let refusal: Refusal = parsed(url, &body)?;
+        let refusal = serde_json::from_slice::<Refusal>(&body).ok();
+        let is_final = status.is_client_error() && status != StatusCode::TOO_MANY_REQUESTS;
+        let refusal = match refusal {
+            Some(refusal) if is_final => refusal,
+            refusal => {
+                let reason = refusal.map_or_else(String::new, |it| format!(" ({})", it.error));
+                let url = url.to_owned();
+                return Err(SignInError::Failed {
+                    url,
+                    status,
+                    reason,
+                });
+            }
+        };
         let error = match refusal.error_description.as_str() {
             "" => refusal.error,
             why if is_transient(&refusal.error) || why.chars().any(char::is_control) => {

@@ -6,6 +6,7 @@ use std::{
     io::{ErrorKind, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
+    time::SystemTime,
 };
 
 use anyhow::Context;
@@ -33,6 +34,12 @@ pub(crate) struct Session {
     pub(crate) id_token: SecretString,
     #[serde(default, serialize_with = "some_exposed")]
     pub(crate) refresh_token: Option<SecretString>,
+    /// The control plane may ask the issuer's userinfo endpoint with it.
+    #[serde(default, serialize_with = "some_exposed")]
+    pub(crate) access_token: Option<SecretString>,
+    /// When that ends, as far as the issuer said.
+    #[serde(default)]
+    pub(crate) access_until: Option<SystemTime>,
 }
 
 /// All sign-ins of whoever runs metahubctl.
@@ -161,6 +168,8 @@ mod tests {
             },
             id_token: token.into(),
             refresh_token: None,
+            access_token: None,
+            access_until: None,
         }
     }
 

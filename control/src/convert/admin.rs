@@ -49,6 +49,7 @@ pub(crate) fn worker(it: &Member, policy: &Policy) -> proto::Worker {
         digest: it.digest.map(|it| it.to_string()).unwrap_or_default(),
         mismatches: it.mismatches,
         mismatch: it.mismatch.clone().unwrap_or_default(),
+        doubled: it.is_doubled(),
     }
 }
 

@@ -36,6 +36,8 @@ struct Row {
     mismatches: u64,
     mismatch: Option<String>,
     rejected: Option<String>,
+    #[serde(default)]
+    doubled: bool,
 }
 
 /// Tells the other control planes of the own workers, until `shutdown`.
@@ -72,13 +74,25 @@ pub(crate) fn everyone(own: Vec<Member>, announced: &[Vec<u8>]) -> Vec<Member> {
             }
             Entry::Occupied(mut entry) => {
                 let known: &Member = entry.get();
+                // One that moved is lost here within seconds.
+                let both = member.is_settled() && known.is_settled();
+                let doubled = both.then(Instant::now).or(known.doubled).or(member.doubled);
                 if (member.connected, member.since) > (known.connected, known.since) {
                     entry.insert(member);
                 }
+                entry.get_mut().doubled = doubled;
             }
         }
     }
     by_id.into_values().collect()
+}
+
+impl Member {
+    /// Whether it has been connected for longer than a lost stream stays
+    /// unnoticed.
+    fn is_settled(&self) -> bool {
+        self.connected && self.since_instant.elapsed() > Duration::from_secs(10)
+    }
 }
 
 impl Row {
@@ -96,6 +110,7 @@ impl Row {
             mismatches: member.mismatches,
             mismatch: member.mismatch.clone(),
             rejected: member.rejected.clone(),
+            doubled: member.is_doubled(),
         }
     }
 }
@@ -123,6 +138,7 @@ impl From<Row> for Member {
             mismatches: row.mismatches,
             mismatch: row.mismatch,
             rejected: row.rejected,
+            doubled: row.doubled.then_some(now),
             next_base: None,
             since_instant: now.checked_sub(age).unwrap_or(now),
             session: 0,

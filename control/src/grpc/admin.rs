@@ -399,6 +399,8 @@ impl AdminServiceTrait for AdminApi {
             logins: policy.count(Kind::Login) as u64,
             workers_connected: connected.clone().count() as u64,
             workers_current: connected.filter(|it| it.serves(policy.revision)).count() as u64,
+            workers_lost: members.iter().filter(|it| !it.connected).count() as u64,
+            workers_doubled: members.iter().filter(|it| it.is_doubled()).count() as u64,
         }))
     }
 }

@@ -125,7 +125,11 @@ impl Gate {
             return self.holder_of_record(token);
         }
         match &self.sign_in {
-            Some(sign_in) if SignIn::may_be_for(token) => sign_in.caller(token).await,
+            Some(sign_in) if SignIn::may_be_for(token) => {
+                let access_token = headers.get(ACCESS_TOKEN);
+                let access_token = access_token.and_then(|it| it.to_str().ok());
+                sign_in.caller(token, access_token).await
+            }
             _ if wanted == Rule::Worker => Err(nothing()),
             _ => Err(Error::Unauthenticated {
                 reason: NO_SUCH_TOKEN.into(),
@@ -202,6 +206,8 @@ impl Gate {
     }
 }
 
+/// Where the access token of one who signed in comes.
+const ACCESS_TOKEN: &str = "metahub-access-token";
 const ADMIN_TOKEN_WANTED: &str = "wants an admin token: give one from `metahubctl token create`, \
      or the contents of the control plane's admin-token file";
 const WORKER_TOKEN_WANTED: &str = "wants a worker's certificate or the worker token: give a join \

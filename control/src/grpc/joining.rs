@@ -93,7 +93,8 @@ impl JoiningServiceTrait for JoiningApi {
             catalog, joining, ..
         } = &self.parts;
         let takes_foreign = joining.as_ref().is_some_and(|it| it.takes_foreign);
-        if !catalog.remove_worker(&actor, &id, takes_foreign).await? {
+        let was_lost = self.parts.fleet.forget(&id);
+        if !catalog.remove_worker(&actor, &id, takes_foreign).await? && !was_lost {
             return Err(self.not_joined(id).await.into());
         }
         Ok(Response::new(proto::RemoveWorkerResponse {}))

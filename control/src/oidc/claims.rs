@@ -7,6 +7,8 @@ use serde_json::{Map, Value};
 pub(super) const EMAIL: &str = "email";
 /// A longer name is cut.
 const LONGEST_NAME: usize = 128;
+/// How many claims are named to people.
+const MOST_NAMES: usize = 40;
 
 /// The claims of a token.
 #[derive(Clone, Debug, Deserialize)]
@@ -64,16 +66,36 @@ impl Claims {
     }
 
     /// The texts of a claim: of the whole name, or of the way with dots.
-    pub(super) fn values(&self, claim: &str) -> Vec<&str> {
+    pub(super) fn values(&self, claim: &str) -> Vec<String> {
         if claim == EMAIL && !self.has_verified_email() {
             return Vec::new();
         }
         let found = self.0.get(claim).or_else(|| self.at(claim));
         match found {
-            Some(Value::String(text)) => vec![text],
-            Some(Value::Array(values)) => values.iter().filter_map(Value::as_str).collect(),
-            _ => Vec::new(),
+            Some(Value::Array(values)) => values.iter().filter_map(plain).collect(),
+            Some(value) => plain(value).into_iter().collect(),
+            None => Vec::new(),
         }
+    }
+
+    /// The names of all, for people.
+    pub(super) fn names(&self) -> String {
+        let names: Vec<&str> = self.0.keys().take(MOST_NAMES).map(String::as_str).collect();
+        let names = names.join(", ");
+        names.chars().filter(|c| !c.is_control()).collect()
+    }
+
+    /// Adds those that are not there yet, if they are of the same person.
+    pub(super) fn add(&mut self, others: &Self) -> bool {
+        if self.text("sub") != others.text("sub") {
+            return false;
+        }
+        for (name, value) in &others.0 {
+            if !self.0.contains_key(name) {
+                self.0.insert(name.clone(), value.clone());
+            }
+        }
+        true
     }
 
     fn at(&self, way: &str) -> Option<&Value> {
@@ -87,6 +109,15 @@ impl Claims {
     }
 }
 
+/// A claim's value as the text that rules compare with.
+fn plain(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Bool(_) | Value::Number(_) => Some(value.to_string()),
+        Value::Null | Value::Array(_) | Value::Object(_) => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -95,6 +126,28 @@ mod tests {
 
     fn claims(value: Value) -> Claims {
         serde_json::from_value(value).unwrap()
+    }
+
+    #[test]
+    fn a_claim_may_be_a_boolean_or_a_number() {
+        let claims = claims(json!({"is_admin": true, "level": 3, "groups": ["a", 7, null]}));
+
+        assert_eq!(claims.values("is_admin"), ["true"]);
+        assert_eq!(claims.values("level"), ["3"]);
+        assert_eq!(claims.values("groups"), ["a", "7"]);
+    }
+
+    #[test]
+    fn what_is_added_is_of_the_same_person_and_replaces_nothing() {
+        let mut own = claims(json!({"sub": "1", "groups": ["a"]}));
+
+        assert!(!own.add(&claims(json!({"sub": "2", "roles": ["admin"]}))));
+        assert!(own.add(&claims(
+            json!({"sub": "1", "groups": ["b"], "roles": ["c"]})
+        )));
+
+        assert_eq!(own.values("groups"), ["a"]);
+        assert_eq!(own.values("roles"), ["c"]);
     }
 
     #[test]

@@ -34,7 +34,7 @@ pub(super) struct Key {
 /// The keys of one issuer.
 #[derive(Debug)]
 pub(super) struct KeyRing {
-    client: Client,
+    client: Arc<Client>,
     held: Mutex<Held>,
     /// One fetch at a time.
     turn: Semaphore,
@@ -49,7 +49,7 @@ struct Held {
 }
 
 impl KeyRing {
-    pub(super) fn new(client: Client) -> Self {
+    pub(super) fn new(client: Arc<Client>) -> Self {
         Self {
             client,
             held: Mutex::default(),

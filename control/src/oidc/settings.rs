@@ -123,11 +123,20 @@ impl OidcSettings {
         self.oidc_scopes.split_whitespace()
     }
 
+    /// Whether the claims say anything of a role.
+    pub(super) fn has_role(&self, claims: &Claims) -> bool {
+        self.oidc_roles.iter().any(|rule| {
+            let values = claims.values(&rule.claim);
+            values.iter().any(|it| rule.value.star(it).is_some())
+        })
+    }
+
     /// What the claims make of the person.
     pub(super) fn standing(&self, claims: &Claims) -> Result<Standing> {
         for rule in &self.oidc_roles {
-            let fitting = claims.values(&rule.claim).into_iter();
-            let stars: Vec<&str> = fitting.filter_map(|it| rule.value.star(it)).collect();
+            let values = claims.values(&rule.claim);
+            let stars = values.iter().filter_map(|it| rule.value.star(it));
+            let stars: Vec<&str> = stars.collect();
             match (rule.role, stars.as_slice()) {
                 (_, []) => {}
                 (Role::Admin, _) => return Ok(Standing::Admin),
@@ -151,10 +160,19 @@ impl OidcSettings {
         };
         Err(Error::Forbidden {
             reason: format!(
-                "`{}` has signed in, but no claim gives a role{hint}: ask an admin (`--oidc-role` of the control plane)",
-                claims.name()
+                "`{}` has signed in, but no claim gives a role{hint}: ask an admin (`--oidc-role` of the control plane). Looked for {}; there are {}",
+                claims.name(),
+                self.wanted_claims(),
+                claims.names(),
             ),
         })
+    }
+
+    /// The claims that roles are looked for in.
+    fn wanted_claims(&self) -> String {
+        let mut wanted: Vec<&str> = self.oidc_roles.iter().map(|it| it.claim.as_str()).collect();
+        wanted.dedup();
+        wanted.join(", ")
     }
 
     fn owner(&self, user: &str) -> Result<Standing> {

@@ -34,6 +34,7 @@
 
 mod access;
 mod audit;
+mod causes;
 mod client;
 mod error;
 mod fill;
@@ -74,6 +75,7 @@ use self::{
     client::Client,
     follower::{Follower, Own},
     layout::Layout,
+    nodes::Nodes,
     presence::Presence,
     reader::Loaded,
 };
@@ -137,10 +139,10 @@ impl Etcd {
 
     /// Connects when it is first used.
     pub(super) fn connect(at: &EtcdCluster, access: &EtcdAccess) -> Result<Self, StoreError> {
-        let (nodes, user) = (nodes::nodes(at, access)?, nodes::user(access)?);
+        let nodes = Arc::new(Nodes::new(at, access)?);
         let cluster = |patience| {
             Arc::new(Cluster {
-                client: Client::new(nodes.clone(), user.clone(), patience),
+                client: Client::new(nodes.clone(), patience),
                 layout: Layout::new(&at.prefix),
             })
         };

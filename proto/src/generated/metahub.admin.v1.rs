@@ -431,6 +431,9 @@ pub struct Worker {
     /// as far as known.
     #[prost(string, tag = "12")]
     pub mismatch: ::prost::alloc::string::String,
+    /// Whether another worker says that it has the same id.
+    #[prost(bool, tag = "13")]
+    pub doubled: bool,
 }
 /// The workers.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -469,6 +472,12 @@ pub struct GetStatusResponse {
     /// How many of them serve the newest revision.
     #[prost(uint64, tag = "7")]
     pub workers_current: u64,
+    /// How many were lost without a word, and may serve an older one.
+    #[prost(uint64, tag = "8")]
+    pub workers_lost: u64,
+    /// How many ids are those of two workers.
+    #[prost(uint64, tag = "9")]
+    pub workers_doubled: u64,
 }
 /// Generated client implementations.
 pub mod admin_service_client {

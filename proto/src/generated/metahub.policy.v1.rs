@@ -552,7 +552,7 @@ impl Blobs {
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct WorkerMessage {
     /// One of these.
-    #[prost(oneof = "worker_message::Message", tags = "1, 2, 3, 4")]
+    #[prost(oneof = "worker_message::Message", tags = "1, 2, 3, 4, 5")]
     pub message: ::core::option::Option<worker_message::Message>,
 }
 /// Nested message and enum types in `WorkerMessage`.
@@ -572,8 +572,15 @@ pub mod worker_message {
         /// It is alive.
         #[prost(message, tag = "4")]
         Heartbeat(super::Heartbeat),
+        /// It ends, and serves nothing from now on. A worker that is gone without
+        /// this may still serve the policy that it held.
+        #[prost(message, tag = "5")]
+        Leaving(super::Leaving),
     }
 }
+/// A worker ends.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Leaving {}
 /// Who a worker is.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Hello {

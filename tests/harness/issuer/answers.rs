@@ -45,6 +45,9 @@ async fn answer(
     state: &Mutex<State>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     let path = request.uri().path().to_owned();
+    let bearer = request.headers().get("authorization");
+    let bearer = bearer.and_then(|it| it.to_str().ok()?.strip_prefix("Bearer "));
+    let bearer = bearer.unwrap_or_default().to_owned();
     let body = request.into_body().collect().await;
     let body = body.map(|it| it.to_bytes()).unwrap_or_default();
     let form = reqwest::Url::parse(&format!("form:?{}", String::from_utf8_lossy(&body)));
@@ -52,8 +55,16 @@ async fn answer(
         |_| Form::new(),
         |url| url.query_pairs().into_owned().collect(),
     );
-    let answer = lock(state).answer(&path, &form);
+    let trouble = lock(state).trouble.filter(|_| path == "/token");
+    let answer = match path.as_str() {
+        "/userinfo" => lock(state).access_tokens.get(&bearer).cloned().map(Ok),
+        _ => lock(state).answer(&path, &form),
+    };
     let (status, value) = match answer {
+        _ if let Some(status) = trouble => {
+            let status = StatusCode::from_u16(status).expect("a status");
+            (status, json!({"error": "temporarily_unavailable"}))
+        }
         Some(Ok(value)) => (StatusCode::OK, value),
         Some(Err(code)) => (StatusCode::BAD_REQUEST, json!({"error": code})),
         None => (StatusCode::NOT_FOUND, json!({})),
@@ -93,6 +104,7 @@ impl State {
             "issuer": self.url,
             "jwks_uri": at("/keys"),
             "token_endpoint": at("/token"),
+            "userinfo_endpoint": at("/userinfo"),
             "device_authorization_endpoint": at("/device"),
             "revocation_endpoint": at("/revoke"),
         })
@@ -138,11 +150,18 @@ impl State {
     /// A refresh token is good once.
     fn tokens(&mut self, person: Value) -> Value {
         let refresh_token = format!("refresh-{}", self.number());
-        let id_token = self.id_token(&person);
+        let access_token = format!("access-{}", self.number());
+        let mut named = person.clone();
+        if self.groups_apart {
+            named["groups"] = Value::Null;
+        }
+        let id_token = self.id_token(&named);
+        let told = self.claims(&person);
+        self.access_tokens.insert(access_token.clone(), told);
         self.refresh_tokens.insert(refresh_token.clone(), person);
         json!({
             "id_token": id_token,
-            "access_token": "opaque",
+            "access_token": access_token,
             "refresh_token": refresh_token,
             "token_type": "Bearer",
             "expires_in": self.lifetime.as_secs(),

@@ -20,6 +20,11 @@ const MAX_RESERVED: u64 = 16 << 20;
 /// How many heartbeats in a row may name a revision that has not come.
 const MAX_BEHIND: u8 = 10;
 
+/// Why the policy of a new store is not taken.
+const EMPTIED: &str = "it is of another store and has no login, as after the loss of the control \
+     plane's store; if it is meant, create its first login, or restart this worker without a kept \
+     policy";
+
 /// A copy of the policy.
 #[derive(Debug)]
 pub(crate) struct Replica {
@@ -285,12 +290,23 @@ impl Replica {
             Ok(snapshot) => snapshot,
             Err(error) => return self.refuse(revision, error.to_string()),
         };
+        if self.would_be_emptied(&snapshot) {
+            return self.refuse(revision, EMPTIED.into());
+        }
         self.records = records;
         self.current.publish(snapshot);
         self.current.named(revision);
         self.held = Some(revision);
         info!(policy.revision = %revision, "took policy {revision}");
         Outcome::Applied(revision)
+    }
+
+    /// Whether the policy of a control plane that has lost its store is about to
+    /// take the place of one that hosts log in by.
+    fn would_be_emptied(&self, next: &Snapshot) -> bool {
+        let held = self.current.load_full();
+        let is_other = held.filter(|held| held.revision().epoch != next.revision().epoch);
+        is_other.is_some_and(|held| held.has_logins()) && !next.has_logins()
     }
 
     fn refuse(&mut self, revision: Revision, reason: String) -> Outcome {

@@ -36,6 +36,10 @@ impl Listener<'_> {
                 }
                 Some(Heard::Rejected(rejected)) => self.note_rejection(rejected),
                 Some(Heard::Heartbeat(heartbeat)) => self.note_heartbeat(&heartbeat),
+                Some(Heard::Leaving(_)) => {
+                    self.session.left();
+                    return Ok(());
+                }
                 Some(Heard::Hello(_)) => {
                     return Err(Error::Protocol {
                         reason: "a second hello",

@@ -9,7 +9,7 @@ use std::{
     fmt,
     future::ready,
     sync::{
-        Mutex, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
     time::Duration,
@@ -21,14 +21,15 @@ use futures_util::{
 };
 use tokio::time::{Instant, sleep, timeout};
 use tonic::{
-    Request, Response, Status, Streaming,
+    Code, Request, Response, Status, Streaming,
     metadata::{Ascii, MetadataValue},
     transport::Channel,
 };
 
 use super::{
+    causes::causes,
     error::{EtcdError, Verdict},
-    nodes::Node,
+    nodes::Nodes,
     pb::{
         AuthenticateRequest, LeaseGrantRequest, LeaseKeepAliveRequest, RangeRequest, RangeResponse,
         TxnRequest, TxnResponse, WatchCreateRequest, WatchRequest, WatchResponse,
@@ -36,7 +37,6 @@ use super::{
         watch_client::WatchClient, watch_request::RequestUnion,
     },
 };
-use crate::records::Secret;
 
 /// How long one node may take to answer.
 const ATTEMPT: Duration = Duration::from_secs(4);
@@ -44,7 +44,10 @@ const ATTEMPT: Duration = Duration::from_secs(4);
 /// leader was lost is lost too, and a node that does not know waits in vain.
 /// An election takes a second or two.
 const QUICK_ATTEMPT: Duration = Duration::from_millis(1_500);
-const QUICK_ATTEMPTS: u32 = 2;
+const QUICK_ATTEMPTS: usize = 2;
+/// After how many tries certificates are looked at: no other try helps with
+/// those. Before that, they may be about to be renewed on both sides.
+const CERTIFICATE_ATTEMPTS: usize = 6;
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// What an answer may weigh. Pages are cut by number, so a page of large
@@ -53,12 +56,11 @@ const LARGEST_ANSWER: usize = 512 << 20;
 
 /// A client of one cluster.
 pub(super) struct Client {
-    nodes: Vec<Node>,
+    nodes: Arc<Nodes>,
     /// For how long a call is tried.
     patience: Duration,
     /// The place in `nodes` of the one that is asked.
     current: AtomicUsize,
-    user: Option<(String, Secret)>,
     token: Mutex<Option<MetadataValue<Ascii>>>,
 }
 
@@ -71,16 +73,11 @@ pub(super) struct Watch {
 
 impl Client {
     /// `nodes` has at least one.
-    pub(super) fn new(
-        nodes: Vec<Node>,
-        user: Option<(String, String)>,
-        patience: Duration,
-    ) -> Self {
+    pub(super) fn new(nodes: Arc<Nodes>, patience: Duration) -> Self {
         Self {
             nodes,
             patience,
             current: AtomicUsize::new(0),
-            user: user.map(|(name, password)| (name, Secret::from(password))),
             token: Mutex::default(),
         }
     }
@@ -124,7 +121,7 @@ impl Client {
         Ok(Watch {
             answers,
             node,
-            url: self.nodes[node].url.clone(),
+            url: self.nodes.urls[node].clone(),
         })
     }
 
@@ -183,10 +180,10 @@ impl Client {
                 false => QUICK_ATTEMPT,
             };
             let at = self.current.load(Relaxed);
-            let node = &self.nodes[at];
+            let (node, channel) = (&self.nodes.urls[at], self.nodes.channel(at));
             let attempt = async {
-                self.log_in(node).await?;
-                ask(node.channel.clone()).await
+                self.log_in(&channel).await?;
+                ask(channel.clone()).await
             };
             let status = match timeout(limit, attempt).await {
                 Ok(Ok(response)) => return Ok(response.into_inner()),
@@ -195,15 +192,22 @@ impl Client {
             };
             match Verdict::of(&status) {
                 Verdict::Compacted => return Err(EtcdError::Compacted),
-                Verdict::LogInAgain if self.user.is_some() && logins < 2 => {
+                Verdict::LogInAgain if logins < 2 => {
                     logins += 1;
                     self.set_token(None);
                 }
                 Verdict::LogInAgain | Verdict::Refused => return Err(refused(node, &status)),
                 Verdict::TryElsewhere if Instant::now() + pause >= deadline => {
-                    return Err(unreachable(node, status.message()));
+                    return Err(unreachable(node, &causes(&status)));
                 }
-                Verdict::TryElsewhere => self.leave(at),
+                Verdict::TryElsewhere => {
+                    if tries == CERTIFICATE_ATTEMPTS
+                        && let Some(problem) = self.nodes.tls_problem(at).await
+                    {
+                        return Err(unreachable(node, problem));
+                    }
+                    self.leave(at);
+                }
             }
             sleep(pause.mul_f64(0.5 + fastrand::f64())).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
@@ -211,19 +215,24 @@ impl Client {
     }
 
     /// Gets a token where one is needed and there is none.
-    async fn log_in(&self, node: &Node) -> Result<(), Status> {
-        let Some((name, password)) = &self.user else {
-            return Ok(());
-        };
+    async fn log_in(&self, channel: &Channel) -> Result<(), Status> {
         if self.token().is_some() {
             return Ok(());
         }
+        let user = self.nodes.user();
+        let user = user.map_err(|error| Status::unavailable(error.to_string()))?;
+        let Some((name, password)) = user else {
+            return Ok(());
+        };
         let request = AuthenticateRequest {
-            name: name.clone(),
+            name,
             password: password.expose().to_owned(),
         };
-        let mut auth = AuthClient::new(node.channel.clone());
-        let answer = auth.authenticate(request).await?.into_inner();
+        let answer = match AuthClient::new(channel.clone()).authenticate(request).await {
+            // Users are switched off, for maintenance: none is asked for.
+            Err(status) if status.code() == Code::FailedPrecondition => return Ok(()),
+            answer => answer?.into_inner(),
+        };
         let token = answer.token.parse();
         let token = token.map_err(|_| Status::internal("a token that cannot be sent back"))?;
         self.set_token(Some(token));
@@ -244,12 +253,12 @@ impl Client {
 
     /// Of several calls that fail at one node, one moves on.
     fn leave(&self, at: usize) {
-        let next = (at + 1) % self.nodes.len();
+        let next = (at + 1) % self.nodes.urls.len();
         let _ = self.current.compare_exchange(at, next, Relaxed, Relaxed);
     }
 
     fn gone(&self, reason: &str) -> EtcdError {
-        unreachable(&self.nodes[self.current.load(Relaxed)], reason)
+        unreachable(&self.nodes.urls[self.current.load(Relaxed)], reason)
     }
 
     fn token(&self) -> Option<MetadataValue<Ascii>> {
@@ -282,21 +291,20 @@ impl Watch {
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let urls = self.nodes.iter().map(|node| &node.url);
-        f.debug_list().entries(urls).finish()
+        f.debug_list().entries(&self.nodes.urls).finish()
     }
 }
 
-fn refused(node: &Node, status: &Status) -> EtcdError {
+fn refused(node: &str, status: &Status) -> EtcdError {
     EtcdError::Refused {
-        node: node.url.clone(),
+        node: node.to_owned(),
         reason: status.message().to_owned(),
     }
 }
 
-fn unreachable(node: &Node, reason: &str) -> EtcdError {
+fn unreachable(node: &str, reason: &str) -> EtcdError {
     EtcdError::Unreachable {
-        node: node.url.clone(),
+        node: node.to_owned(),
         reason: reason.to_owned(),
     }
 }

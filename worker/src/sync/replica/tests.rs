@@ -372,3 +372,32 @@ fn a_record_that_this_worker_does_not_know_counts_in_the_digest() {
     assert_eq!(outcome, Ok(Outcome::Applied(at(1))));
     assert_eq!(replica.held(), Some((at(1), digest_of(&[newer]))));
 }
+
+#[test]
+fn an_empty_policy_of_another_history_is_refused_until_it_has_a_login() {
+    let (current, mut replica) = replica();
+    send(
+        &mut replica,
+        3,
+        vec![machine_type(), login("qnib-type1", &[7; 32])],
+    )
+    .unwrap();
+    let mut offer = |number, records: Vec<proto::Record>| {
+        let revision = Revision { epoch: 8, number };
+        let records = encoded(&records);
+        let state = Bytes::from(proto::State { records }.encode_to_vec());
+        let size = state.len() as u64;
+        replica.take(Event::Begin { revision, size }).unwrap();
+        replica.take(Event::Chunk(state)).unwrap();
+        let digest = None;
+        replica.take(Event::Commit { revision, digest }).unwrap()
+    };
+
+    let empty = offer(1, vec![machine_type()]);
+    assert!(matches!(empty, Outcome::Rejected(..)), "{empty:?}");
+    assert!(knows(&current, "qnib-type1"));
+
+    let filled = offer(2, vec![machine_type(), login("qnib-type2", &[7; 32])]);
+    assert!(matches!(filled, Outcome::Applied(_)), "{filled:?}");
+    assert!(!knows(&current, "qnib-type1"));
+}
