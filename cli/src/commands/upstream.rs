@@ -182,7 +182,7 @@ impl Create {
 /// with it, the control plane says.
 async fn check_url(text: &str, output: &mut Output<'_>) -> anyhow::Result<()> {
     if root(text) != text.trim_end_matches('/') {
-        output.note(&format!("The /v2 of {text} is taken off: MetaHub adds it."))?;
+        output.note(&format!("The /v2 of {text} is taken off: MetaHub adds it."));
         return Ok(());
     }
     let Ok(url) = Url::parse(text) else {
@@ -198,12 +198,13 @@ async fn check_url(text: &str, output: &mut Output<'_>) -> anyhow::Result<()> {
         "for repositories that are called `{prefix}/…` there, give --url {origin} --repository-prefix {prefix}"
     );
     match is_registry(&format!("{origin}/{path}/v2/")).await {
-        Some(true) => Ok(()),
+        Some(true) => {}
         Some(false) => bail!("there is no registry at {origin}/{path}/v2/: {advice}"),
         None => output.note(&format!(
             "Whether there is a registry at {origin}/{path}/v2/ cannot be told from here: {advice}."
         )),
     }
+    Ok(())
 }
 
 /// Whether a registry's API is at `url`. None: it cannot be told. Nothing secret
