@@ -23,13 +23,16 @@ use metahub_proto::admin::v1::{
     declaration_service_client::DeclarationServiceClient,
     joining_service_client::JoiningServiceClient,
 };
-use metahub_worker::trust::{Successor, Trust};
+use metahub_worker::{
+    grpc_channel::GrpcChannel,
+    trust::{Successor, Trust},
+};
 use secrecy::{ExposeSecret, SecretString};
 use tonic::{
     Request, Response, Status,
     metadata::{Ascii, MetadataValue},
     service::{Interceptor, interceptor::InterceptedService},
-    transport::{Channel, Endpoint},
+    transport::Endpoint,
 };
 use url::{Host, Url};
 
@@ -57,12 +60,12 @@ const LARGEST_ANSWER: usize = 64 << 20;
 /// A connection, with a token or without.
 #[derive(Clone)]
 pub(crate) struct Client {
-    rpc: AdminServiceClient<InterceptedService<Channel, Bearer>>,
-    access: AccessServiceClient<InterceptedService<Channel, Bearer>>,
-    audit: AuditServiceClient<InterceptedService<Channel, Bearer>>,
-    authority: AuthorityServiceClient<InterceptedService<Channel, Bearer>>,
-    declaration: DeclarationServiceClient<InterceptedService<Channel, Bearer>>,
-    joining: JoiningServiceClient<InterceptedService<Channel, Bearer>>,
+    rpc: AdminServiceClient<InterceptedService<GrpcChannel, Bearer>>,
+    access: AccessServiceClient<InterceptedService<GrpcChannel, Bearer>>,
+    audit: AuditServiceClient<InterceptedService<GrpcChannel, Bearer>>,
+    authority: AuthorityServiceClient<InterceptedService<GrpcChannel, Bearer>>,
+    declaration: DeclarationServiceClient<InterceptedService<GrpcChannel, Bearer>>,
+    joining: JoiningServiceClient<InterceptedService<GrpcChannel, Bearer>>,
     url: Url,
 }
 
@@ -143,7 +146,8 @@ impl Client {
                 url: url.clone(),
                 source: error.into(),
             })?;
-        let channel = InterceptedService::new(channel, bearer.unwrap_or_default());
+        let channel =
+            InterceptedService::new(GrpcChannel::from(channel), bearer.unwrap_or_default());
         Ok(Self {
             access: AccessServiceClient::new(channel.clone())
                 .max_decoding_message_size(LARGEST_ANSWER),

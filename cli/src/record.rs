@@ -187,6 +187,8 @@ pub(crate) struct Status {
     pub(crate) workers_lost: u64,
     /// Ids of two workers each.
     pub(crate) workers_doubled: u64,
+    /// Since the control plane started.
+    pub(crate) refused_calls: u64,
 }
 
 impl MachineType {

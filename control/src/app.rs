@@ -6,7 +6,7 @@ use std::{
     net::SocketAddr,
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use anyhow::Context;
@@ -17,18 +17,21 @@ use tokio::{
 };
 use tokio_stream::Stream;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tonic::transport::server::{Connected, TcpIncoming};
+use tonic::transport::server::Connected;
 use tracing::{info, warn};
 
 use crate::{
     Catalog, Config, StoreLocation, descriptors,
     feed::Feed,
     fleet::{self, Fleet},
-    grpc::{self, GatedRouter, Joining, Pace, Parts, Tokens},
+    grpc::{
+        self, GatedRouter, Joining, Pace, Parts, Refusals, Tokens,
+        accept::{self, Limits},
+    },
     housekeeping::{self, Retention},
     oidc::SignIn,
     store::Store,
-    tls::{self, Tls},
+    tls::Tls,
     tokens::{self, TokenFile},
 };
 
@@ -158,6 +161,7 @@ impl App {
             }),
             shutdown: stopping.clone(),
             streams: tasks.clone(),
+            refusals: Refusals::default(),
             pace: Pace::new(
                 self.config.max_snapshots,
                 self.config.max_stream_age,
@@ -165,18 +169,24 @@ impl App {
             ),
         };
         let tokens = Tokens {
-            admin: self.admin_token.token,
-            worker: self.worker_token.token,
+            admin: self.admin_token,
+            worker: self.worker_token,
+            looked: Instant::now(),
         };
         let router = grpc::router(parts, tokens, self.sign_in).await;
         let drain_timeout = self.config.drain_timeout;
+        let limits = Limits {
+            connections: self.config.max_connections,
+            of_one: self.config.max_connections_per_address,
+        };
         let served = match self.tls {
             None => {
-                let incoming = TcpIncoming::from(self.listener).with_nodelay(Some(true));
+                let incoming = accept::plain(self.listener, limits, stopping.clone());
                 serve(router, incoming, &stopping, drain_timeout).await
             }
             Some(tls) => {
-                let incoming = tls::accept(self.listener, tls.current(), stopping.clone());
+                let served = tls.current();
+                let incoming = accept::secured(self.listener, limits, served, stopping.clone());
                 tasks.spawn(tls.keep_fresh(stopping.clone()));
                 serve(router, incoming, &stopping, drain_timeout).await
             }

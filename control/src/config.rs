@@ -118,6 +118,23 @@ pub struct Config {
     #[arg(long, env = "METAHUB_MAX_SNAPSHOTS", default_value_t = 32)]
     pub max_snapshots: usize,
 
+    /// How many connections may be open. More are closed at once.
+    #[arg(
+        long,
+        env = "METAHUB_MAX_CONTROL_CONNECTIONS",
+        default_value_t = 16_384
+    )]
+    pub max_connections: usize,
+
+    /// How many of them may come from one address. Raise it where workers come
+    /// through a balancer or NAT.
+    #[arg(
+        long,
+        env = "METAHUB_MAX_CONTROL_CONNECTIONS_PER_ADDRESS",
+        default_value_t = 4_096
+    )]
+    pub max_connections_per_address: usize,
+
     /// How long a worker's stream lasts, give or take a fifth, so that workers
     /// spread over control planes that come later. `0s`: for ever.
     #[arg(long, env = "METAHUB_MAX_STREAM_AGE", default_value = "1h", value_parser = humantime::parse_duration)]

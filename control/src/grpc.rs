@@ -3,6 +3,7 @@
 //! All services are behind one [`Gate`], so a service that is added cannot be
 //! open by mistake.
 
+pub(crate) mod accept;
 mod access;
 mod admin;
 mod audit;
@@ -14,6 +15,7 @@ mod joining;
 mod lease;
 mod pace;
 mod policy;
+mod refusals;
 mod session;
 
 use std::{
@@ -55,6 +57,7 @@ pub(crate) use self::{
     gate::{Gate, Tokens},
     join::Joining,
     pace::Pace,
+    refusals::Refusals,
 };
 use crate::{
     Catalog,
@@ -90,6 +93,8 @@ pub(crate) struct Parts {
     pub(crate) streams: TaskTracker,
     /// How streams begin and end.
     pub(crate) pace: Pace,
+    /// Who was refused.
+    pub(crate) refusals: Refusals,
 }
 
 impl Parts {
@@ -115,7 +120,7 @@ pub(crate) async fn router(parts: Parts, tokens: Tokens, sign_in: Option<SignIn>
     let authority = AuthorityServiceServer::new(AuthorityApi::new(parts.clone()))
         .max_decoding_message_size(LARGEST_REQUEST);
     let (catalog, own) = (parts.catalog.clone(), parts.joining.clone());
-    let join = JoinServiceServer::new(JoinApi::new(catalog, own.clone()))
+    let join = JoinServiceServer::new(JoinApi::new(catalog, own))
         .max_decoding_message_size(LARGEST_REQUEST);
     let joining = JoiningServiceServer::new(JoiningApi::new(parts.clone()))
         .max_decoding_message_size(LARGEST_REQUEST);
@@ -123,7 +128,7 @@ pub(crate) async fn router(parts: Parts, tokens: Tokens, sign_in: Option<SignIn>
         .max_decoding_message_size(LARGEST_REQUEST)
         .max_encoding_message_size(LARGEST_ANSWER);
     let access = AccessServiceServer::new(AccessApi::new(parts.catalog.clone(), sign_in.clone()));
-    let gate = Gate::new(tokens, parts.catalog.clone(), sign_in, own);
+    let gate = Gate::new(tokens, &parts, sign_in);
     let admin = AdminServiceServer::new(AdminApi::new(parts))
         .max_decoding_message_size(LARGEST_REQUEST)
         .max_encoding_message_size(LARGEST_ANSWER);

@@ -4,7 +4,6 @@
 //! made, or one that the operator brings. Either way a new one is taken up
 //! while the port is open: connections that are there go on.
 
-mod accept;
 mod authority;
 mod brought;
 mod worker;
@@ -30,7 +29,6 @@ use tracing::{info, warn};
 
 use self::brought::Brought;
 pub(crate) use self::{
-    accept::accept,
     authority::{Authority, Issued},
     worker::WorkerCertificate,
 };
@@ -66,7 +64,7 @@ struct Files {
 /// What new connections are served with.
 #[derive(Debug)]
 pub(crate) struct Served {
-    config: Arc<ServerConfig>,
+    pub(crate) config: Arc<ServerConfig>,
     /// The fingerprint of what the port's certificate is rooted in: `sha256:`
     /// and 64 hex digits. Callers pin it.
     pub(crate) fingerprint: String,

@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::{Context, ensure};
 
-use tracing::warn;
+use tracing::{info, warn};
 
 use crate::{Secret, catalog::joins::PREFIX, secrets};
 
@@ -29,6 +29,19 @@ pub(crate) struct TokenFile {
 }
 
 impl TokenFile {
+    /// The token as the file holds it now: one that was replaced is taken up
+    /// without a restart.
+    pub(crate) fn renew(&mut self) {
+        match Self::read(&self.path) {
+            Ok(newest) if newest.token != self.token => {
+                info!("took up a new token from {}", self.path.display());
+                self.token = newest.token;
+            }
+            // What cannot be read, for now, leaves the former in force.
+            Ok(_) | Err(_) => {}
+        }
+    }
+
     fn read(path: &Path) -> anyhow::Result<Self> {
         let text = fs::read_to_string(path)
             .with_context(|| format!("cannot read the token in {}", path.display()))?;
@@ -153,6 +166,20 @@ mod tests {
         fs::write(dir.path().join("admin-token.unfinished"), "half").unwrap();
 
         assert!(TokenFile::read_or_create(&path).is_ok());
+    }
+
+    #[test]
+    fn a_token_that_is_replaced_on_disk_is_taken_up_and_a_broken_one_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("admin-token");
+        let mut file = TokenFile::read_or_create(&path).unwrap();
+
+        fs::write(&path, "another-long-enough-token\n").unwrap();
+        file.renew();
+        fs::write(&path, "short\n").unwrap();
+        file.renew();
+
+        assert_eq!(file.token.expose(), "another-long-enough-token");
     }
 
     #[test]

@@ -19,11 +19,11 @@ use tokio_util::sync::CancellationToken;
 use tonic::{
     Code, Status,
     metadata::{Ascii, MetadataValue},
-    transport::{self, Channel},
+    transport,
 };
 
 use self::{membership::Membership, way::Way};
-use crate::{Config, trust::TrustError};
+use crate::{Config, grpc_channel::GrpcChannel, trust::TrustError};
 
 /// The way to the control plane, and what is shown there.
 #[derive(Clone, Debug)]
@@ -46,7 +46,7 @@ enum Proof {
 /// A connection to the control plane, and what each call must say.
 #[derive(Debug)]
 pub(crate) struct Door {
-    pub(crate) channel: Channel,
+    pub(crate) channel: GrpcChannel,
     /// `None`: a certificate was shown.
     pub(crate) bearer: Option<MetadataValue<Ascii>>,
 }

@@ -21,6 +21,7 @@ pub mod follower;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;
+pub mod grpc_channel;
 mod identity;
 mod in_flight;
 mod metrics;

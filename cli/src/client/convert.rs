@@ -347,6 +347,7 @@ pub(super) fn status(wire: admin::GetStatusResponse) -> Status {
         workers_current: wire.workers_current,
         workers_lost: wire.workers_lost,
         workers_doubled: wire.workers_doubled,
+        refused_calls: wire.refused_calls,
     }
 }
 

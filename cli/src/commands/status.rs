@@ -31,7 +31,8 @@ fn text(status: &Status, settings: &Settings) -> String {
          users          {}\n\
          types          {}\n\
          logins         {}\n\
-         workers        {} connected, {} at this revision{}\n",
+         workers        {} connected, {} at this revision{}\n\
+         refused        {} calls since it started\n",
         settings.control,
         status.version,
         Revision::text(status.revision),
@@ -41,5 +42,6 @@ fn text(status: &Status, settings: &Settings) -> String {
         status.workers_connected,
         status.workers_current,
         doubts(status),
+        status.refused_calls,
     )
 }

@@ -7,7 +7,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::{Actor, Catalog, authority::check_issuer, edit::Edit};
+use super::{Actor, Catalog, authority::check_issuer};
 use crate::{
     Error, Result, Secret, names,
     policy::Policy,
@@ -103,7 +103,7 @@ impl Catalog {
     ) -> Result<()> {
         let hash = secrets::sha256_hex(secret);
         self.edit(actor, "worker.join", |edit| {
-            let token = good_token(edit, &hash)?;
+            let token = good_token(edit.base(), &hash)?;
             check_issuer(edit, issued)?;
             let known = edit.find::<JoinedWorker>(&Key::joined_worker(&worker.id));
             let is_in = known.is_some_and(|it| {
@@ -145,6 +145,12 @@ impl Catalog {
             Ok(())
         })
         .await
+    }
+
+    /// Refuses a secret that admits no one, before anything is made for it.
+    pub(crate) fn check_join_secret(&self, secret: &Secret) -> Result<()> {
+        let token = good_token(&self.policy(), &secrets::sha256_hex(secret))?;
+        spent(&token).map(|_| ())
     }
 
     /// Removes a worker: none of its certificates is good from now on. With
@@ -223,9 +229,9 @@ impl WorkerCertificate {
 
 /// The token with this hash, if it is good. Takes a time that tells nothing of
 /// the secrets that there are.
-fn good_token(edit: &Edit, hash: &Secret) -> Result<JoinToken> {
+fn good_token(policy: &Policy, hash: &Secret) -> Result<JoinToken> {
     let mut found = None;
-    for token in edit.base().all::<JoinToken>() {
+    for token in policy.all::<JoinToken>() {
         if secrets::are_equal(token.secret_sha256.expose(), hash.expose()) {
             found = Some(token.clone());
         }

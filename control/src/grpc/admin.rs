@@ -400,6 +400,7 @@ impl AdminServiceTrait for AdminApi {
             workers_connected: connected.clone().count() as u64,
             workers_current: connected.filter(|it| it.serves(policy.revision)).count() as u64,
             workers_lost: members.iter().filter(|it| !it.connected).count() as u64,
+            refused_calls: self.parts.refusals.total(),
             workers_doubled: members.iter().filter(|it| it.is_doubled()).count() as u64,
         }))
     }

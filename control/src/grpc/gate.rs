@@ -4,22 +4,27 @@
 use std::{
     net::SocketAddr,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll},
-    time::SystemTime,
+    time::{Duration, Instant, SystemTime},
 };
 
 use http::{Extensions, HeaderMap, Request, Response, header::AUTHORIZATION};
 use tonic::{
-    Status,
+    Code, Status,
     body::Body,
     transport::server::{TcpConnectInfo, TlsConnectInfo},
 };
 use tower::{Layer, Service};
 
-use super::{join::Joining, lease::leased};
+use super::{
+    Parts,
+    join::Joining,
+    lease::leased,
+    refusals::{Refusals, is_refusal},
+};
 use crate::{
-    Catalog, Error, Result, Secret,
+    Catalog, Error, Result,
     access::{Caller, Ownership, Role, Rule, Standing, rule_of},
     catalog::{
         Actor,
@@ -28,23 +33,30 @@ use crate::{
     oidc::SignIn,
     secrets,
     tls::WorkerCertificate,
+    tokens::TokenFile,
 };
 
 /// The tokens that are kept in files.
 #[derive(Debug)]
 pub(crate) struct Tokens {
-    pub(crate) admin: Secret,
-    pub(crate) worker: Secret,
+    pub(crate) admin: TokenFile,
+    pub(crate) worker: TokenFile,
+    /// When the files were read.
+    pub(crate) looked: Instant,
 }
+
+/// How often the files of tokens are read.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Checks each call. Clones share it.
 #[derive(Clone, Debug)]
 pub(crate) struct Gate {
-    tokens: Arc<Tokens>,
+    tokens: Arc<Mutex<Tokens>>,
     catalog: Catalog,
     sign_in: Option<Arc<SignIn>>,
     /// Whose certificates workers show. `None`: in plain text there are none.
     joining: Option<Joining>,
+    refusals: Refusals,
 }
 
 /// Services behind a [`Gate`].
@@ -55,17 +67,13 @@ pub(crate) struct Gated<S> {
 }
 
 impl Gate {
-    pub(super) fn new(
-        tokens: Tokens,
-        catalog: Catalog,
-        sign_in: Option<Arc<SignIn>>,
-        joining: Option<Joining>,
-    ) -> Self {
+    pub(super) fn new(tokens: Tokens, parts: &Parts, sign_in: Option<Arc<SignIn>>) -> Self {
         Self {
-            tokens: Arc::new(tokens),
-            catalog,
+            tokens: Arc::new(Mutex::new(tokens)),
+            catalog: parts.catalog.clone(),
             sign_in,
-            joining,
+            joining: parts.joining.clone(),
+            refusals: parts.refusals.clone(),
         }
     }
 
@@ -162,8 +170,14 @@ impl Gate {
 
     /// Whose token it is of those in files. `None`: it is another.
     fn holder_of_file(&self, token: &str) -> Option<Caller> {
-        let is_admin = secrets::are_equal(token, self.tokens.admin.expose());
-        let is_worker = secrets::are_equal(token, self.tokens.worker.expose());
+        let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
+        if tokens.looked.elapsed() >= LOOK_INTERVAL {
+            tokens.looked = Instant::now();
+            tokens.admin.renew();
+            tokens.worker.renew();
+        }
+        let is_admin = secrets::are_equal(token, tokens.admin.token.expose());
+        let is_worker = secrets::are_equal(token, tokens.worker.token.expose());
         let (name, standing) = match (is_admin, is_worker) {
             (true, _) => (BOOTSTRAP, Standing::Admin),
             (false, true) => (WORKER, Standing::Worker),
@@ -246,13 +260,28 @@ where
         let mut inner = std::mem::replace(&mut self.inner, clone);
         let gate = self.gate.clone();
         Box::pin(async move {
+            let from = peer(request.extensions()).map(|peer| peer.ip());
+            let call = request.uri().path().to_owned();
             match gate.check(&mut request).await {
-                Ok(None) => inner.call(request).await,
+                // One who joins is asked for a secret behind the gate.
+                Ok(None) => {
+                    let answer = inner.call(request).await?;
+                    let status = Status::from_header_map(answer.headers());
+                    if let Some(status) = status.filter(|it| it.code() == Code::Unauthenticated) {
+                        gate.refusals.note(from, &call, status.message()).await;
+                    }
+                    Ok(answer)
+                }
                 Ok(Some(caller)) => {
                     let answer = inner.call(request).await?;
                     Ok(answer.map(|body| leased(body, &caller, &gate.catalog)))
                 }
-                Err(error) => Ok(Status::from(error).into_http()),
+                Err(error) => {
+                    if is_refusal(&error) {
+                        gate.refusals.note(from, &call, &error.to_string()).await;
+                    }
+                    Ok(Status::from(error).into_http())
+                }
             }
         })
     }

@@ -105,13 +105,14 @@ impl JoinServiceTrait for JoinApi {
             membership: Some(format!("{:016x}", secrets::random_u64())),
             id: request.worker_id,
         };
+        let secret = Secret::from(request.secret);
+        self.catalog.check_join_secret(&secret)?;
         let issued = joining.issue(&request.signing_request, &worker)?;
         let actor = Actor {
             name: worker.id.clone(),
             from,
             scope: Scope::All,
         };
-        let secret = Secret::from(request.secret);
         let admitted = self.catalog.admit_worker(&actor, &secret, &worker, &issued);
         admitted.await?;
         Ok(Response::new(proto::JoinResponse {

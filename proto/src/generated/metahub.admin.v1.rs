@@ -478,6 +478,9 @@ pub struct GetStatusResponse {
     /// How many ids are those of two workers.
     #[prost(uint64, tag = "9")]
     pub workers_doubled: u64,
+    /// How many calls were refused since this control plane started.
+    #[prost(uint64, tag = "10")]
+    pub refused_calls: u64,
 }
 /// Generated client implementations.
 pub mod admin_service_client {

@@ -21,7 +21,6 @@ use tokio::{
     sync::watch,
     time::{sleep, timeout},
 };
-use tonic::transport::Channel;
 use tracing::{info, warn};
 
 use super::{
@@ -30,7 +29,7 @@ use super::{
     read,
     way::{Opened, Way},
 };
-use crate::{Config, backoff::Backoff, trust::Fingerprint};
+use crate::{Config, backoff::Backoff, grpc_channel::GrpcChannel, trust::Fingerprint};
 
 /// What a join token starts with.
 const PREFIX: &str = "mh_join_";
@@ -120,7 +119,7 @@ impl Membership {
 
     /// A new connection on which the certificate is shown. Joins first if there
     /// is none that is good.
-    pub(super) async fn connect(&self, way: &Way) -> Result<Channel, NoWay> {
+    pub(super) async fn connect(&self, way: &Way) -> Result<GrpcChannel, NoWay> {
         let held = self.current.borrow().clone();
         let credential = match held {
             None => self.join(way).await?,

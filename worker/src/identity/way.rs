@@ -10,13 +10,14 @@ use std::{
 };
 
 use anyhow::{bail, ensure};
-use tonic::transport::{Channel, Endpoint, Identity};
+use tonic::transport::{Endpoint, Identity};
 use tracing::warn;
 use url::Url;
 
 use super::NoWay;
 use crate::{
     Config, dns,
+    grpc_channel::GrpcChannel,
     trust::{Fingerprint, Successor, Trust},
 };
 
@@ -43,7 +44,7 @@ struct Replica {
 /// A new connection.
 #[derive(Clone, Debug)]
 pub(super) struct Opened {
-    pub(super) channel: Channel,
+    pub(super) channel: GrpcChannel,
     /// Who takes the place of the authority that was trusted.
     pub(super) successor: Option<Fingerprint>,
 }
@@ -131,7 +132,10 @@ impl Replica {
                  before the former one is retired"
             );
         }
-        Ok(Opened { channel, successor })
+        Ok(Opened {
+            channel: channel.into(),
+            successor,
+        })
     }
 
     fn trust(&self, pinned: Option<Fingerprint>) -> Result<Option<Trust>, NoWay> {

@@ -70,7 +70,7 @@ impl Ledger {
         let channel = endpoint.expect("a URL").connect().await.expect("it is up");
         let bearer = MetadataValue::from_static("Bearer sesame");
         link.set(Some(Line::new(
-            PolicyServiceClient::new(channel),
+            PolicyServiceClient::new(channel.into()),
             Some(bearer),
         )));
     }

@@ -18,11 +18,11 @@ use tokio::time::{Instant, timeout};
 use tonic::{
     Code, Request, Response, Status,
     metadata::{Ascii, MetadataValue},
-    transport::Channel,
 };
 
 use crate::{
     convert::{self, Unreadable},
+    grpc_channel::GrpcChannel,
     snapshot::{Recipe, RecipeName},
 };
 
@@ -38,7 +38,7 @@ pub(crate) struct Link(ArcSwapOption<Line>);
 /// A connection that the policy comes by.
 #[derive(Debug)]
 pub(crate) struct Line {
-    client: PolicyServiceClient<Channel>,
+    client: PolicyServiceClient<GrpcChannel>,
     /// `None`: the connection itself shows who asks.
     bearer: Option<MetadataValue<Ascii>>,
     opened: Instant,
@@ -116,7 +116,7 @@ impl Link {
 impl Line {
     /// A line to where `client` is connected to.
     pub(super) fn new(
-        client: PolicyServiceClient<Channel>,
+        client: PolicyServiceClient<GrpcChannel>,
         bearer: Option<MetadataValue<Ascii>>,
     ) -> Self {
         Self {
