@@ -7,6 +7,7 @@ use metahub_tests::{
     control::Control,
     issuer::{Algorithm, Issuer, unix_secs},
     metahubctl::{Metahubctl, Said},
+    wait::eventually,
 };
 use serde_json::{Value, json};
 use tonic::{Code, Request, Status};
@@ -234,8 +235,10 @@ async fn a_sign_in_is_renewed_before_it_ends() {
 #[tokio::test]
 async fn a_sign_in_outlives_trouble_at_the_issuer() {
     let site = Site::start().await;
-    site.issuer.set_lifetime(Duration::ZERO);
+    site.issuer.set_lifetime(Duration::from_secs(3));
     site.sign_in(staff()).await.text();
+    let end = unix_secs() + 3;
+    eventually("the ID token ends", async || unix_secs() > end).await;
     for status in [401, 429, 500, 503] {
         site.issuer.set_trouble(Some(status));
 

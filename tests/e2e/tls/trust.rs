@@ -73,7 +73,7 @@ async fn a_control_plane_with_another_authority_is_refused_by_one_who_knew_it() 
 
     let place = control.stop().await;
     std::fs::remove_file(place.dir().join("metahub.db")).expect("there is a store");
-    let control = Control::start_at(place).await;
+    let control = Control::start_at(place.with(&["--tls", "--start-anew"])).await;
 
     let refused = home.unattended(control.place(), "").await.complaint();
     for part in [&known, control.fingerprint(), "known-controls"] {
@@ -92,7 +92,7 @@ async fn a_fingerprint_that_was_given_and_proved_right_need_not_be_given_again()
     let wrong = home.unattended(other.place(), "").await.complaint();
     let place = control.stop().await;
     std::fs::remove_file(place.dir().join("metahub.db")).expect("there is a store");
-    let control = Control::start_at(place).await;
+    let control = Control::start_at(place.with(&["--tls", "--start-anew"])).await;
     let changed = home.unattended(control.place(), "").await.complaint();
     let insisted = home.unattended(control.place(), &given).await.complaint();
 
