@@ -252,8 +252,11 @@ impl fmt::Display for HostPlatform {
             true => write!(f, "{}", self.os)?,
             false => write!(f, "{}/{}", self.os, architectures.join("|"))?,
         }
-        match &self.variant {
-            Some(variant) => write!(f, "/{variant}"),
+        if let Some(variant) = &self.variant {
+            write!(f, "/{variant}")?;
+        }
+        match &self.os_version {
+            Some(version) => write!(f, " {version}"),
             None => Ok(()),
         }
     }

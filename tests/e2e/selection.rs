@@ -1,8 +1,10 @@
 //! One name, and each machine type gets the variant that is for it.
 
 use metahub_cli::demo::image::{Form, REPOSITORY};
+use metahub_proto::policy::v1 as policy;
 use metahub_tests::{
     client::{error, header},
+    index::{entry, put_index},
     site::Site,
 };
 
@@ -74,6 +76,36 @@ async fn a_variant_of_another_type_is_served_by_digest() {
     let answer = site.host().manifest(REPOSITORY, &skylake.digest).await;
 
     assert_eq!(answer.bytes().await.unwrap(), skylake.bytes);
+}
+
+#[tokio::test]
+async fn a_build_host_is_given_an_index_with_the_other_platforms() {
+    let mut site = Site::start(1).await;
+    let builder = site.admin.create(policy::MachineType {
+        user: "qnib".into(),
+        name: "builder".into(),
+        features: vec!["cpu:skylake".into()],
+        platforms: policy::Platforms::All.into(),
+        ..Default::default()
+    });
+    let builder = builder.await;
+    site.admin.all_current(1).await;
+    let [generic, skylake, broadwell, _] = &site.bench.images[..] else {
+        panic!("the image has four variants");
+    };
+    let [generic, skylake, broadwell] =
+        [generic, skylake, broadwell].map(|image| image.manifest.digest.as_str());
+    let mut arm64 = entry(broadwell, &[]);
+    arm64["platform"]["architecture"] = "arm64".into();
+    let entries = [entry(generic, &[]), entry(skylake, &["cpu:skylake"]), arm64];
+    put_index(&site.upstream, REPOSITORY, "both", &entries);
+
+    let answer = site.client(0, &builder).manifest(REPOSITORY, "both").await;
+
+    let index: serde_json::Value = answer.json().await.expect("JSON");
+    let listed = index["manifests"].as_array().expect("an index").iter();
+    let listed: Vec<_> = listed.map(|entry| entry["digest"].clone()).collect();
+    assert_eq!(listed, [skylake, broadwell]);
 }
 
 #[tokio::test]

@@ -59,6 +59,9 @@ fn a_windows_host_runs_the_newest_older_build_with_a_stable_interface() {
     assert_eq!(kept("10.0.20348.5", &entries), ["2022"]);
     assert_eq!(kept("10.0.26100.1", &entries), ["any"]);
     assert!(kept("10.0.26100.1", &entries[..1]).is_empty());
+    let none = selection(host("10.0.26100.1"), &entries[..1], Facts::default());
+    let said = none.refusal("win/core", "u-win25", &index(&entries[..1]));
+    assert!(said.ends_with("for windows/amd64 10.0.17763.1, not windows/amd64 10.0.26100.1"));
 }
 
 #[test]
