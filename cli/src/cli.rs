@@ -90,7 +90,7 @@ enum Command {
     /// Tells the state of the control plane and its workers.
     Status,
     /// Runs both planes in this process, for one machine and for trying out.
-    Up(up::Arguments),
+    Up(Box<up::Arguments>),
     /// Shows what MetaHub does, with its own upstream, images and hosts. Needs
     /// no network and no docker.
     Demo(demo::Arguments),
@@ -164,7 +164,7 @@ async fn run_with(
         Command::Authority(command) => authority::run(command, settings, output).await,
         Command::Worker(command) => worker::run(command, settings, output).await,
         Command::Status => status::run(settings, output).await,
-        Command::Up(arguments) => up::run(arguments, settings, output).await,
+        Command::Up(arguments) => up::run(*arguments, settings, output).await,
         Command::Demo(arguments) => demo::run(arguments, output).await,
         Command::Completions(_) => Ok(()),
     }

@@ -209,7 +209,7 @@ impl FromStr for RoleRule {
             _ => return Err(invalid("the role is none of admin, owner and viewer")),
         };
         let (claim, value) = split_claim(rest).ok_or(invalid("it has no claim and value"))?;
-        let value: Pattern = value.parse().map_err(|it| invalid(it))?;
+        let value: Pattern = value.parse().map_err(&invalid)?;
         if role == Role::Owner && !value.has_star() {
             return Err(invalid("an owner's value needs a `*` for the user's name"));
         }

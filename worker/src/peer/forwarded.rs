@@ -140,7 +140,10 @@ pub(super) fn address(hop: &str) -> Option<IpAddr> {
 mod tests {
     use super::*;
 
-    fn forwarded(lines: &[&str]) -> Option<Vec<(Option<String>, Option<String>, Option<String>)>> {
+    /// Client, host and protocol.
+    type Shown = (Option<String>, Option<String>, Option<String>);
+
+    fn forwarded(lines: &[&str]) -> Option<Vec<Shown>> {
         let mut headers = HeaderMap::new();
         for line in lines {
             headers.append(FORWARDED, line.parse().unwrap());
@@ -150,11 +153,7 @@ mod tests {
         Some(shown.collect())
     }
 
-    fn all(
-        client: &str,
-        host: &str,
-        proto: &str,
-    ) -> (Option<String>, Option<String>, Option<String>) {
+    fn all(client: &str, host: &str, proto: &str) -> Shown {
         let text = |text: &str| (!text.is_empty()).then(|| text.to_owned());
         (text(client), text(host), text(proto))
     }

@@ -74,6 +74,10 @@ impl Proxy {
 impl ProxyEnvironment {
     /// Reads the variables, in upper case or else in lower case. A proxy that is
     /// not understood is logged, and not used.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "these variables belong to all programs of a host, with spellings of their own"
+    )]
     pub(crate) fn read() -> Self {
         let found = Self::of(|name| env::var(name).ok());
         if found.https.is_some() || found.http.is_some() {
