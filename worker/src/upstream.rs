@@ -63,7 +63,7 @@ pub(crate) use self::blob::{BlobBody, BlobDirectory, BlobError, BlobRequest};
 pub(crate) use self::dialer::Judgement;
 pub(crate) use self::error::{Error, Limit, ManifestFault, Place, Why};
 pub(crate) use self::hash::sha256;
-pub(crate) use self::listing::{ReferrersPage, TagsPage};
+pub(crate) use self::listing::{Listed, ReferrersPage, TagsPage};
 pub(crate) use self::metrics::Metrics;
 pub(crate) use self::proxy::{Proxy, ProxyChoice, ProxyEnvironment};
 pub(crate) use self::puller::{BuildError, Puller};

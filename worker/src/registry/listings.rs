@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::{HeaderName, HeaderValue, Response};
+use http::{HeaderName, HeaderValue, Response, header::WARNING};
 
 use super::{
     Asked, Notes, Registry,
@@ -14,7 +14,7 @@ use super::{
 use crate::{
     reference::Digest,
     snapshot::{Recipe, RecipeName},
-    upstream::ReferrersPage,
+    upstream::{Listed, ReferrersPage},
 };
 
 const FILTERS_APPLIED: HeaderName = HeaderName::from_static("oci-filters-applied");
@@ -62,7 +62,7 @@ impl Registry {
                 }
             }
         };
-        let mut response = served::whole(asked, page.bytes, INDEX);
+        let mut response = served::whole(asked, page.bytes.clone(), INDEX);
         let headers = response.headers_mut();
         if page.filtered {
             headers.insert(FILTERS_APPLIED, ARTIFACT_TYPE);
@@ -70,6 +70,9 @@ impl Registry {
         if let Some(next) = &page.next {
             let path = format!("/v2/{}/referrers/{digest}", target.name);
             served::link(asked, headers, &path, next);
+        }
+        if let Some(stale) = &page.stale {
+            headers.insert(WARNING, served::stale_warning(stale));
         }
         Ok(response)
     }
@@ -80,7 +83,7 @@ impl Registry {
         target: &Target<'_>,
         digest: &Digest,
         notes: &mut Notes,
-    ) -> Result<ReferrersPage, Error> {
+    ) -> Result<Listed<ReferrersPage>, Error> {
         let (upstream, repository) = (target.upstream, &target.repository);
         let pulled = self
             .puller
@@ -101,8 +104,8 @@ impl Registry {
 fn is_empty(page: &ReferrersPage) -> bool {
     #[derive(serde::Deserialize)]
     struct List {
-        manifests: Vec<serde::de::IgnoredAny>,
+        manifests: Option<Vec<serde::de::IgnoredAny>>,
     }
     let list = serde_json::from_slice(&page.bytes);
-    list.is_ok_and(|list: List| list.manifests.is_empty())
+    list.is_ok_and(|list: List| list.manifests.is_none_or(|it| it.is_empty()))
 }

@@ -10,7 +10,7 @@ use serde_json::json;
 use super::{Asked, body::Body, names::Target};
 use crate::{
     reference::Digest,
-    upstream::{Source, Stale, TagsPage, warning},
+    upstream::{Listed, Source, Stale, TagsPage, warning},
 };
 
 /// Names what an answer holds.
@@ -45,12 +45,20 @@ pub(super) fn manifest(asked: &Asked<'_>, source: &Source, origin: &Source) -> R
 }
 
 /// A page of tags.
-pub(super) fn tags(asked: &Asked<'_>, target: &Target<'_>, page: &TagsPage) -> Response<Body> {
+pub(super) fn tags(
+    asked: &Asked<'_>,
+    target: &Target<'_>,
+    page: &Listed<TagsPage>,
+) -> Response<Body> {
     let list = json!({"name": target.name.as_str(), "tags": page.tags});
     let mut response = whole(asked, list.to_string().into(), JSON);
+    let headers = response.headers_mut();
     if let Some(next) = &page.next {
         let path = format!("/v2/{}/tags/list", target.name);
-        link(asked, response.headers_mut(), &path, next);
+        link(asked, headers, &path, next);
+    }
+    if let Some(stale) = &page.stale {
+        headers.insert(WARNING, stale_warning(stale));
     }
     response
 }
@@ -91,7 +99,7 @@ pub(super) fn has(headers: &HeaderMap, digest: &Digest) -> bool {
 }
 
 /// The reason why an answer may be an old one.
-fn stale_warning(stale: &Stale) -> HeaderValue {
+pub(super) fn stale_warning(stale: &Stale) -> HeaderValue {
     let age = stale.age().as_secs();
     warning(&format!("not confirmed for {age} s: {}", stale.why))
 }

@@ -197,6 +197,12 @@ impl Exchange {
             StatusCode::NOT_MODIFIED | StatusCode::RANGE_NOT_SATISFIABLE => Ok(reply),
             status if status.is_success() => Ok(reply),
             StatusCode::NOT_FOUND | StatusCode::GONE => Err(Error::NotFound { upstream: name }),
+            status if ask.kind == Kind::Referrers && is_no_api(status, reply.is_at_home) => {
+                Err(Error::BadAnswer {
+                    upstream: name,
+                    what: "no referrers API",
+                })
+            }
             // A signed address may no longer work; a new one is had by asking again.
             status if !reply.is_at_home && is_error(status) => {
                 let failed = unavailable(upstream, Why::Status(status), Some(headers));
@@ -320,6 +326,13 @@ fn is_refusal(ask: &Ask<'_>, reply: &Reply, has_pass: bool) -> bool {
 
 fn is_denial(status: StatusCode) -> bool {
     matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
+}
+
+/// Whether an answer says that there is no such API, which is no failure: the
+/// upstream's own, or that of the sign-in that it redirects to.
+fn is_no_api(status: StatusCode, is_at_home: bool) -> bool {
+    let is_elsewhere = !is_at_home && status != StatusCode::TOO_MANY_REQUESTS;
+    status == StatusCode::NOT_IMPLEMENTED || (is_elsewhere && status.is_client_error())
 }
 
 fn is_error(status: StatusCode) -> bool {

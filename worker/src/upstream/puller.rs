@@ -8,7 +8,7 @@ use super::{
     clock::Clock,
     dialer::Dialer,
     exchange::Exchange,
-    listing,
+    listing::{Listed, Lists},
     manifests::Manifests,
     wire::Wire,
 };
@@ -23,6 +23,7 @@ pub(crate) struct Puller {
     exchange: Arc<Exchange>,
     manifests: Arc<Manifests>,
     blobs: Arc<Blobs>,
+    lists: Lists,
 }
 
 /// Why a [`Puller`] cannot be made.
@@ -58,8 +59,10 @@ impl Puller {
     /// One that goes out by `wire`.
     pub(super) fn over(wire: Wire) -> Self {
         let exchange = Arc::new(Exchange::new(Arc::new(wire)));
+        let manifests = Arc::new(Manifests::new(Arc::clone(&exchange)));
         Self {
-            manifests: Arc::new(Manifests::new(Arc::clone(&exchange))),
+            lists: Lists::new(&exchange, &manifests),
+            manifests,
             blobs: Arc::new(Blobs::new(Arc::clone(&exchange))),
             exchange,
         }
@@ -114,8 +117,8 @@ impl Puller {
         upstream: &Arc<Upstream>,
         repository: &Repository,
         query: Option<&str>,
-    ) -> Result<TagsPage, Error> {
-        listing::tags(&self.exchange, upstream, repository, query).await
+    ) -> Result<Listed<TagsPage>, Error> {
+        self.lists.tags(upstream, repository, query).await
     }
 
     /// The page of referrers of `digest` that the client's `query` asks for.
@@ -125,8 +128,9 @@ impl Puller {
         repository: &Repository,
         digest: &Digest,
         query: Option<&str>,
-    ) -> Result<ReferrersPage, Error> {
-        let way = (&*self.exchange, &self.manifests);
-        listing::referrers(way, upstream, repository, digest, query).await
+    ) -> Result<Listed<ReferrersPage>, Error> {
+        self.lists
+            .referrers(upstream, repository, digest, query)
+            .await
     }
 }

@@ -31,6 +31,20 @@ pub(crate) fn safe_query(query: &str) -> Option<String> {
     Some(safe.finish()).filter(|safe| !safe.is_empty())
 }
 
+/// The size of the page that a query asks for, and the query without it.
+pub(super) fn without_page_size(query: Option<&str>) -> (Option<usize>, Option<String>) {
+    let (mut size, mut rest) = (None, form_urlencoded::Serializer::new(String::new()));
+    for (key, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
+        match &*key {
+            "n" => size = value.parse().ok(),
+            _ => {
+                rest.append_pair(&key, &value);
+            }
+        }
+    }
+    (size, Some(rest.finish()).filter(|rest| !rest.is_empty()))
+}
+
 /// The query of the `Link` to the next page (RFC 8288).
 pub(crate) fn next_query(headers: &HeaderMap) -> Option<String> {
     headers
