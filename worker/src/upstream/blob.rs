@@ -10,6 +10,8 @@ mod cache;
 mod feed;
 mod held;
 mod known;
+mod multipart;
+mod parts;
 pub(super) mod range;
 mod reopen;
 mod ring;
@@ -33,7 +35,7 @@ use self::{
     reopen::Reopen,
     transfer::Transfer,
 };
-use super::{Error, Upstream, exchange::Ask, metrics::Kind, wire::Reply};
+use super::{Error, Upstream, exchange::Ask, hash::is_digest_of, metrics::Kind, wire::Reply};
 use crate::reference::{Digest, Repository};
 
 /// A client's request for a blob.
@@ -86,6 +88,11 @@ impl Blobs {
         if is_head {
             return self.head(upstream, request, key).await;
         }
+        if let Some(spans) = request.several().filter(|_| hand_over.is_none())
+            && let Some(response) = self.ask_for_parts(upstream, request, key, &spans).await?
+        {
+            return Ok(response);
+        }
         if self.is_shared(request, hand_over)
             && let Some(response) = self.share(upstream, request, hand_over).await?
         {
@@ -120,7 +127,19 @@ impl Blobs {
         if let Some(place) = &reply.handed_over {
             return Ok(elsewhere(place));
         }
-        let answer = Answer::read(upstream, &reply, is_ranged)?;
+        let answer = match Answer::read(upstream, &reply, is_ranged) {
+            Ok(answer) if request.is_answered_by(&answer) => answer,
+            // Not the part that was asked for: all of it has no doubt about it.
+            Ok(_) | Err(_) if is_ranged => {
+                let whole = BlobRequest {
+                    range: None,
+                    ..request
+                };
+                let asking = self.ask_alone(upstream, whole, key, hand_over);
+                return Box::pin(asking).await;
+            }
+            answer => answer?,
+        };
         if let Some(length) = answer.total() {
             self.exchange.check_length(upstream, length)?;
             self.known.learn(key, length);
@@ -175,15 +194,31 @@ impl<'r> BlobRequest<'r> {
         }
     }
 
-    /// The `Range` to forward. Several ranges at once are not honoured, nor
-    /// one that is bound to other content: the client gets the whole blob.
-    fn honoured_range(&self) -> Option<HeaderValue> {
+    /// The `Range`, unless it is bound to other content, or the blob is empty and
+    /// has no parts: then the client gets the whole blob.
+    fn current_range(&self) -> Option<&'r HeaderValue> {
         let is_current = self
             .if_range
             .is_none_or(|tag| tag.as_bytes() == entity_tag(self.digest).as_bytes());
         self.range
-            .filter(|range| is_current && Span::read(range).is_some())
-            .cloned()
+            .filter(|_| is_current && !is_digest_of(self.digest, b""))
+    }
+
+    /// The `Range` to forward, if it is a single one.
+    fn honoured_range(&self) -> Option<HeaderValue> {
+        let range = self.current_range()?;
+        Span::read(range).is_some().then(|| range.clone())
+    }
+
+    /// The parts that are asked for, if they are several.
+    fn several(&self) -> Option<Vec<Span>> {
+        Span::read_several(self.current_range()?)
+    }
+
+    fn is_answered_by(&self, answer: &Answer) -> bool {
+        let (span, range) = (self.span(), answer.range);
+        span.zip(range)
+            .is_none_or(|(span, range)| span.is_answered_by(range))
     }
 
     /// The part that is asked for. None: all of it.

@@ -16,6 +16,7 @@ mod lists;
 mod lost_connections;
 mod names;
 mod options;
+mod parts;
 mod plugins;
 mod tags;
 mod tokens;

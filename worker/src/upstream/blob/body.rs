@@ -41,7 +41,11 @@ enum Origin {
 }
 
 impl BlobBody {
-    fn poll_bytes(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Error>>> {
+    /// The next bytes; None after the last, if all are right.
+    pub(super) fn poll_bytes(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, Error>>> {
         loop {
             let seat = match &mut self.0 {
                 Origin::Nowhere => return Poll::Ready(None),

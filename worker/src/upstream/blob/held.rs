@@ -8,6 +8,7 @@ use super::{
     Answer, BlobBody, BlobRequest, Blobs,
     cache::{BlobCache, Held, Outcome, Reading},
     known::Key,
+    multipart::{Multipart, Plan},
     range::{ContentRange, Span},
     reopen::Reopen,
 };
@@ -62,6 +63,14 @@ impl Blobs {
         held: Held,
     ) -> Option<Response<BlobBody>> {
         let (answer, part) = match request.span() {
+            None if let Some(spans) = request.several() => match Plan::new(&spans, held.length) {
+                Plan::Parts(parts) => {
+                    return self.read_parts(cache, upstream, request, (held, parts));
+                }
+                Plan::Part(part) => part_of(Span::Between(part.start, part.end - 1), held.length),
+                Plan::Unsatisfiable => (unsatisfiable(held.length), 0..0),
+                Plan::Whole => (whole(held.length), 0..held.length),
+            },
             None => (whole(held.length), 0..held.length),
             Some(span) => part_of(span, held.length),
         };
@@ -75,6 +84,40 @@ impl Blobs {
             *response.body_mut() = reading.into_body().into();
         }
         Some(response)
+    }
+}
+
+impl Blobs {
+    /// The same for several parts, each read when its turn has come.
+    fn read_parts(
+        &self,
+        cache: &Arc<BlobCache>,
+        upstream: &Arc<Upstream>,
+        request: BlobRequest<'_>,
+        (held, parts): (Held, Vec<Range<u64>>),
+    ) -> Option<Response<BlobBody>> {
+        let is_far = |part: &Range<u64>| part.start > held.written() + NEAR;
+        if parts.last().is_some_and(is_far) {
+            return None;
+        }
+        let reopen = Reopen::new(&self.exchange, upstream, request);
+        let (cache, digest) = (Arc::clone(cache), request.digest.clone());
+        let total = held.length;
+        let open = move |part| {
+            let reading = Reading::new(&cache, held.clone(), &digest, reopen.again(), part);
+            Ok(reading.into_body().into())
+        };
+        let multipart = Multipart::new(parts, total, 0, Box::new(open));
+        Some(multipart.into_response(request.digest))
+    }
+}
+
+/// The answer to ranges of which a blob of `total` bytes has none.
+pub(super) fn unsatisfiable(total: u64) -> Answer {
+    Answer {
+        status: StatusCode::RANGE_NOT_SATISFIABLE,
+        length: None,
+        range: Some(ContentRange::None { total }),
     }
 }
 

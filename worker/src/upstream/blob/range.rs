@@ -31,7 +31,10 @@ pub(crate) enum Span {
 impl Span {
     /// Reads the header. None: it does not ask for one range of bytes.
     pub(crate) fn read(range: &HeaderValue) -> Option<Self> {
-        let range = range.to_str().ok()?.strip_prefix("bytes=")?;
+        Self::read_one(range.to_str().ok()?.strip_prefix("bytes=")?)
+    }
+
+    fn read_one(range: &str) -> Option<Self> {
         let (first, last) = range.split_once('-')?;
         match (first, last) {
             ("", last) => number(last).map(Self::Last),
@@ -39,6 +42,36 @@ impl Span {
             (first, last) => {
                 let (first, last) = (number(first)?, number(last)?);
                 (first <= last).then_some(Self::Between(first, last))
+            }
+        }
+    }
+
+    /// Reads a header that asks for several ranges. None: it does not.
+    pub(crate) fn read_several(range: &HeaderValue) -> Option<Vec<Self>> {
+        let ranges = range.to_str().ok()?.strip_prefix("bytes=")?;
+        let ranges = ranges.split(',').map(str::trim);
+        // Empty ones do not count (RFC 9110, section 5.6.1.2).
+        let spans = ranges.filter(|it| !it.is_empty()).map(Self::read_one);
+        let spans: Vec<_> = spans.collect::<Option<_>>()?;
+        (spans.len() > 1).then_some(spans)
+    }
+
+    /// Whether `range` is what an answer to this has.
+    pub(crate) fn is_answered_by(self, range: ContentRange) -> bool {
+        match (range, self) {
+            (ContentRange::None { total }, _)
+            | (
+                ContentRange::Part {
+                    total: Some(total), ..
+                },
+                _,
+            ) => self.within(total) == range,
+            (ContentRange::Part { first, .. }, Self::From(from)) => first == from,
+            (ContentRange::Part { first, last, .. }, Self::Between(from, to)) => {
+                first == from && last <= to
+            }
+            (range @ ContentRange::Part { .. }, Self::Last(length)) => {
+                range.length().is_some_and(|it| it <= length)
             }
         }
     }

@@ -196,20 +196,6 @@ async fn a_range_that_is_bound_to_other_content_gets_the_whole_blob() {
 }
 
 #[tokio::test]
-async fn several_ranges_at_once_get_the_whole_blob() {
-    let bench = Bench::new().await;
-    let digest = bench.registry.put_blob("app", "0123456789");
-    let asked = Asked {
-        range: Some("bytes=0-1,4-5"),
-        ..WHOLE
-    };
-
-    let response = open(&bench, &digest, asked).await.unwrap();
-
-    assert_eq!(response.status(), 200);
-}
-
-#[tokio::test]
 async fn a_blob_that_breaks_off_is_taken_up_where_it_broke() {
     for ending in [Ending::Cut, Ending::Stall] {
         // Longer than this machine may stop for.

@@ -60,8 +60,7 @@ impl Disk {
     }
 
     async fn removed(&self, digest: &Digest) {
-        let path = self.path(digest);
-        until("it is removed", || !path.exists()).await;
+        until("it is removed", || !self.path(digest).exists()).await;
     }
 
     /// Pulls `blob` once, so that it is kept.

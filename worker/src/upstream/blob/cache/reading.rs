@@ -110,10 +110,7 @@ impl Reading {
             let next = reading.next().await?;
             Ok(next.map(|bytes| (bytes, reading)))
         });
-        FileBody {
-            bytes: bytes.boxed(),
-            remaining,
-        }
+        FileBody::new(bytes, remaining)
     }
 
     async fn next(&mut self) -> Result<Option<Bytes>, Error> {
@@ -244,6 +241,15 @@ async fn look_elsewhere(held: &Held, position: u64, patience: Duration) -> Look 
 }
 
 impl FileBody {
+    /// The `bytes`, of which there are as many as `remaining` says.
+    pub(in crate::upstream::blob) fn new(
+        bytes: impl Stream<Item = Result<Bytes, Error>> + Send + 'static,
+        remaining: u64,
+    ) -> Self {
+        let bytes = bytes.boxed();
+        Self { bytes, remaining }
+    }
+
     /// The next bytes; None after the last, if all are right.
     pub(in crate::upstream::blob) fn poll_bytes(
         &mut self,
