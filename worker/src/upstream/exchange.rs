@@ -237,12 +237,15 @@ impl Exchange {
     /// the upstream has redirected: then what is answered to a token of that
     /// one. It gets no credential, unless it is the upstream, over https.
     async fn past_challenge_elsewhere(&self, ask: &Ask<'_>, reply: Reply) -> Result<Reply, Error> {
+        if reply.is_at_home || reply.response.status() != StatusCode::UNAUTHORIZED {
+            return Ok(reply);
+        }
         let url = reply.response.url().clone();
         let elsewhere = Arc::new(ask.upstream.led_to(&url));
         let repository = &*ask.upstream.name_of(ask.repository);
         let offers = Offers::read(reply.response.headers(), repository);
         let may_enter = offers.bearer.is_some() || offers.basic && elsewhere.credential().is_some();
-        if reply.is_at_home || reply.response.status() != StatusCode::UNAUTHORIZED || !may_enter {
+        if !may_enter {
             return Ok(reply);
         }
         let refusal = Refusal {
