@@ -7,6 +7,7 @@ mod blob_cache;
 mod blob_sharing;
 mod certificates;
 mod declarative;
+mod documented;
 mod grants;
 mod hostile;
 mod hosts;

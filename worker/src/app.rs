@@ -26,8 +26,6 @@ use crate::{
     upstream::{BlobDirectory, ProxyEnvironment, Puller, Roster, Settings},
 };
 
-/// Connections to health and metrics, which only operators use.
-const ADMIN_CONNECTIONS: usize = 64;
 /// How long a connection may be silent where others wait for its place: clients
 /// say something as soon as they are connected.
 const SILENT_GRACE: Duration = Duration::from_secs(1);
@@ -102,7 +100,12 @@ impl App {
         );
         let link = Arc::new(Link::default());
         let recipes = Recipes::new(current.clone(), link.clone());
-        let registry = Arc::new(new_registry(&self.config, &current, recipes)?);
+        let registry = Arc::new(new_registry(
+            &self.config,
+            &current,
+            recipes,
+            self.descriptors,
+        )?);
         let admin = Arc::new(Admin {
             counters: counters(&registry, current.clone()),
             shutdown: shutdown.clone(),
@@ -120,7 +123,7 @@ impl App {
         let admin = tokio::spawn(serve_admin(
             self.admin.0,
             Limits {
-                connections: self.descriptors.admins(ADMIN_CONNECTIONS),
+                connections: self.descriptors.admins(),
                 ..limits.clone()
             },
             admin,
@@ -186,6 +189,7 @@ fn new_registry(
     config: &Config,
     current: &Arc<Current>,
     recipes: Recipes,
+    descriptors: Descriptors,
 ) -> anyhow::Result<Registry> {
     let size = config.cache_size.0;
     let settings = Settings {
@@ -193,7 +197,7 @@ fn new_registry(
         tag_ttl: config.tag_ttl,
         digest_ttl: config.digest_ttl,
         not_found_ttl: config.not_found_ttl,
-        requests: config.limits.max_upstream_requests,
+        requests: descriptors.clients(config.limits.max_upstream_requests),
         requests_per_login: config.limits.max_upstream_requests_per_login,
         small_body_memory: in_memory(config.limits.small_body_memory),
         requests_per_second: config.upstream_rate,

@@ -6,7 +6,9 @@ use tracing::warn;
 
 /// What a worker needs for itself: its ports, its log, the control plane.
 const OWN: u64 = 16;
-/// The part of the limit that connections for health and metrics may take.
+/// The most connections for health and metrics, which only operators use, and the
+/// part of a low limit that they may take.
+const ADMINS: u64 = 64;
 const ADMIN_SHARE: u64 = 8;
 /// What a client takes: its connection, and one to an upstream or a file of the
 /// blob cache.
@@ -33,18 +35,19 @@ impl Descriptors {
         }
     }
 
-    /// How many of `wanted` connections of clients fit.
+    /// How many of `wanted` connections of clients fit, and of the requests to
+    /// upstreams that they cause.
     pub(crate) fn clients(self, wanted: usize) -> usize {
         let free = self.0.map(|limit| {
-            let own = OWN + limit / ADMIN_SHARE;
+            let own = OWN + ADMINS.min(limit / ADMIN_SHARE);
             limit.saturating_sub(own) / PER_CLIENT
         });
         at_most(free, wanted)
     }
 
-    /// How many of `wanted` connections for health and metrics fit.
-    pub(crate) fn admins(self, wanted: usize) -> usize {
-        at_most(self.0.map(|limit| limit / ADMIN_SHARE), wanted)
+    /// How many connections for health and metrics there may be.
+    pub(crate) fn admins(self) -> usize {
+        at_most(self.0.map(|limit| limit / ADMIN_SHARE), ADMINS as usize)
     }
 
     /// What to say where not all of `wanted` connections of clients fit.
@@ -88,7 +91,7 @@ mod tests {
         for limit in [128, 1024, 65_536] {
             let descriptors = Descriptors(Some(limit));
             let clients = descriptors.clients(usize::MAX) as u64;
-            let admins = descriptors.admins(usize::MAX) as u64;
+            let admins = descriptors.admins() as u64;
 
             assert!(PER_CLIENT * clients + admins + OWN <= limit, "{limit}");
             assert!(clients >= limit / 3, "{limit}");
@@ -100,12 +103,12 @@ mod tests {
     fn a_limit_that_is_high_enough_changes_nothing() {
         for descriptors in [Descriptors(None), Descriptors(Some(1 << 20))] {
             assert_eq!(descriptors.clients(10_000), 10_000);
-            assert_eq!(descriptors.admins(64), 64);
+            assert_eq!(descriptors.admins(), 64);
             assert_eq!(descriptors.shortage(10_000), None);
         }
         let shortage = Descriptors(Some(1024)).shortage(10_000).unwrap();
         assert!(
-            shortage.contains("1024 open files allows 440 of 10000"),
+            shortage.contains("1024 open files allows 472 of 10000"),
             "{shortage}"
         );
     }

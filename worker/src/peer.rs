@@ -6,10 +6,12 @@
 use std::{
     borrow::Cow,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    sync::Once,
 };
 
 use http::{HeaderMap, Version, header::HOST, request::Parts};
 use ipnet::IpNet;
+use tracing::warn;
 
 mod forwarded;
 
@@ -19,6 +21,8 @@ use self::forwarded::Element;
 const NETWORK: u128 = !((1 << 64) - 1);
 /// The longest host that is looked at, in bytes.
 const MAX_HOST: usize = 255;
+/// One warning is enough: strangers can cause it.
+static UNTRUSTED: Once = Once::new();
 /// Ports that no one has to say.
 const DEFAULT_PORTS: [u16; 2] = [80, 443];
 
@@ -93,10 +97,21 @@ impl Proxies {
     /// The scheme and the host that the client used, for example
     /// `https://registry.example.com`. `None` when it named no host.
     pub(crate) fn origin(&self, request: &Parts) -> Option<String> {
-        let elements = forwarded::elements(&request.headers);
-        let is_secure = self.trusts(peer(request))
-            && forwarded::is_secure(&request.headers, elements.as_deref());
-        let scheme = if is_secure { "https" } else { "http" };
+        let (peer, elements) = (peer(request), forwarded::elements(&request.headers));
+        let is_secure = forwarded::is_secure(&request.headers, elements.as_deref());
+        let is_trusted = self.trusts(peer);
+        if is_secure && !is_trusted {
+            UNTRUSTED.call_once(|| {
+                warn!(
+                    "{peer} says that its client uses https, and is no trusted proxy: engines behind it are sent to the token endpoint by http; if it is a load balancer, name it by --trusted-proxy"
+                );
+            });
+        }
+        let scheme = if is_secure && is_trusted {
+            "https"
+        } else {
+            "http"
+        };
         Some(format!("{scheme}://{}", self.host(request)?))
     }
 
