@@ -44,14 +44,18 @@ pub(super) struct Cut {
     pub(super) image: Option<Digest>,
 }
 
+/// The most entries of an index that is selected from for a count alone.
+const MOST_COUNTED: usize = 100;
+
 /// What the host would be given of `index`, which it asks for by its digest,
-/// where that is not the whole of it. What is nested in it is not looked at.
+/// where that is not the whole of it. What is nested in it is not looked at, nor
+/// is an index that would take long: this is for a count, at each request.
 pub(super) fn passed_over(
     asked: &Asked<'_>,
     target: &Target<'_>,
     index: &Index,
 ) -> Option<PassedOver> {
-    if index.nested().next().is_some() {
+    if index.entries.len() > MOST_COUNTED || index.nested().next().is_some() {
         return None;
     }
     let selection = evaluate(asked, target, index, None);
