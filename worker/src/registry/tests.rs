@@ -3,7 +3,7 @@
 use http::{Request, header};
 use metahub_policy::{Rule, RuleMatch};
 
-use self::stage::{IMAGE, INDEX, Stage, by, sha256};
+use self::stage::{DEPRECATED, IMAGE, INDEX, Stage, by, sha256};
 use crate::{
     snapshot::{KindName, PinRecord, Record},
     telemetry,
@@ -33,6 +33,18 @@ async fn each_type_gets_its_own_image_under_one_name() {
         assert_eq!(sha256(&heard.body), stage.images[kind]);
         assert_eq!(heard.header("content-type"), IMAGE);
         assert_eq!(heard.header("etag"), format!("\"{}\"", heard.digest()));
+    }
+}
+
+#[tokio::test]
+async fn an_upstreams_warning_reaches_the_client_with_what_was_chosen() {
+    let stage = Stage::new().await;
+    let by_digest = format!("/v2/qnib/app/manifests/{}", stage.index);
+    for path in [LATEST, LATEST, &by_digest] {
+        let heard = stage.get("skylake", path).await;
+
+        let warnings: Vec<_> = heard.headers.get_all("warning").iter().collect();
+        assert_eq!(warnings, [DEPRECATED], "{path}");
     }
 }
 

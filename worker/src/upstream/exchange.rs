@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use reqwest::Response;
 use url::Url;
 
 use super::{
@@ -316,15 +317,25 @@ impl Ask<'_> {
 }
 
 /// Whether the upstream itself, and not somebody it has redirected to, wants
-/// to see another pass. Some hide what is private from a request without one.
+/// to see another pass. Some hide what is private from a request without one, or
+/// lead it to a page where people sign in.
 fn is_refusal(ask: &Ask<'_>, reply: &Reply, has_pass: bool) -> bool {
     let is_anonymous = !has_pass && ask.upstream.credential().is_some();
+    if is_anonymous && reply.handed_over.is_none() && is_page(&reply.response) {
+        return true;
+    }
     reply.is_at_home
         && match reply.response.status() {
             status if is_denial(status) => true,
             StatusCode::NOT_FOUND | StatusCode::GONE => is_anonymous,
             _ => false,
         }
+}
+
+fn is_page(response: &Response) -> bool {
+    let media_type = response.headers().get(header::CONTENT_TYPE);
+    let is_html = media_type.is_some_and(|it| it.as_bytes().starts_with(b"text/html"));
+    is_html && response.status().is_success()
 }
 
 fn is_denial(status: StatusCode) -> bool {

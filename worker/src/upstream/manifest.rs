@@ -147,7 +147,10 @@ fn is_media_type(text: &str) -> bool {
 
 /// What the header says, if it says anything specific.
 fn header_media_type(headers: &HeaderMap) -> Option<&str> {
-    let media_type = essence(headers.get(header::CONTENT_TYPE)?.to_str().ok()?);
+    let value = headers.get(header::CONTENT_TYPE)?.as_bytes();
+    // A parameter may hold anything.
+    let value = value.split(|byte| *byte == b';').next()?;
+    let media_type = str::from_utf8(value).ok()?.trim();
     let is_vague = media_type.starts_with("text/")
         || media_type.ends_with("/octet-stream")
         || matches!(media_type, "" | "application/json");
@@ -205,6 +208,15 @@ mod tests {
         let media_type = read(&format!("{OCI_INDEX}; charset=utf-8"), body);
 
         assert_eq!(media_type.as_deref(), Ok(OCI_INDEX));
+    }
+
+    #[test]
+    fn a_parameter_outside_of_ascii_hides_no_media_type() {
+        let value = [OCI_INDEX.as_bytes(), b"; title=\"D\xe9p\xf4t\""].concat();
+        let value = HeaderValue::from_bytes(&value).unwrap();
+        let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, value)]);
+
+        assert_eq!(header_media_type(&headers), Some(OCI_INDEX));
     }
 
     #[test]

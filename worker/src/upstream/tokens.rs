@@ -287,7 +287,9 @@ impl Errand {
 
 impl Token {
     fn read(body: &[u8], now: Instant) -> Option<Self> {
-        let answer: Answer = serde_json::from_slice(body).ok()?;
+        // Some write a byte order mark in front.
+        let json = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
+        let answer: Answer = serde_json::from_slice(json).ok()?;
         let is_given = |token: &String| !token.is_empty();
         let token = answer
             .token
@@ -326,6 +328,7 @@ mod tests {
 
         assert_eq!(read(r#"{"token":"t"}"#), minute);
         assert_eq!(read(r#"{"access_token":"t"}"#), minute);
+        assert_eq!(read("\u{feff}{\"token\":\"t\"}"), minute);
         assert_eq!(
             read(r#"{"token":"","access_token":"t","expires_in":0}"#),
             minute

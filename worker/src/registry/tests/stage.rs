@@ -28,6 +28,10 @@ use crate::{
 pub(super) const IMAGE: &str = "application/vnd.oci.image.manifest.v1+json";
 pub(super) const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
+/// What the upstream says about all that it has.
+pub(super) const DEPRECATED: http::HeaderValue =
+    http::HeaderValue::from_static(r#"299 - "deprecated""#);
+
 /// What an upstream has, by path.
 pub(super) type Contents = HashMap<String, (&'static str, Bytes)>;
 
@@ -262,6 +266,7 @@ async fn serve(contents: Contents, asked: Asked, shutdown: CancellationToken) ->
                 let mut response = Response::new(Full::new(bytes));
                 let media_type = http::HeaderValue::from_static(media_type);
                 response.headers_mut().insert("content-type", media_type);
+                response.headers_mut().insert("warning", DEPRECATED);
                 response
             }
             None => {

@@ -121,6 +121,30 @@ async fn blobs_and_lists_are_hidden_the_same_way() {
 }
 
 #[tokio::test]
+async fn a_page_to_sign_in_at_is_not_believed_either() {
+    let bench = hiding(404, bearer).await;
+    let door = Registry::start_at("127.0.0.2").await;
+    door.intercept(|_| Some(Answer::ok("<html>").with("content-type", "text/html")));
+    let location = door.url();
+    bench.registry.intercept(move |seen| {
+        let pass = seen.header(header::AUTHORIZATION);
+        let sign_in = Answer::status(302).with("location", location.as_str());
+        let challenge = Answer::status(401).with("www-authenticate", "Basic");
+        match &*seen.target {
+            "/v2/" => Some(challenge),
+            _ => (pass != BASIC).then_some(sign_in),
+        }
+    });
+
+    let pulled = bench.pull("latest").await;
+
+    assert!(pulled.is_ok(), "{pulled:?}");
+    for seen in door.seen() {
+        assert_eq!(seen.header(header::AUTHORIZATION), "");
+    }
+}
+
+#[tokio::test]
 async fn without_a_credential_nothing_is_asked_at_v2() {
     let mut bench = hiding(404, bearer).await;
     bench.upstream = upstream(&bench.registry, None);
