@@ -11,7 +11,7 @@ use crate::upstream::{
 /// A bench with the tag `latest` in memory, and an upstream that answers every
 /// `HEAD` with `status` from then on.
 async fn with_a_head_that_says(status: u16) -> Bench {
-    let bench = Bench::new().await;
+    let bench = Bench::patient().await;
     bench.registry.put_manifest("app", "latest", EMPTY_INDEX);
     bench.pull("latest").await.unwrap();
     bench
@@ -100,7 +100,7 @@ async fn a_head_that_agrees_with_the_get_stays_in_use() {
 
 #[tokio::test]
 async fn a_get_in_place_of_a_head_says_what_is_known_by_its_etag() {
-    let bench = Bench::new().await;
+    let bench = Bench::patient().await;
     bench.registry.intercept(|seen| {
         let is_known = seen.header(http::header::IF_NONE_MATCH) == "\"{SHA1{abc}}\"";
         Some(match seen.method.as_str() {

@@ -31,7 +31,7 @@ async fn read_request(stream: &mut TcpStream) -> std::io::Result<()> {
 
 #[tokio::test]
 async fn a_request_on_a_connection_that_was_closed_is_sent_again_on_a_new_one() {
-    let mut bench = Bench::new().await;
+    let mut bench = Bench::patient().await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     bench.upstream = Arc::new(Upstream::new("hub", url.parse().unwrap(), None, true));
