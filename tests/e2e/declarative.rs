@@ -67,19 +67,26 @@ async fn what_was_applied_is_served_by_all_workers_once_that_is_waited_for() {
 }
 
 #[tokio::test]
-async fn what_is_waited_for_is_not_done_while_a_connected_worker_serves_the_old() {
+async fn what_is_waited_for_fails_with_its_result_printed_while_a_worker_is_lost() {
     let control = Control::start().await;
     let ctl = Ctl::at(control.place());
     let worker = WorkerProcess::start(control.place(), Ports::free(), 0).await;
     let mut admin = control.place().admin();
     admin.all_current(1).await;
+    let (_dir, path) = file(FILE);
+    let path = path.to_str().expect("UTF-8");
 
     // It takes nothing, and the control plane finds out after some seconds.
     worker.pause();
-    let applied = apply(&ctl, FILE, &["--wait"]).await;
+    let waited = ctl
+        .run(&["apply", "-f", path, "--wait", "-o", "json"])
+        .await;
 
-    let workers = admin.workers().await;
+    assert!(!waited.status.success(), "{waited:?}");
+    assert!(waited.stderr.contains("lost, and may serve"), "{waited:?}");
+    let applied = serde_json::from_slice(&waited.stdout).expect("it prints JSON");
     assert_eq!(new_login(&applied).name, "moby-one");
+    let workers = admin.workers().await;
     assert!(!workers[0].connected, "{workers:?}");
 }
 

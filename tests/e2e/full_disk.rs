@@ -18,8 +18,9 @@ struct Disk(TempDir);
 impl Disk {
     fn of(mebibytes: u64) -> Self {
         let dir = TempDir::new().expect("a temporary directory");
-        let size = format!("size={mebibytes}m");
-        let args = ["-t", "tmpfs", "-o", &size, "tmpfs"];
+        // A worker uses no directory that others can write.
+        let options = format!("size={mebibytes}m,mode=700");
+        let args = ["-t", "tmpfs", "-o", &options, "tmpfs"];
         let mounted = Command::new("mount").args(args).arg(dir.path()).status();
         assert!(mounted.expect("mount can be run").success());
         Self(dir)
