@@ -163,8 +163,8 @@ async fn the_end_of_a_quota_is_seen_in_the_metrics_and_saved_for_what_is_new() {
 }
 
 /// A site whose worker has pulled the image with a token.
-async fn with_token() -> Site {
-    let mut site = Site::start_with(1, Form::Docker, &["--tag-ttl=0s"]).await;
+async fn with_token(tag_ttl: &str) -> Site {
+    let mut site = Site::start_with(1, Form::Docker, &[tag_ttl]).await;
     let private = Upstream {
         name: "private.test".into(),
         url: site.upstream.url(),
@@ -183,7 +183,7 @@ async fn with_token() -> Site {
 
 #[tokio::test]
 async fn what_a_fresh_token_does_not_find_is_gone_and_not_asked_for_at_once() {
-    let site = with_token().await;
+    let site = with_token("--tag-ttl=2s").await;
     let name = format!("private.test/{REPOSITORY}");
     site.upstream.tag(REPOSITORY, "latest", None);
     let host = site.host();
@@ -205,7 +205,7 @@ async fn what_a_fresh_token_does_not_find_is_gone_and_not_asked_for_at_once() {
 
 #[tokio::test]
 async fn what_a_fresh_token_may_not_see_is_not_served_from_the_cache() {
-    let site = with_token().await;
+    let site = with_token("--tag-ttl=0s").await;
     let name = format!("private.test/{REPOSITORY}");
     let host = site.host();
 

@@ -58,6 +58,8 @@ async fn answer(
     let trouble = lock(state).trouble.filter(|_| path == "/token");
     let answer = match path.as_str() {
         "/userinfo" => lock(state).access_tokens.get(&bearer).cloned().map(Ok),
+        // In trouble, it uses up no refresh token.
+        _ if trouble.is_some() => None,
         _ => lock(state).answer(&path, &form),
     };
     let (status, value) = match answer {
