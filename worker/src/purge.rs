@@ -47,11 +47,16 @@ impl<'a> PurgeScope<'a> {
         repository: &Repository,
         digests: impl IntoIterator<Item = &'b Digest>,
     ) -> bool {
-        self.site.is_none_or(|it| it == site)
-            && self.repository.is_none_or(|it| it == repository)
+        self.covers_lists(site, repository)
             && self
                 .digest
                 .is_none_or(|it| digests.into_iter().any(|digest| digest == it))
+    }
+
+    /// Whether the lists of `repository` are to be dropped: they may name the
+    /// content.
+    pub(crate) fn covers_lists(&self, site: Site, repository: &Repository) -> bool {
+        self.site.is_none_or(|it| it == site) && self.repository.is_none_or(|it| it == repository)
     }
 
     /// The one digest, if one is given.

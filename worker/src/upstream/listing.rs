@@ -23,7 +23,10 @@ use super::{
     manifests::Manifests,
     metrics::Kind,
 };
-use crate::reference::{Digest, Reference, Repository};
+use crate::{
+    purge::PurgeScope,
+    reference::{Digest, Reference, Repository},
+};
 
 /// The most pages of an upstream that make one of a client.
 const MOST_PAGES: usize = 10;
@@ -94,6 +97,12 @@ impl Lists {
             tags: KeptPages::new(Arc::clone(wire), TagsPage::weight),
             referrers: KeptPages::new(Arc::clone(wire), |page| page.bytes.len()),
         }
+    }
+
+    /// Drops the lists that `scope` covers.
+    pub(crate) fn purge(&self, scope: &PurgeScope<'_>) {
+        self.tags.purge(scope);
+        self.referrers.purge(scope);
     }
 
     /// The page of tags that `query` asks for.

@@ -76,6 +76,7 @@ impl Puller {
     /// Drops cached content that `scope` covers.
     pub(crate) fn purge(&self, scope: &PurgeScope<'_>) {
         self.manifests.purge(scope);
+        self.lists.purge(scope);
         self.blobs.purge(scope);
     }
 

@@ -1,6 +1,6 @@
 //! What an admin has purged is asked for again.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use super::stage::{Stage, sha256};
 use crate::{
@@ -88,4 +88,29 @@ async fn what_was_chosen_from_a_purged_index_is_chosen_anew() {
     assert_eq!(stage.get("skylake", LATEST).await.digest(), image);
     assert_eq!(stage.asked_for("latest"), 2);
     assert_eq!(stage.asked_for(&image), 1);
+}
+
+#[tokio::test]
+async fn a_purged_repositorys_lists_no_longer_stand_in_for_an_upstream_that_is_down() {
+    let mut stage = Stage::new().await;
+    let tags = "/v2/qnib/app/tags/list";
+    assert_eq!(stage.get("skylake", tags).await.status, 200);
+    stage.stop_upstream();
+    // A connection that was open may bring another answer yet.
+    let stale = async {
+        while !stage
+            .get("skylake", tags)
+            .await
+            .headers
+            .contains_key("warning")
+        {
+            tokio::task::yield_now().await;
+        }
+    };
+    let stale = tokio::time::timeout(Duration::from_secs(20), stale);
+    stale.await.expect("the list stands in");
+
+    publish(&stage, &[purge("here.test", "qnib/app", "")]);
+
+    assert_eq!(stage.get("skylake", tags).await.status, 503);
 }

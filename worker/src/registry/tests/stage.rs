@@ -58,7 +58,8 @@ pub(super) struct Stage {
     /// The way to the control plane. There is none until a test connects it.
     pub(super) link: Arc<Link>,
     url: String,
-    _upstream: DropGuard,
+    /// Serves until this is dropped.
+    upstream: Option<DropGuard>,
 }
 
 impl Stage {
@@ -102,10 +103,15 @@ impl Stage {
             index: index_digest,
             link,
             url,
-            _upstream: shutdown.drop_guard(),
+            upstream: Some(shutdown.drop_guard()),
         };
         stage.publish(|policy| policy);
         stage
+    }
+
+    /// Refuses all further connections to the upstream.
+    pub(super) fn stop_upstream(&mut self) {
+        self.upstream = None;
     }
 
     /// Puts a new worker in the place of the one before: one that knows nothing.

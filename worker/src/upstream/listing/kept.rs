@@ -7,6 +7,7 @@ use tokio::time::timeout;
 
 use crate::{
     cache::Cache,
+    purge::PurgeScope,
     reference::Repository,
     upstream::{
         Error, Site, Stale, Upstream,
@@ -64,6 +65,12 @@ impl<P> KeptPages<P> {
             weigh,
             wire,
         }
+    }
+
+    /// Drops the pages that `scope` covers.
+    pub(super) fn purge(&self, scope: &PurgeScope<'_>) {
+        self.pages
+            .remove_all(|key, _| scope.covers_lists(key.site, &key.repository));
     }
 
     /// What `fetch` brings, or what it brought before, if the upstream fails. It
