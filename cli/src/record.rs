@@ -77,7 +77,7 @@ pub(crate) struct Upstream {
     /// The HTTP proxy to reach it through; `none`: no proxy.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub(crate) proxy: String,
-    /// What is put in front of each repository's name at the registry.
+    /// The prefix of each repository's name at the registry.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub(crate) repository_prefix: String,
     /// Hosts whose token servers may see the account, beside its own.

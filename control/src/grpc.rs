@@ -93,7 +93,7 @@ pub(crate) struct Parts {
     pub(crate) streams: TaskTracker,
     /// How streams begin and end.
     pub(crate) pace: Pace,
-    /// Who was refused.
+    /// The refused peers.
     pub(crate) refusals: Refusals,
 }
 

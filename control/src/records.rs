@@ -95,7 +95,7 @@ pub(crate) struct Upstream {
     /// How it is reached. `None`: as the worker's environment says.
     #[serde(default)]
     pub(crate) proxy: Option<Proxy>,
-    /// What is put in front of each repository's name at the registry.
+    /// The prefix of each repository's name at the registry.
     #[serde(default)]
     pub(crate) repository_prefix: Option<String>,
     /// Hosts whose token servers may see the account, beside the registry's own.

@@ -15,7 +15,7 @@ async fn site() -> (Site, String) {
     (site, digest)
 }
 
-/// What each worker answers to who asks for the digest.
+/// The answer of each worker to a request for the digest.
 async fn answers(site: &Site, digest: &str) -> [u16; 2] {
     let mut answers = [0; 2];
     for (n, answer) in answers.iter_mut().enumerate() {

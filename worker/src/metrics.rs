@@ -62,7 +62,7 @@ pub(crate) enum Cached {
 /// What a host by tag would have been given of an index that it asked for by
 /// digest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum PassedOver {
+pub(crate) enum TagOutcome {
     /// A part of it.
     Choice,
     /// A refusal: nothing fits.
@@ -70,8 +70,8 @@ pub(crate) enum PassedOver {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct PassedOverLabels {
-    by_tag: PassedOver,
+struct TagOutcomeLabels {
+    by_tag: TagOutcome,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -89,7 +89,7 @@ pub(crate) struct Metrics {
     manifest_hits: Counter,
     open: Gauge,
     added_latency: Latency,
-    passed_over: Family<PassedOverLabels, Counter>,
+    passed_over: Family<TagOutcomeLabels, Counter>,
 }
 
 /// A request that has not been answered.
@@ -140,9 +140,9 @@ impl Metrics {
     }
 
     /// Counts an index that is served by digest, past the selection.
-    pub(crate) fn passed_over(&self, by_tag: PassedOver) {
+    pub(crate) fn passed_over(&self, by_tag: TagOutcome) {
         self.passed_over
-            .get_or_create(&PassedOverLabels { by_tag })
+            .get_or_create(&TagOutcomeLabels { by_tag })
             .inc();
     }
 
@@ -201,7 +201,7 @@ impl EncodeLabelValue for Endpoint {
     }
 }
 
-impl EncodeLabelValue for PassedOver {
+impl EncodeLabelValue for TagOutcome {
     fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
         let text = match self {
             Self::Choice => "choice",

@@ -20,7 +20,7 @@ use tracing::{debug, warn};
 
 use self::{
     addresses::{Addresses, Seat},
-    silent::Silent,
+    silent::SilentConnections,
 };
 use crate::peer::Proxies;
 
@@ -95,7 +95,7 @@ struct Door {
     listener: TcpListener,
     places: Arc<Semaphore>,
     addresses: Addresses,
-    silent: Silent,
+    silent: SilentConnections,
     limits: Limits,
 }
 
@@ -163,7 +163,7 @@ impl Door {
             listener,
             places: Arc::new(Semaphore::new(connections)),
             addresses: Addresses::default(),
-            silent: Silent::default(),
+            silent: SilentConnections::default(),
             limits,
         }
     }

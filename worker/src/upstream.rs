@@ -100,7 +100,7 @@ pub(crate) struct Upstream {
     proxy: ProxyChoice,
     /// What the worker presents to it.
     identity: Option<ClientIdentity>,
-    /// What is put in front of each repository's name there.
+    /// The prefix of each repository's name at the registry.
     repository_prefix: Option<Box<str>>,
     /// Hosts with an optional port whose token servers may see the credential.
     token_hosts: Box<[Box<str>]>,

@@ -253,7 +253,7 @@ pub struct DeclaredUpstream {
     /// one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proxy_password_file: Option<PathBuf>,
-    /// What is put in front of each repository's name at the registry, for
+    /// The prefix of each repository's name at the registry, for
     /// example `dockerhub-proxy`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repository_prefix: Option<String>,

@@ -56,7 +56,7 @@ pub(crate) struct Limits {
 #[derive(Debug)]
 pub(crate) struct Counted {
     stream: TcpStream,
-    _place: Place,
+    _permit: ConnectionPermit,
 }
 
 /// A connection on which TLS is complete.
@@ -106,10 +106,10 @@ where
 {
     let (made, receiver) = mpsc::channel(1);
     let accepting = async move {
-        let doors = Doors::new(limits);
+        let limiter = ConnectionLimiter::new(limits);
         loop {
             let stream = next(&listener).await;
-            let Some((stream, evicted)) = doors.admit(stream) else {
+            let Some((stream, evicted)) = limiter.admit(stream) else {
                 continue;
             };
             let (making, made) = (ready(stream), made.clone());
@@ -145,7 +145,7 @@ async fn next(listener: &TcpListener) -> TcpStream {
 
 /// Counts the connections. Clones share it.
 #[derive(Clone, Debug)]
-struct Doors {
+struct ConnectionLimiter {
     limits: Limits,
     state: Arc<Mutex<State>>,
 }
@@ -161,14 +161,14 @@ struct State {
     warned: Option<Instant>,
 }
 
-/// One connection's place. Free again when it is dropped.
+/// One open connection, counted until this is dropped.
 #[derive(Debug)]
-struct Place {
-    doors: Doors,
+struct ConnectionPermit {
+    limiter: ConnectionLimiter,
     address: IpAddr,
 }
 
-impl Doors {
+impl ConnectionLimiter {
     fn new(limits: Limits) -> Self {
         Self {
             limits,
@@ -192,13 +192,13 @@ impl Doors {
         *state.by_address.entry(address).or_default() += 1;
         let (evict, evicted) = oneshot::channel();
         state.unready.push_back((address, evict));
-        let place = Place {
-            doors: self.clone(),
+        let permit = ConnectionPermit {
+            limiter: self.clone(),
             address,
         };
         let counted = Counted {
             stream,
-            _place: place,
+            _permit: permit,
         };
         Some((counted, evicted))
     }
@@ -252,9 +252,9 @@ impl State {
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionPermit {
     fn drop(&mut self) {
-        let mut state = self.doors.state();
+        let mut state = self.limiter.state();
         state.open -= 1;
         if let Some(count) = state.by_address.get_mut(&self.address) {
             *count -= 1;

@@ -22,7 +22,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(5);
 /// How many addresses are remembered.
 const MOST_ADDRESSES: usize = 10_000;
 
-/// Who was refused. Clones share it.
+/// The refused peers, by address. Clones share one table.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Refusals(Arc<Mutex<State>>);
 

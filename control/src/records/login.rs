@@ -42,7 +42,7 @@ impl Login {
     }
 }
 
-/// What is before a login's label. No type's name has two dashes in a row.
+/// The separator before a login's label. No type's name has two dashes in a row.
 const LABEL_MARK: &str = "--";
 
 /// The name of the login for a machine type. No two types share one, since a

@@ -174,7 +174,7 @@ pub struct Upstream {
     /// The password for the proxy. Left out when upstreams are listed.
     #[prost(string, tag = "32")]
     pub proxy_password: ::prost::alloc::string::String,
-    /// What is put in front of each repository's name at the registry, for
+    /// The prefix of each repository's name at the registry, for
     /// example `dockerhub-proxy`. Empty: nothing.
     #[prost(string, tag = "33")]
     pub repository_prefix: ::prost::alloc::string::String,

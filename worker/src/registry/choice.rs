@@ -11,7 +11,7 @@ use super::{
     names::Target,
 };
 use crate::{
-    metrics::PassedOver,
+    metrics::TagOutcome,
     reference::{Digest, Tag},
     upstream::Source,
 };
@@ -54,17 +54,17 @@ pub(super) fn passed_over(
     asked: &Asked<'_>,
     target: &Target<'_>,
     index: &Index,
-) -> Option<PassedOver> {
+) -> Option<TagOutcome> {
     if index.entries.len() > MOST_COUNTED || index.nested().next().is_some() {
         return None;
     }
     let selection = evaluate(asked, target, index, None);
     if !selection.is_empty() {
         let is_part = selection.kept.len() < index.entries.len();
-        return is_part.then_some(PassedOver::Choice);
+        return is_part.then_some(TagOutcome::Choice);
     }
     let refuses = asked.kind.host.machine_type().on_no_match == OnNoMatch::Error;
-    refuses.then_some(PassedOver::Refusal)
+    refuses.then_some(TagOutcome::Refusal)
 }
 
 fn evaluate(asked: &Asked<'_>, target: &Target<'_>, index: &Index, tag: Option<&str>) -> Selection {

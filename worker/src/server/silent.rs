@@ -18,7 +18,7 @@ use crate::peer::network;
 
 /// The silent connections. Clones are the same.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Silent(Arc<Mutex<State>>);
+pub(super) struct SilentConnections(Arc<Mutex<State>>);
 
 #[derive(Debug, Default)]
 struct State {
@@ -38,17 +38,17 @@ struct Connection {
 /// A connection that keeps its places until this is dropped, unless it is
 /// evicted.
 #[derive(Debug)]
-pub(super) struct Held {
-    silent: Silent,
+pub(super) struct EvictableConnection {
+    silent: SilentConnections,
     id: u64,
     /// Cancelled when another connection has taken the places.
     pub(super) evicted: CancellationToken,
     places: Mutex<Option<Places>>,
 }
 
-impl Silent {
+impl SilentConnections {
     /// Takes note of a connection from `address`.
-    pub(super) fn hold(&self, address: IpAddr, places: Places) -> Held {
+    pub(super) fn hold(&self, address: IpAddr, places: Places) -> EvictableConnection {
         let mut state = lock(&self.0);
         let (id, evicted) = (state.next, CancellationToken::new());
         state.next += 1;
@@ -59,7 +59,7 @@ impl Silent {
             evicted: evicted.clone(),
         };
         state.connections.insert(id, connection);
-        Held {
+        EvictableConnection {
             silent: self.clone(),
             id,
             evicted,
@@ -81,7 +81,7 @@ impl Silent {
     }
 }
 
-impl Held {
+impl EvictableConnection {
     /// Takes note of a request: the connection is silent no more.
     pub(super) fn spoke(&self) {
         let mut own = lock(&self.places);
@@ -92,7 +92,7 @@ impl Held {
     }
 }
 
-impl Drop for Held {
+impl Drop for EvictableConnection {
     fn drop(&mut self) {
         lock(&self.silent.0).connections.remove(&self.id);
     }

@@ -3,7 +3,7 @@
 //! Of an upstream's `Link` only the query is taken over: the next page is
 //! asked for at the worker.
 
-mod kept;
+mod page_cache;
 pub(super) mod query;
 
 use std::sync::Arc;
@@ -12,9 +12,9 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use serde::Deserialize;
 
-pub(crate) use self::kept::Listed;
+pub(crate) use self::page_cache::Listed;
 use self::{
-    kept::{KeptPages, Key},
+    page_cache::{Key, PageCache},
     query::{next_query, safe_query, without_page_size},
 };
 use super::{
@@ -84,8 +84,8 @@ struct Entry {
 pub(crate) struct Lists {
     exchange: Arc<Exchange>,
     manifests: Arc<Manifests>,
-    tags: KeptPages<TagsPage>,
-    referrers: KeptPages<ReferrersPage>,
+    tags: PageCache<TagsPage>,
+    referrers: PageCache<ReferrersPage>,
 }
 
 impl Lists {
@@ -94,8 +94,8 @@ impl Lists {
         Self {
             exchange: Arc::clone(exchange),
             manifests: Arc::clone(manifests),
-            tags: KeptPages::new(Arc::clone(wire), TagsPage::weight),
-            referrers: KeptPages::new(Arc::clone(wire), |page| page.bytes.len()),
+            tags: PageCache::new(Arc::clone(wire), TagsPage::weight),
+            referrers: PageCache::new(Arc::clone(wire), |page| page.bytes.len()),
         }
     }
 

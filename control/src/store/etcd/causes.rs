@@ -28,7 +28,7 @@ pub(super) fn causes(status: &Status) -> String {
     text
 }
 
-/// What is wrong with a certificate on either side. `None`: nothing, or the node
+/// The fault of a certificate on either side. `None`: nothing, or the node
 /// is not reached at all. HTTP/2 only tells that the connection is closed.
 pub(super) async fn tls_problem(url: &str, config: ClientConfig) -> Option<&'static str> {
     let shaken = timeout(PROBE_TIMEOUT, shake_hands(url, config)).await;

@@ -33,11 +33,11 @@ const PING_TIMEOUT: Duration = Duration::from_secs(3);
 pub(super) struct Nodes {
     pub(super) urls: Vec<String>,
     access: EtcdAccess,
-    held: Mutex<Held>,
+    open: Mutex<OpenChannels>,
 }
 
 /// What the connections were made with.
-struct Held {
+struct OpenChannels {
     files: Files,
     channels: Vec<Channel>,
 }
@@ -59,7 +59,7 @@ impl Nodes {
         let nodes = Self {
             urls,
             access: access.clone(),
-            held: Mutex::new(Held { files, channels }),
+            open: Mutex::new(OpenChannels { files, channels }),
         };
         nodes.user()?;
         Ok(nodes)
@@ -67,24 +67,24 @@ impl Nodes {
 
     /// The connection to one, with the certificates that the files hold now.
     pub(super) fn channel(&self, at: usize) -> Channel {
-        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         // A file that is being replaced is read at the next call.
         if let Ok(files) = Files::read(&self.access)
-            && files != held.files
+            && files != open.files
         {
             match files.channels(&self.urls) {
                 Ok(channels) => {
                     info!("took up new certificates for etcd");
-                    held.channels = channels;
+                    open.channels = channels;
                 }
                 Err(error) => warn!("etcd is reached with the former certificates: {error}"),
             }
-            held.files = files;
+            open.files = files;
         }
-        held.channels[at].clone()
+        open.channels[at].clone()
     }
 
-    /// What is wrong with a certificate of this client or of a node.
+    /// The fault of the certificate of this client or of a node, if any.
     pub(super) async fn tls_problem(&self, at: usize) -> Option<&'static str> {
         let files = Files::read(&self.access).ok()?;
         tls_problem(&self.urls[at], files.client_config()?).await

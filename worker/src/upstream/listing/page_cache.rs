@@ -1,5 +1,5 @@
 //! The last page that an upstream gave of each list. The upstream is asked every
-//! time; what is kept stands in while it cannot be asked.
+//! time; what is cached stands in while it cannot be asked.
 
 use std::{ops::Deref, sync::Arc, time::Instant};
 
@@ -22,8 +22,8 @@ const PAGE_WEIGHT: usize = 512;
 
 /// Pages of one kind of lists.
 #[derive(Debug)]
-pub(super) struct KeptPages<P> {
-    pages: Cache<Key, Kept<P>>,
+pub(super) struct PageCache<P> {
+    pages: Cache<Key, CachedPage<P>>,
     weigh: fn(&P) -> usize,
     wire: Arc<Wire>,
 }
@@ -46,7 +46,7 @@ pub(crate) struct Listed<P> {
 }
 
 #[derive(Debug)]
-struct Kept<P> {
+struct CachedPage<P> {
     page: Arc<P>,
     weight: usize,
     /// When the upstream gave it.
@@ -55,10 +55,10 @@ struct Kept<P> {
     failed: Option<(Instant, Error)>,
 }
 
-impl<P> KeptPages<P> {
+impl<P> PageCache<P> {
     pub(super) fn new(wire: Arc<Wire>, weigh: fn(&P) -> usize) -> Self {
-        let weight = |key: &Key, kept: &Kept<P>| {
-            PAGE_WEIGHT + key.repository.as_str().len() + key.page.len() + kept.weight
+        let weight = |key: &Key, cached: &CachedPage<P>| {
+            PAGE_WEIGHT + key.repository.as_str().len() + key.page.len() + cached.weight
         };
         Self {
             pages: Cache::new(CAPACITY, weight),
@@ -84,13 +84,13 @@ impl<P> KeptPages<P> {
     where
         F: Future<Output = Result<Listed<P>, Error>>,
     {
-        let Some(kept) = self.pages.get(&key) else {
+        let Some(cached) = self.pages.get(&key) else {
             let fetched = fetch(true).await;
             self.keep(key, &fetched);
             return fetched;
         };
-        if let Some(stale) = kept.failed_at(self.wire.clock.now()) {
-            return Ok(self.stand_in(&kept, stale));
+        if let Some(stale) = cached.failed_at(self.wire.clock.now()) {
+            return Ok(self.stand_in(&cached, stale));
         }
         let patience = self.wire.settings.patience;
         let fetched = timeout(patience, fetch(false)).await;
@@ -99,8 +99,8 @@ impl<P> KeptPages<P> {
             Err(error) if !error.is_final() => {
                 let until = self.wire.clock.now() + self.wire.settings.tag_ttl;
                 let failed = Some((until, error.clone()));
-                let stand_in = self.stand_in(&kept, error);
-                self.pages.insert(key, Kept { failed, ..kept });
+                let stand_in = self.stand_in(&cached, error);
+                self.pages.insert(key, CachedPage { failed, ..cached });
                 Ok(stand_in)
             }
             fetched => {
@@ -113,25 +113,25 @@ impl<P> KeptPages<P> {
     fn keep(&self, key: Key, fetched: &Result<Listed<P>, Error>) {
         match fetched {
             Ok(Listed { page, stale: None }) => {
-                let kept = Kept {
+                let cached = CachedPage {
                     page: Arc::clone(page),
                     weight: (self.weigh)(page),
                     confirmed: self.wire.clock.now(),
                     failed: None,
                 };
-                self.pages.insert(key, kept);
+                self.pages.insert(key, cached);
             }
             Ok(_) => {}
             Err(_) => self.pages.remove(&key),
         }
     }
 
-    fn stand_in(&self, kept: &Kept<P>, why: Error) -> Listed<P> {
+    fn stand_in(&self, cached: &CachedPage<P>, why: Error) -> Listed<P> {
         self.wire.metrics.stale_served.inc();
         Listed {
-            page: Arc::clone(&kept.page),
+            page: Arc::clone(&cached.page),
             stale: Some(Stale {
-                confirmed: kept.confirmed,
+                confirmed: cached.confirmed,
                 why,
             }),
         }
@@ -169,14 +169,14 @@ impl<P> Deref for Listed<P> {
     }
 }
 
-impl<P> Kept<P> {
+impl<P> CachedPage<P> {
     fn failed_at(&self, now: Instant) -> Option<Error> {
         let (until, error) = self.failed.as_ref()?;
         (now < *until).then(|| error.clone())
     }
 }
 
-impl<P> Clone for Kept<P> {
+impl<P> Clone for CachedPage<P> {
     fn clone(&self) -> Self {
         Self {
             page: Arc::clone(&self.page),
