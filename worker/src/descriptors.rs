@@ -50,10 +50,11 @@ impl Descriptors {
         at_most(self.0.map(|limit| limit / ADMIN_SHARE), ADMINS as usize)
     }
 
-    /// What to say where not all of `wanted` connections of clients fit.
+    /// The warning for operators where less than half of `wanted` connections of
+    /// clients fit.
     pub(crate) fn shortage(self, wanted: usize) -> Option<String> {
         let (limit, fitting) = (self.0?, self.clients(wanted));
-        (fitting < wanted).then(|| {
+        (fitting < wanted / 2).then(|| {
             format!(
                 "the limit of {limit} open files allows {fitting} of {wanted} connections: \
                  raise it (LimitNOFILE, ulimit -Hn), or lower --max-connections"
@@ -106,6 +107,7 @@ mod tests {
             assert_eq!(descriptors.admins(), 64);
             assert_eq!(descriptors.shortage(10_000), None);
         }
+        assert_eq!(Descriptors(Some(20_000)).shortage(10_000), None);
         let shortage = Descriptors(Some(1024)).shortage(10_000).unwrap();
         assert!(
             shortage.contains("1024 open files allows 472 of 10000"),
