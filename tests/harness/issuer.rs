@@ -49,7 +49,7 @@ struct State {
     trouble: Option<u16>,
     /// Whether it names groups at its userinfo endpoint only.
     groups_apart: bool,
-    /// Who is behind each access token.
+    /// The claims of each access token's person.
     access_tokens: BTreeMap<String, Value>,
     /// Numbers codes and tokens.
     next: usize,

@@ -1,4 +1,4 @@
-//! What is believed of a request, and of the proxies that pass it on.
+//! Tests of the client's address, scheme and host, with and without proxies.
 
 use http::Request;
 use proptest::prelude::*;

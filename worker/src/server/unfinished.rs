@@ -1,8 +1,8 @@
 //! Answers that are cut off in the middle.
 //!
 //! A client of HTTP/1.0 that was told no length takes the end of the connection
-//! for the end of the answer. So a connection that goes while one of its answers
-//! is unfinished is reset, which nobody takes for an end.
+//! for the end of the answer. So a connection that closes while one of its
+//! answers is unfinished is reset: a client reports a reset as an error.
 
 use std::{
     pin::Pin,

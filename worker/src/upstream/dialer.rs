@@ -230,7 +230,7 @@ pub(crate) enum TlsFault {
     NotTls,
 }
 
-/// What is wrong with TLS, if that has led to `error`.
+/// The TLS fault that caused `error`, if one did.
 pub(crate) fn tls_fault(error: &reqwest::Error) -> Option<TlsFault> {
     let mut faults = causes(error).filter_map(|cause| cause.downcast_ref());
     faults.find_map(|fault| match fault {

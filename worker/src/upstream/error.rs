@@ -81,7 +81,7 @@ pub(crate) enum Error {
     BadManifest {
         /// Who sent it.
         upstream: Box<str>,
-        /// What is wrong with it.
+        /// The fault of the manifest.
         fault: ManifestFault,
     },
 
@@ -121,7 +121,7 @@ pub(crate) enum Error {
         upstream: Box<str>,
         /// The host that was refused.
         host: Box<str>,
-        /// What is wrong with it.
+        /// The reason why the host is refused.
         why: Distrust,
     },
 

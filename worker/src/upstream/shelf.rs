@@ -1,4 +1,4 @@
-//! What is known of manifests: by digest for long, by tag for a while.
+//! The cache of manifests: by digest for days, by tag for seconds.
 
 use std::{
     hash::Hash,

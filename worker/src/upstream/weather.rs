@@ -23,8 +23,8 @@ const QUOTA_FLOOR: i64 = 5;
 /// How long a quota that was read is believed.
 const QUOTA_MEMORY: Duration = Duration::from_secs(300);
 
-/// What is known of the upstreams that limit pulls. One that does not takes no
-/// room.
+/// The rate limits that upstreams have announced. An upstream without one has no
+/// entry.
 #[derive(Debug)]
 pub(crate) struct Weather {
     skies: DashMap<Site, Sky, ahash::RandomState>,

@@ -1,12 +1,11 @@
 //! Blobs on disk, shared by the workers of a host.
 //!
-//! Only what has been verified is kept, and it is verified again whenever it
-//! is read as a whole, and beside those who read parts of it. A blob that comes
-//! from an upstream is written by one worker, and read from the growing file by
-//! whoever wants it of that upstream's repository meanwhile: another is not
-//! slowed down by it, nor told wrong bytes. Another repository, or upstream, has
-//! to send it once before it gets it from the file. Who may have it is for the
-//! caller to find out, each time.
+//! The cache keeps verified blobs only. It verifies a blob again at each whole
+//! read, and beside reads of parts. One worker writes a blob that comes from an
+//! upstream; other clients of that upstream's repository read the growing file
+//! meanwhile. Another repository or upstream is served from the file only after
+//! it has sent the blob once itself, so it cannot be slowed down or given wrong
+//! bytes by the first one. The caller checks access at each request.
 //!
 //! Nothing here fails a pull: what the disk does not give comes from the
 //! upstream.

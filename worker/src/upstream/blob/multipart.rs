@@ -45,7 +45,7 @@ pub(super) struct Multipart {
     open: Open,
     /// How many bytes between two parts are read rather than skipped.
     gap: u64,
-    /// What is left of the current part.
+    /// The unread bytes of the current part.
     part: Option<Range<u64>>,
     reading: Option<BlobBody>,
     /// What has been read, from `position` of the blob on.
@@ -97,7 +97,7 @@ impl Multipart {
         self
     }
 
-    /// What is to be opened first.
+    /// The first range to request.
     pub(super) fn first(&self) -> Range<u64> {
         let begin = self.parts.front().map_or(0, |part| part.start);
         begin..self.end_of_group(begin)

@@ -16,8 +16,8 @@ use super::{
 };
 use crate::upstream::{Error, Upstream};
 
-/// What is between two parts is read, rather than asked around, up to so many
-/// bytes: it takes about as long as another request.
+/// The largest gap between two parts, in bytes, that one request reads through.
+/// Reading it takes about as long as another request.
 const GAP: u64 = 1 << 20;
 
 impl Blobs {

@@ -34,7 +34,7 @@ struct Stored {
 pub(super) enum Name<'a> {
     /// A blob.
     Whole,
-    /// Who has sent the blob beside it. Counted with that.
+    /// The list of repositories that have sent a blob. Counted with the blob.
     Origins,
     /// A blob on its way.
     Part {

@@ -4,7 +4,8 @@
 //! rename, so that a file of that name is always whole. While it comes it is
 //! `<hex>.<origin>.<length>.part` beside it, locked by its writer for as long as
 //! that lives; what nobody holds a lock on was left by a worker that is gone.
-//! `<hex>.origins` lists who has sent all of it: to the others, it is not there.
+//! `<hex>.origins` lists the repositories that have sent all of it; the blob is
+//! hidden from all others.
 //!
 //! Whatever adds to the directory or counts it has the ledger, so that all
 //! workers together keep the bound. Everything here blocks.
