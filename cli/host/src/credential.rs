@@ -92,11 +92,10 @@ impl HostCredential {
     /// Replaces the file at `path` in one step; only its owner can read it.
     /// Makes the directory where there is none.
     pub fn write(&self, path: &Path) -> Result<(), CredentialError> {
-        self.replace(path)
-            .map_err(|source| CredentialError::Write {
-                path: path.display().to_string(),
-                source,
-            })
+        self.replace(path).map_err(|source| CredentialError::Write {
+            path: path.display().to_string(),
+            source,
+        })
     }
 
     fn replace(&self, path: &Path) -> io::Result<()> {
