@@ -15,7 +15,8 @@ use crate::sign_in::SignInError;
 
 /// The metadatum that names the field of an invalid argument.
 const FIELD: &str = "metahub-field";
-/// What the process exits with when what it compared differs.
+/// What the process exits with when what it compared differs, or when no
+/// variant fits.
 const DIFFERS: u8 = 3;
 
 /// A request that was not fulfilled.
@@ -63,6 +64,9 @@ pub(crate) enum Failure {
     /// What was compared differs, and the caller asked to be told.
     #[error("the policy differs from the files")]
     Differs,
+    /// The machine type is given nothing of an image, in the worker's words.
+    #[error("{0}")]
+    NothingFits(String),
     #[error("the control plane does not know this command")]
     Unknown,
     #[error("the control plane failed: {0}")]
@@ -214,9 +218,13 @@ pub fn exit_code(result: anyhow::Result<()>, notes: &mut dyn Write) -> ExitCode 
             ExitCode::from(DIFFERS)
         }
         Err(error) => {
+            let nothing_fits = matches!(error.downcast_ref(), Some(Failure::NothingFits(_)));
             // A closed stderr leaves no one to tell.
             let _ = notes.write_all(report(&error).as_bytes());
-            ExitCode::FAILURE
+            match nothing_fits {
+                true => ExitCode::from(DIFFERS),
+                false => ExitCode::FAILURE,
+            }
         }
     }
 }

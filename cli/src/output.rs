@@ -42,6 +42,11 @@ impl<'a> Output<'a> {
         Self { format, out, notes }
     }
 
+    /// Whether programs read what is printed.
+    pub(crate) fn is_for_programs(&self) -> bool {
+        self.format != Format::Table
+    }
+
     /// Prints records as a table or a list.
     pub(crate) fn list<R: Row>(&mut self, records: &[R]) -> anyhow::Result<()> {
         match self.format {

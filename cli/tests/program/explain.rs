@@ -102,6 +102,38 @@ async fn the_login_that_docker_keeps_is_used_and_a_wrong_one_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn resolve_prints_the_child_that_each_type_pulls_and_exits_with_3_for_none() {
+    let (site, logins) = site().await;
+    let [login, password] = site.login_flags(&logins[4].1);
+    let image = format!("{}/{IMAGE}", site.registry);
+    let resolve = |name: &str, more: &[&str]| {
+        let of_type = format!("--type={name}");
+        let arguments = ["image", "resolve", &image, &of_type, &login, &password];
+        site.run(&[&arguments[..], more].concat())
+    };
+    let reference = |digest: &str| format!("{}/qnib/bench@{digest}\n", site.registry);
+
+    for (name, login) in &logins[..4] {
+        let pulled = site.pull(login, "latest").await.unwrap();
+        assert_eq!(printed(&resolve(name, &[])), reference(&pulled), "{name}");
+    }
+    let child = &site.bench.images[2].manifest.digest;
+    assert_eq!(printed(&resolve("index", &[])), reference(child));
+    let refused = resolve("arm", &["-o=json"]);
+    assert_eq!(refused.status.code(), Some(3));
+    assert!(
+        told(&refused).contains("machine type qnib-arm"),
+        "{}",
+        told(&refused)
+    );
+    let record: Value = serde_json::from_slice(&refused.stdout).unwrap();
+    assert_eq!(record["reference"], Value::Null);
+    assert!(record["refusal"].as_str().unwrap().contains("qnib-arm"));
+    let unknown = resolve("nosuch", &[]);
+    assert_eq!(unknown.status.code(), Some(1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_images_needs_name_the_hosts_and_the_types_that_fall_back() {
     let (site, logins) = site().await;
     let [login, password] = site.login_flags(&logins[0].1);
