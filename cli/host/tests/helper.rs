@@ -19,11 +19,11 @@ const HELPER: &str = env!("CARGO_BIN_EXE_docker-credential-metahub");
 
 /// A directory with a host's credential.
 fn host() -> TempDir {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = tempfile::tempdir().expect("there is room");
     let credential = HostCredential {
         schema: 1,
-        registry: Url::parse("http://127.0.0.1:7480").unwrap(),
-        control: Url::parse("http://127.0.0.1:7400").unwrap(),
+        registry: url("http://127.0.0.1:7480"),
+        control: url("http://127.0.0.1:7400"),
         host_id: "node17".into(),
         machine_type: "qnib/type1".into(),
         login: "qnib-type1~node17".into(),
@@ -31,8 +31,13 @@ fn host() -> TempDir {
         registry_ca_pem: None,
         control_ca_pem: None,
     };
-    credential.write(&dir.path().join("host.json")).unwrap();
+    let written = credential.write(&dir.path().join("host.json"));
+    written.expect("there is room");
     dir
+}
+
+fn url(text: &str) -> Url {
+    Url::parse(text).expect("it is a URL")
 }
 
 fn ask(program: &Path, dir: &TempDir, arguments: &[&str], input: &str) -> Output {
@@ -43,15 +48,16 @@ fn ask(program: &Path, dir: &TempDir, arguments: &[&str], input: &str) -> Output
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .unwrap();
-    let mut stdin = helper.stdin.take().unwrap();
-    stdin.write_all(input.as_bytes()).unwrap();
+        .expect("it starts");
+    let mut stdin = helper.stdin.take().expect("stdin is a pipe");
+    let sent = stdin.write_all(input.as_bytes());
+    sent.expect("it reads");
     drop(stdin);
-    helper.wait_with_output().unwrap()
+    helper.wait_with_output().expect("it ends")
 }
 
 fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).unwrap()
+    String::from_utf8_lossy(bytes).into_owned()
 }
 
 #[test]
