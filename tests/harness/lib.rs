@@ -19,6 +19,7 @@ pub mod issuer;
 pub mod large;
 pub mod load;
 pub mod metahubctl;
+pub mod node;
 pub mod pairs;
 pub mod parts;
 pub mod port;

@@ -42,7 +42,7 @@ async fn http_answers(process: &mut Process, url: &str) {
 }
 
 /// Waits until `ready` says true; fails at once when the program ends.
-async fn answers(process: &mut Process, mut ready: impl AsyncFnMut() -> bool) {
+pub(crate) async fn answers(process: &mut Process, mut ready: impl AsyncFnMut() -> bool) {
     let what = format!("{process:?} answers");
     eventually(&what, async || {
         assert!(process.is_running(), "it ended\n{}", process.tail());

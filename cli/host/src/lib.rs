@@ -6,3 +6,4 @@
 pub mod credential;
 pub mod detect;
 pub mod helper;
+pub mod node;

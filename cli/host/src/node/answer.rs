@@ -1,0 +1,80 @@
+//! The proxy's own answers, as the registry API writes errors (OCI
+//! distribution-spec, "Error Codes").
+
+use http::{
+    HeaderValue, Response, StatusCode,
+    header::{ALLOW, CONTENT_TYPE, RETRY_AFTER},
+};
+use serde_json::json;
+
+use super::{body::Body, headers::API_VERSION};
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const VERSION_2: HeaderValue = HeaderValue::from_static("registry/2.0");
+/// When to ask again, in seconds.
+const LATER: HeaderValue = HeaderValue::from_static("2");
+const READ_ONLY: HeaderValue = HeaderValue::from_static("GET, HEAD");
+
+/// Says that the API is there. Without a challenge, so that no engine looks for
+/// a login.
+pub(super) fn base() -> Response<Body> {
+    answer(StatusCode::OK, "{}".into())
+}
+
+/// A method that changes something.
+pub(super) fn read_only() -> Response<Body> {
+    let mut response = error(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "UNSUPPORTED",
+        "metahub-node only pulls: push to the registry itself",
+    );
+    response.headers_mut().insert(ALLOW, READ_ONLY);
+    response
+}
+
+/// Nothing of the registry API.
+pub(super) fn no_endpoint() -> Response<Body> {
+    let message = "metahub-node serves the registry API, below /v2/, and /readyz";
+    error(StatusCode::NOT_FOUND, "NOT_FOUND", message)
+}
+
+/// A path that a balancer might read as another one.
+pub(super) fn invalid_name() -> Response<Body> {
+    let message = "no part of a repository's name or of a tag begins with a dot";
+    error(StatusCode::BAD_REQUEST, "NAME_INVALID", message)
+}
+
+/// A request that names this proxy otherwise than local engines do.
+pub(super) fn foreign_host() -> Response<Body> {
+    let message = "metahub-node is for engines on this host: name it 127.0.0.1 or localhost";
+    error(StatusCode::FORBIDDEN, "DENIED", message)
+}
+
+/// The workers do not accept the host's own login. Not 401, by which an engine
+/// would ask its user for a login that is not sent on anyway.
+pub(super) fn login_refused(origin: &str) -> Response<Body> {
+    let message = format!(
+        "{origin} refuses this host's login: run `metahubctl host login` on this host again"
+    );
+    error(StatusCode::FORBIDDEN, "DENIED", &message)
+}
+
+/// No worker has answered.
+pub(super) fn unavailable(why: &str) -> Response<Body> {
+    let mut response = error(StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE", why);
+    response.headers_mut().insert(RETRY_AFTER, LATER);
+    response
+}
+
+fn error(status: StatusCode, code: &str, message: &str) -> Response<Body> {
+    let body = json!({"errors": [{"code": code, "message": message}]});
+    answer(status, body.to_string())
+}
+
+fn answer(status: StatusCode, body: String) -> Response<Body> {
+    let mut response = Response::new(Body::own(body));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, JSON);
+    response.headers_mut().insert(API_VERSION, VERSION_2);
+    response
+}
