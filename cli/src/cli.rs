@@ -7,8 +7,8 @@ use clap::{Parser, Subcommand};
 use crate::{
     client::Client,
     commands::{
-        audit, auth, authority, cache, completions, cpu, demo, grant, image, login, machine_type,
-        pin, policy, recipe, rule, status, token, up, upstream, user, worker,
+        audit, auth, authority, cache, client_config, completions, cpu, demo, grant, image, login,
+        machine_type, pin, policy, recipe, rule, status, token, up, upstream, user, worker,
     },
     config::{Config, Settings},
     output::Output,
@@ -87,6 +87,8 @@ enum Command {
     /// Workers: the proxies that serve the registry API.
     #[command(subcommand)]
     Worker(worker::Command),
+    /// Prints or writes the files that make an engine pull through MetaHub.
+    ClientConfig(Box<client_config::Arguments>),
     /// Tells the state of the control plane and its workers.
     Status,
     /// Runs both planes in this process, for one machine and for trying out.
@@ -163,6 +165,7 @@ async fn run_with(
         Command::Audit(command) => audit::run(command, settings, output).await,
         Command::Authority(command) => authority::run(command, settings, output).await,
         Command::Worker(command) => worker::run(command, settings, output).await,
+        Command::ClientConfig(arguments) => client_config::run(&arguments, settings, output),
         Command::Status => status::run(settings, output).await,
         Command::Up(arguments) => up::run(*arguments, settings, output).await,
         Command::Demo(arguments) => demo::run(arguments, output).await,

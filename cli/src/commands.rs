@@ -4,6 +4,7 @@ pub(crate) mod audit;
 pub(crate) mod auth;
 pub(crate) mod authority;
 pub(crate) mod cache;
+pub(crate) mod client_config;
 pub(crate) mod completions;
 pub(crate) mod cpu;
 pub(crate) mod demo;

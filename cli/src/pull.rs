@@ -14,8 +14,11 @@ use anyhow::{Context, bail, ensure};
 use metahub_policy::{MAX_NESTING, is_index_media_type};
 use reqwest::{Method, StatusCode};
 
-pub(crate) use self::account::LoginArguments;
 use self::request::{Origin, header};
+pub(crate) use self::{
+    account::LoginArguments,
+    request::{host, url},
+};
 use crate::{
     client::Client,
     config::Settings,

@@ -93,7 +93,7 @@ pub(super) async fn body(mut answer: Response) -> anyhow::Result<Vec<u8>> {
 
 /// The URL of a registry: as written, or plain HTTP on this host and HTTPS
 /// elsewhere.
-pub(super) fn url(address: &str) -> anyhow::Result<Url> {
+pub(crate) fn url(address: &str) -> anyhow::Result<Url> {
     let wrong = || format!("`{address}` is no registry");
     if address.starts_with("http://") || address.starts_with("https://") {
         return Url::parse(address).with_context(wrong);
@@ -106,7 +106,7 @@ pub(super) fn url(address: &str) -> anyhow::Result<Url> {
 }
 
 /// The host and port of a registry, as docker writes them.
-pub(super) fn host(url: &Url) -> String {
+pub(crate) fn host(url: &Url) -> String {
     let host = url.host_str().unwrap_or_default();
     match url.port() {
         Some(port) => format!("{host}:{port}"),
