@@ -96,6 +96,7 @@ impl Demo {
                 registry_addr: ANY_PORT,
                 admin_addr: ANY_PORT,
                 blobs: None,
+                tls: None,
             };
             workers.push(planes.add_worker(&place).await?);
         }

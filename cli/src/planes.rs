@@ -10,7 +10,7 @@ use anyhow::{Context, bail};
 use clap::Parser;
 use metahub_control::Catalog;
 use metahub_worker::{
-    BlobConfig,
+    BlobConfig, TlsConfig,
     trust::{Fingerprint, Trust},
 };
 use tokio::task::JoinSet;
@@ -50,6 +50,8 @@ pub(crate) struct WorkerPlace {
     pub(crate) admin_addr: SocketAddr,
     /// How it keeps and shares blobs. None: as a worker does by itself.
     pub(crate) blobs: Option<BlobConfig>,
+    /// How it serves the registry API over TLS, where it does.
+    pub(crate) tls: Option<TlsConfig>,
 }
 
 /// Planes that run until `shutdown` is cancelled.
@@ -195,6 +197,7 @@ impl WorkerPlace {
         if let Some(blobs) = &self.blobs {
             config.blobs = blobs.clone();
         }
+        config.tls = self.tls.clone().unwrap_or_default();
         Ok(config)
     }
 }

@@ -5,6 +5,7 @@ mod answers;
 mod audit;
 mod blob_cache;
 mod blob_sharing;
+mod certificate_logins;
 mod certificates;
 mod declarative;
 mod documented;

@@ -1,10 +1,10 @@
 //! A certificate authority of the test's own, which no system trusts.
 
-use std::sync::Arc;
+use std::{fs, path::Path, sync::Arc};
 
 use rcgen::{
-    BasicConstraints, Certificate, CertificateParams, DistinguishedName, DnType, IsCa, Issuer,
-    KeyPair,
+    BasicConstraints, Certificate, CertificateParams, DistinguishedName, DnType,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
 };
 use tokio_rustls::rustls::{
     ServerConfig,
@@ -50,7 +50,25 @@ impl Authority {
 
     /// A certificate for `host`, a name or an address.
     pub fn identity(&self, host: &str) -> Identity {
-        let params = CertificateParams::new([host.to_owned()]).expect("a host");
+        self.identity_of(&[host])
+    }
+
+    /// A certificate for several hosts.
+    pub fn identity_of(&self, hosts: &[&str]) -> Identity {
+        let hosts: Vec<_> = hosts.iter().map(|host| (*host).to_owned()).collect();
+        self.issue(CertificateParams::new(hosts).expect("hosts"))
+    }
+
+    /// A certificate for a client that is called `name`, its common name.
+    pub fn client(&self, name: &str) -> Identity {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = DistinguishedName::new();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        self.issue(params)
+    }
+
+    fn issue(&self, params: CertificateParams) -> Identity {
         let key = KeyPair::generate().expect("there is randomness");
         let certificate = params.signed_by(&key, &self.issuer);
         Identity {
@@ -75,6 +93,16 @@ impl Identity {
     /// The key, as PEM.
     pub fn key_pem(&self) -> String {
         self.key.serialize_pem()
+    }
+
+    /// Writes certificate and key to files in `dir`, each whole at once.
+    pub fn write(&self, dir: &Path, certificate: &str, key: &str) {
+        for (name, pem) in [(certificate, self.certificate_pem()), (key, self.key_pem())] {
+            let next = dir.join(format!("{name}.next"));
+            fs::write(&next, pem)
+                .and_then(|()| fs::rename(next, dir.join(name)))
+                .expect("files can be written");
+        }
     }
 
     /// What a TLS server needs of it.

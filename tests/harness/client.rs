@@ -1,10 +1,16 @@
 //! A registry client that hides nothing: what tests see is what was sent.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
 use reqwest::{Method, RequestBuilder, Response};
 
-use crate::admin::Login;
+use crate::{
+    admin::Login,
+    authority::{Authority, Identity},
+};
 
 /// The types of manifest that today's clients take.
 pub const ALL_MANIFESTS: &str = "application/vnd.docker.distribution.manifest.v2+json, \
@@ -49,6 +55,50 @@ impl RegistryClient {
             base: format!("http://{addr}"),
             login: None,
             http,
+        }
+    }
+
+    /// A client of a registry that speaks TLS with a certificate of `authority`,
+    /// and shows `identity`.
+    pub fn secured(addr: SocketAddr, authority: &Authority, identity: Option<&Identity>) -> Self {
+        Self::secured_from(addr, authority, identity, None)
+    }
+
+    /// The same, from an address of this machine.
+    pub fn secured_from(
+        addr: SocketAddr,
+        authority: &Authority,
+        identity: Option<&Identity>,
+        from: Option<IpAddr>,
+    ) -> Self {
+        let root = reqwest::Certificate::from_pem(authority.pem().as_bytes());
+        let client = reqwest::Client::builder()
+            .no_proxy()
+            .pool_idle_timeout(IDLE)
+            .tls_certs_only([root.expect("an authority has a certificate")])
+            .read_timeout(SILENCE)
+            .local_address(from)
+            .redirect(reqwest::redirect::Policy::none());
+        let client = match identity {
+            None => client,
+            Some(identity) => {
+                let pem = identity.key_pem() + &identity.certificate_pem();
+                let identity = reqwest::Identity::from_pem(pem.as_bytes());
+                client.identity(identity.expect("a key and its certificate"))
+            }
+        };
+        Self {
+            base: format!("https://{addr}"),
+            login: None,
+            http: client.build().expect("a client without surprises"),
+        }
+    }
+
+    /// The same client with a login.
+    pub fn with(self, login: &Login) -> Self {
+        Self {
+            login: Some(login.clone()),
+            ..self
         }
     }
 

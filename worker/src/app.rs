@@ -20,7 +20,7 @@ use crate::{
     peer::Proxies,
     recipes::Recipes,
     registry::{self, Registry},
-    server::{self, Limits},
+    server::{self, Limits, Port, Tls},
     snapshot::Current,
     sync::{Introduction, Keeper, Link, SealedFile, Sync, Unusable},
     upstream::{BlobDirectory, ProxyEnvironment, Puller, Roster, Settings},
@@ -29,6 +29,8 @@ use crate::{
 /// How long a connection may be silent where others wait for its place: clients
 /// say something as soon as they are connected.
 const SILENT_GRACE: Duration = Duration::from_secs(1);
+/// How many TLS handshakes there are at a time: each takes some 20 KiB.
+const HANDSHAKES: usize = 1024;
 /// The part of the cache that holds answers: one of four. Sources have the
 /// rest.
 const ANSWERS_SHARE: u64 = 4;
@@ -41,6 +43,7 @@ pub struct App {
     registry: (TcpListener, SocketAddr),
     admin: (TcpListener, SocketAddr),
     keeper: Option<SealedFile>,
+    tls: Option<Arc<Tls>>,
     descriptors: Descriptors,
 }
 
@@ -61,6 +64,7 @@ impl App {
         };
         Ok(Self {
             keeper: snapshot_file(&config)?,
+            tls: tls(&config)?,
             config,
             introduction,
             registry,
@@ -91,9 +95,7 @@ impl App {
         info!(%registry_addr, %admin_addr, "serving on {registry_addr}");
 
         let shortage = self.descriptors.shortage(self.config.max_connections);
-        if let Some(shortage) = &shortage {
-            warn!("{shortage}");
-        }
+        shortage.iter().for_each(|it| warn!("{it}"));
         let (limits, current) = (
             limits(&self.config, self.descriptors),
             Arc::new(Current::new(self.config.max_policy_age)),
@@ -138,7 +140,9 @@ impl App {
             sleep(self.config.drain_delay).await;
             stop.cancel();
         };
-        let served = server::serve(self.registry.0, limits, answer, stop.clone());
+        let has_proxy_protocol = self.config.proxy_protocol;
+        let port = port(self.registry.0, self.tls, has_proxy_protocol, &drained);
+        let served = server::serve(port, limits, answer, stop.clone());
         tokio::join!(told, served);
         drained.cancel();
         sync.await.context("following the policy failed")?;
@@ -154,6 +158,30 @@ fn snapshot_file(config: &Config) -> Result<Option<SealedFile>, Unusable> {
     files
         .map(|(file, key)| SealedFile::open(file, key))
         .transpose()
+}
+
+fn tls(config: &Config) -> anyhow::Result<Option<Arc<Tls>>> {
+    let tls = Tls::open(&config.tls);
+    let tls = tls.context("cannot serve the registry API over TLS")?;
+    Ok(tls.map(Arc::new))
+}
+
+/// Where the registry API is served. Its certificate is kept fresh until
+/// `shutdown` is cancelled.
+fn port(
+    listener: TcpListener,
+    tls: Option<Arc<Tls>>,
+    has_proxy_protocol: bool,
+    shutdown: &CancellationToken,
+) -> Port {
+    if let Some(tls) = &tls {
+        tokio::spawn(tls.clone().keep_fresh(shutdown.clone()));
+    }
+    Port {
+        listener,
+        tls,
+        has_proxy_protocol,
+    }
 }
 
 async fn serve_admin(
@@ -262,6 +290,7 @@ fn limits(config: &Config, descriptors: Descriptors) -> Limits {
         proxies: Proxies(config.trusted_proxies.clone()),
         header_timeout: config.header_timeout,
         stall_timeout: config.stall_timeout,
+        handshakes: HANDSHAKES,
         silent_grace: SILENT_GRACE,
         drain_timeout: config.drain_timeout,
     }

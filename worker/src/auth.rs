@@ -5,6 +5,9 @@
 //! login is remembered: one that is not in the snapshot is refused at once.
 //! Who guesses secrets is slowed down, and no login takes all there is.
 //!
+//! A client certificate is a login as well, where the client says nothing else: an
+//! `Authorization` that is there is what counts, also where it is wrong.
+//!
 //! A login that allows it may carry selectors: features that the host has
 //! besides, or instead of, those of its machine type.
 
@@ -31,10 +34,11 @@ use self::{
 };
 use crate::{
     Challenge,
-    peer::Proxies,
+    peer::{Proxies, Secured},
     snapshot::{Kind, Login, Snapshot},
 };
 
+mod certificate;
 mod challenge;
 mod place;
 mod scope;
@@ -46,6 +50,7 @@ mod verified;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use self::challenge::bearer;
 pub(crate) use self::{
+    certificate::{ClientCertificate, Nameless},
     challenge::BASIC,
     place::{Open, Place},
     scope::Scope,
@@ -62,6 +67,10 @@ pub(crate) enum Refused {
     NotLoggedIn,
     /// It is not who it says.
     Wrong,
+    /// Its certificate names no login.
+    Nameless(Nameless),
+    /// Its certificate names a login that does not exist.
+    NoSuchLogin(String),
     /// Its token is not good, or not any more.
     Token,
     /// Its token is good, but not for this repository.
@@ -89,22 +98,24 @@ pub(crate) struct Caller {
     pub(crate) place: Place,
     /// The login, to look it up again.
     pub(crate) login: LoginKey,
-    /// None: it has given its secret, not a token.
+    /// None: it has given its secret or a certificate, not a token.
     token: Option<Arc<Known>>,
 }
 
-/// A login with the secret that a client was let in by.
+/// A login with what a client was let in by.
 #[derive(Clone)]
 pub(crate) struct LoginKey {
     name: Box<str>,
-    secret_sha256: [u8; 32],
+    /// `None`: it has shown a certificate, not the secret.
+    secret_sha256: Option<[u8; 32]>,
 }
 
 impl LoginKey {
     /// The login in `snapshot`, if it stands and its secret is still that one.
     pub(crate) fn find<'a>(&self, snapshot: &'a Snapshot) -> Option<Login<'a>> {
         let login = snapshot.login(&self.name)?;
-        (*login.secret_sha256 == self.secret_sha256).then_some(login)
+        let is_same = |secret: [u8; 32]| *login.secret_sha256 == secret;
+        self.secret_sha256.is_none_or(is_same).then_some(login)
     }
 }
 
@@ -184,8 +195,21 @@ impl Gate {
         }
     }
 
-    /// Finds out who asks.
+    /// Finds out who asks: by the `Authorization` header, or without one by the
+    /// certificate.
     pub(crate) fn admit(&self, snapshot: &Snapshot, request: &Parts) -> Result<Caller, Refused> {
+        match self.admit_by_header(snapshot, request) {
+            Err(Refused::NotLoggedIn) => {}
+            admitted => return admitted,
+        }
+        let certificate = certificate(request).ok_or(Refused::NotLoggedIn)?;
+        let (login, name) = certified(snapshot, certificate)?;
+        let mut caller = self.caller(snapshot, login, name)?;
+        caller.login.secret_sha256 = None;
+        Ok(caller)
+    }
+
+    fn admit_by_header(&self, snapshot: &Snapshot, request: &Parts) -> Result<Caller, Refused> {
         let value = authorization(request)?;
         if let Some(token) = after_scheme(value, "bearer") {
             let found = self.verified.find(snapshot, token, unix_secs());
@@ -212,12 +236,21 @@ impl Gate {
         scope: Scope,
     ) -> Result<Granted, Refused> {
         let credentials = match password {
-            Some(Password { name, secret }) => format!("{name}:{secret}"),
-            None => basic(authorization(request)?)?,
+            Some(Password { name, secret }) => Ok(format!("{name}:{secret}")),
+            None => authorization(request).and_then(basic),
         };
-        let given = Credentials::split(&credentials).ok_or(Refused::Wrong)?;
-        let login = self.check(snapshot, request, &given)?;
-        let name = self.caller(snapshot, login, given.name)?.name;
+        let (login, name) = match &credentials {
+            Ok(credentials) => {
+                let given = Credentials::split(credentials).ok_or(Refused::Wrong)?;
+                (self.check(snapshot, request, &given)?, given.name)
+            }
+            Err(Refused::NotLoggedIn) => {
+                let certificate = certificate(request).ok_or(Refused::NotLoggedIn)?;
+                certified(snapshot, certificate)?
+            }
+            Err(refused) => return Err(refused.clone()),
+        };
+        let name = self.caller(snapshot, login, name)?.name;
         let issued = unix_secs();
         let token = token::give(snapshot, (&name, &login), scope, issued);
         let token = token.ok_or(Refused::NoKey)?;
@@ -288,11 +321,27 @@ impl Gate {
             place,
             login: LoginKey {
                 name: token::login(name).into(),
-                secret_sha256: *login.secret_sha256,
+                secret_sha256: Some(*login.secret_sha256),
             },
             token: None,
         })
     }
+}
+
+/// What the client has shown in the handshake.
+fn certificate(request: &Parts) -> Option<&ClientCertificate> {
+    request.extensions.get::<Secured>()?.certificate.as_deref()
+}
+
+/// The login that a certificate names, and its name with selectors.
+fn certified<'a>(
+    snapshot: &'a Snapshot,
+    certificate: &'a ClientCertificate,
+) -> Result<(Login<'a>, &'a str), Refused> {
+    let name = certificate.login().map_err(Refused::Nameless)?;
+    let login = snapshot.login(token::login(name));
+    let login = login.ok_or_else(|| Refused::NoSuchLogin(name.to_owned()))?;
+    Ok((login, name))
 }
 
 /// The one value of the header.
@@ -331,157 +380,4 @@ fn unix_secs() -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use http::Request;
-
-    use super::*;
-    use crate::{peer::Peer, snapshot::sample::Sample};
-
-    fn snapshot() -> Snapshot {
-        Sample::new()
-            .machine_type("type1", "{}", "secret:with:colons")
-            .build()
-    }
-
-    fn gate() -> Gate {
-        Gate::new(Settings {
-            proxies: Proxies::default(),
-            requests_per_login: 2,
-            challenge: Challenge::Basic,
-        })
-    }
-
-    fn request(address: &str, lines: &[&str]) -> Parts {
-        let mut parts = Request::get("/v2/").body(()).unwrap().into_parts().0;
-        for line in lines {
-            let line = HeaderValue::from_str(line).unwrap();
-            parts.headers.append(AUTHORIZATION, line);
-        }
-        parts.extensions.insert(Peer(address.parse().unwrap()));
-        parts
-    }
-
-    fn login(lines: &[&str]) -> Result<String, Refused> {
-        let caller = gate().admit(&snapshot(), &request("192.0.2.1", lines));
-        caller.map(|caller| caller.kind.name.clone())
-    }
-
-    fn basic_of(credentials: impl AsRef<[u8]>) -> String {
-        format!("Basic {}", STANDARD.encode(credentials))
-    }
-
-    #[test]
-    fn a_login_with_its_secret_is_let_in_as_its_type() {
-        let good = basic_of("qnib-type1:secret:with:colons");
-
-        assert_eq!(login(&[&good]).unwrap(), "qnib-type1");
-        assert_eq!(
-            login(&[&good.replace("Basic", "bAsIc")]).unwrap(),
-            "qnib-type1"
-        );
-    }
-
-    #[test]
-    fn no_credentials_and_empty_ones_are_not_logged_in() {
-        assert_eq!(login(&[]), Err(Refused::NotLoggedIn));
-        assert_eq!(login(&[&basic_of(":")]), Err(Refused::NotLoggedIn));
-    }
-
-    #[test]
-    fn all_else_is_wrong_in_the_same_way() {
-        let good = basic_of("qnib-type1:secret:with:colons");
-        for line in [
-            &basic_of("qnib-type1:secret"),
-            &basic_of("qnib-type2:secret:with:colons"),
-            &basic_of("qnib-type1:"),
-            &basic_of("qnib-type1"),
-            &basic_of(""),
-            &basic_of([0xff, b':', 0xff]),
-            &basic_of("a".repeat(4000)),
-            &good.replace("Basic", "Digest"),
-            "Basic",
-            "Basic ????",
-            "",
-        ] {
-            assert_eq!(login(&[line]), Err(Refused::Wrong), "{line}");
-        }
-        assert_eq!(login(&[&good, &good]), Err(Refused::Wrong));
-    }
-
-    #[test]
-    fn who_guesses_is_held_up_while_a_host_elsewhere_is_let_in() {
-        let (gate, snapshot) = (gate(), snapshot());
-        let wrong = request("192.0.2.1", &[&basic_of("qnib-type1:guess")]);
-        let right = basic_of("qnib-type1:secret:with:colons");
-
-        while matches!(gate.admit(&snapshot, &wrong), Err(Refused::Wrong)) {}
-
-        for line in [&right, &basic_of("qnib-type1:guess")] {
-            let refused = gate.admit(&snapshot, &request("192.0.2.1", &[line]));
-            assert!(matches!(refused, Err(Refused::TooManyTries(_))));
-        }
-        let elsewhere = request("192.0.2.2", &[&right]);
-        assert!(gate.admit(&snapshot, &elsewhere).is_ok());
-    }
-
-    #[test]
-    fn a_login_has_no_more_open_requests_than_it_may() {
-        let (gate, snapshot) = (gate(), snapshot());
-        let good = request("192.0.2.1", &[&basic_of("qnib-type1:secret:with:colons")]);
-
-        let open = [gate.admit(&snapshot, &good), gate.admit(&snapshot, &good)];
-        let third = gate.admit(&snapshot, &good);
-
-        assert!(open.iter().all(Result::is_ok));
-        assert_eq!(third.unwrap_err(), Refused::TooManyRequests);
-        drop(open);
-        assert!(gate.admit(&snapshot, &good).is_ok());
-    }
-
-    /// Asks a worker that has `snapshot` with a token.
-    fn with_token(snapshot: &Snapshot, token: &str) -> Result<Caller, Refused> {
-        let line = format!("bearer {token}");
-        gate().admit(snapshot, &request("192.0.2.1", &[&line]))
-    }
-
-    #[test]
-    fn a_token_of_yesterdays_key_is_good_at_every_worker_until_that_key_is_gone() {
-        let now = unix_secs();
-        let policy = || Sample::new().machine_type("type1", "{}", "secret");
-        let yesterday = |sample| token::tests::key(sample, "a", 1, now - 86_400);
-        let today = |sample, from| token::tests::key(sample, "b", 2, from);
-        let before = yesterday(policy()).build();
-        let pushed = today(yesterday(policy()), now + 900).build();
-        let begun = today(yesterday(policy()), now - 60).build();
-        let after = today(policy(), now - 960).build();
-        let basic = request("192.0.2.1", &[&basic_of("qnib-type1:secret")]);
-        let give = |snapshot| gate().grant(snapshot, &basic, None, Scope::default());
-
-        let of_yesterday = give(&pushed).unwrap().token;
-        let of_today = give(&begun).unwrap().token;
-
-        for snapshot in [&before, &pushed, &begun] {
-            assert!(with_token(snapshot, &of_yesterday).is_ok());
-        }
-        for snapshot in [&pushed, &begun, &after] {
-            assert!(with_token(snapshot, &of_today).is_ok());
-        }
-        let ended = with_token(&after, &of_yesterday);
-        assert_eq!(ended.unwrap_err(), Refused::Token);
-    }
-
-    #[test]
-    fn a_token_asks_for_its_own_repositories_and_a_password_for_all() {
-        let snapshot = token::tests::snapshot();
-        let login = snapshot.login("qnib-type1").unwrap();
-        let scope = Scope::asked(["repository:a:pull"].into_iter());
-        let token = token::give(&snapshot, ("qnib-type1", &login), scope, unix_secs()).unwrap();
-        let ask = |name| with_token(&snapshot, &token).unwrap().asking_for(name);
-
-        assert!(ask(Some("a")).is_ok() && ask(None).is_ok());
-        assert_eq!(ask(Some("b")).unwrap_err(), Refused::Scope);
-        let basic = request("192.0.2.1", &[&basic_of("qnib-type1:secret")]);
-        let caller = gate().admit(&snapshot, &basic).unwrap();
-        assert!(caller.asking_for(Some("b")).is_ok());
-    }
-}
+mod tests;

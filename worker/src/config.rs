@@ -14,8 +14,9 @@ use url::Url;
 
 mod blobs;
 mod limits;
+mod tls;
 
-pub use self::{blobs::BlobConfig, limits::LimitConfig};
+pub use self::{blobs::BlobConfig, limits::LimitConfig, tls::TlsConfig};
 use crate::trust::Fingerprint;
 
 /// Runs a MetaHub worker.
@@ -35,6 +36,10 @@ pub struct Config {
         default_value = "127.0.0.1:7481"
     )]
     pub admin_addr: SocketAddr,
+
+    /// How the registry API is served over TLS.
+    #[command(flatten)]
+    pub tls: TlsConfig,
 
     /// The control plane, or several replicas of it with commas between: one
     /// is followed, and when it is lost the next.
@@ -192,6 +197,12 @@ pub struct Config {
     )]
     pub trusted_proxies: Vec<IpNet>,
 
+    /// Expect the PROXY protocol, version 1 or 2, on the registry API's port:
+    /// each connection of a trusted proxy begins with a header that names the
+    /// client. Connections from other addresses have none.
+    #[arg(long, env = "METAHUB_PROXY_PROTOCOL", requires = "trusted_proxies")]
+    pub proxy_protocol: bool,
+
     /// How clients are asked who they are: for a password at each request, or
     /// once for a token that is good for five minutes. Both are always taken.
     #[arg(long, env = "METAHUB_CHALLENGE", value_enum, default_value_t = Challenge::Basic)]
@@ -226,6 +237,7 @@ impl fmt::Display for Config {
         let Self {
             registry_addr,
             admin_addr,
+            tls,
             token_file,
             cache_size,
             blobs,
@@ -235,6 +247,7 @@ impl fmt::Display for Config {
             max_requests_per_login,
             snapshot_file,
             trusted_proxies,
+            proxy_protocol,
             challenge,
             log,
             log_json,
@@ -258,7 +271,7 @@ impl fmt::Display for Config {
         let snapshot_file = snapshot_file.map_or("none".into(), |it| it.display().to_string());
         write!(
             f,
-            "registry_addr={registry_addr} admin_addr={admin_addr} control={control} \
+            "registry_addr={registry_addr} admin_addr={admin_addr} {tls} control={control} \
              token_file={} cache_size={cache_size} {blobs} {limits} tag_ttl={tag_ttl} \
              digest_ttl={digest_ttl} not_found_ttl={not_found_ttl} \
              upstream_timeout={upstream_timeout} upstream_rate={upstream_rate} \
@@ -268,7 +281,7 @@ impl fmt::Display for Config {
              stall_timeout={stall_timeout} max_connections={max_connections} \
              max_connections_per_address={max_connections_per_address} \
              max_requests_per_login={max_requests_per_login} \
-             trusted_proxies={trusted_proxies:?} challenge={challenge:?} log={log} log_json={log_json} \
+             trusted_proxies={trusted_proxies:?} proxy_protocol={proxy_protocol} challenge={challenge:?} log={log} log_json={log_json} \
              otlp_endpoint={otlp_endpoint}",
             token_file.display()
         )

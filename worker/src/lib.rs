@@ -38,7 +38,7 @@ pub mod trust;
 mod upstream;
 
 pub use self::app::App;
-pub use self::config::{BlobConfig, ByteSize, Challenge, Config, LimitConfig};
+pub use self::config::{BlobConfig, ByteSize, Challenge, Config, LimitConfig, TlsConfig};
 
 /// How long a connect may take, to whatever it is.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);

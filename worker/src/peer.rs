@@ -6,7 +6,7 @@
 use std::{
     borrow::Cow,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
-    sync::Once,
+    sync::{Arc, Once},
 };
 
 use http::{HeaderMap, Version, header::HOST, request::Parts};
@@ -16,6 +16,7 @@ use tracing::warn;
 mod forwarded;
 
 use self::forwarded::Element;
+use crate::auth::ClientCertificate;
 
 /// The part of an IPv6 address that is its network.
 const NETWORK: u128 = !((1 << 64) - 1);
@@ -30,6 +31,14 @@ const DEFAULT_PORTS: [u16; 2] = [80, 443];
 /// request's extensions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Peer(pub(crate) IpAddr);
+
+/// How a request's connection is secured, where it is: this worker speaks TLS, or
+/// the proxy before it that says so. Kept in the request's extensions.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Secured {
+    /// What the client has shown, and the handshake verified.
+    pub(crate) certificate: Option<Arc<ClientCertificate>>,
+}
 
 /// The proxies that are believed.
 #[derive(Clone, Debug, Default)]
@@ -98,19 +107,19 @@ impl Proxies {
     /// `https://registry.example.com`. `None` when it named no host.
     pub(crate) fn origin(&self, request: &Parts) -> Option<String> {
         let (peer, elements) = (peer(request), forwarded::elements(&request.headers));
-        let is_secure = forwarded::is_secure(&request.headers, elements.as_deref());
+        let said = forwarded::is_secure(&request.headers, elements.as_deref());
         let is_trusted = self.trusts(peer);
-        if is_secure && !is_trusted {
+        let is_own = request.extensions.get::<Secured>().is_some();
+        if said == Some(true) && !is_trusted && !is_own {
             UNTRUSTED.call_once(|| {
                 warn!(
                     "{peer} says that its client uses https, and is no trusted proxy: engines behind it are sent to the token endpoint by http; if it is a load balancer, name it by --trusted-proxy"
                 );
             });
         }
-        let scheme = if is_secure && is_trusted {
-            "https"
-        } else {
-            "http"
+        let scheme = match said.filter(|_| is_trusted).unwrap_or(is_own) {
+            true => "https",
+            false => "http",
         };
         Some(format!("{scheme}://{}", self.host(request)?))
     }

@@ -1,7 +1,8 @@
 //! Accepts connections and serves HTTP on them, within limits.
 //!
-//! HTTP/1.1 and HTTP/2 in plain text. A TLS hello gets hyper's plain-text
-//! 400, which clients need in order to fall back to plain HTTP.
+//! HTTP/1.1 and HTTP/2, in plain text or over TLS. Without TLS a TLS hello gets
+//! hyper's plain-text 400, which clients need in order to fall back to plain
+//! HTTP.
 
 use std::{io::Write as _, net::IpAddr, sync::Arc, time::Duration};
 
@@ -20,16 +21,23 @@ use tracing::{debug, warn};
 
 use self::{
     addresses::{Addresses, Seat},
+    opening::Opener,
     silent::SilentConnections,
 };
 use crate::peer::Proxies;
 
 mod addresses;
 mod connection;
+mod opening;
+mod proxy_protocol;
 mod silent;
 mod stall;
+mod tls;
+mod transport;
 mod unfinished;
 mod unread;
+
+pub(crate) use self::tls::Tls;
 
 /// How long to wait after a failed accept: it fails when the process has run
 /// out of file descriptors.
@@ -57,6 +65,8 @@ pub(crate) struct Limits {
     pub(crate) header_timeout: Duration,
     /// How long a client may read nothing of what is written to it.
     pub(crate) stall_timeout: Duration,
+    /// TLS handshakes at a time. More wait.
+    pub(crate) handshakes: usize,
     /// How long a connection may be silent where others wait for its place.
     pub(crate) silent_grace: Duration,
     /// How long open requests may take at shutdown.
@@ -73,8 +83,30 @@ impl Limits {
             proxies: Proxies::default(),
             header_timeout: Duration::from_secs(10),
             stall_timeout: Duration::from_secs(10),
+            handshakes: 100,
             silent_grace: Duration::from_secs(10),
             drain_timeout: Duration::ZERO,
+        }
+    }
+}
+
+/// Where connections are accepted, and what comes on them before HTTP.
+#[derive(Debug)]
+pub(crate) struct Port {
+    pub(crate) listener: TcpListener,
+    /// `None`: plain text.
+    pub(crate) tls: Option<Arc<Tls>>,
+    /// Whether a connection of a trusted proxy begins with a header of the PROXY
+    /// protocol.
+    pub(crate) has_proxy_protocol: bool,
+}
+
+impl From<TcpListener> for Port {
+    fn from(listener: TcpListener) -> Self {
+        Self {
+            listener,
+            tls: None,
+            has_proxy_protocol: false,
         }
     }
 }
@@ -92,17 +124,17 @@ struct Accepted {
 
 /// Where connections come in.
 struct Door {
-    listener: TcpListener,
+    port: Port,
     places: Arc<Semaphore>,
     addresses: Addresses,
     silent: SilentConnections,
     limits: Limits,
 }
 
-/// Answers requests on `listener` by `service` until `shutdown` is cancelled,
-/// then lets open requests end.
+/// Answers requests on `port` by `service` until `shutdown` is cancelled, then
+/// lets open requests end.
 pub(crate) async fn serve<S, F, B>(
-    listener: TcpListener,
+    port: impl Into<Port>,
     limits: Limits,
     service: S,
     shutdown: CancellationToken,
@@ -116,22 +148,29 @@ pub(crate) async fn serve<S, F, B>(
         CancellationToken::new(),
         CancellationToken::new(),
     );
+    let port = port.into();
     let builder = Arc::new(connection::builder(&limits));
     let (stall, head) = (limits.stall_timeout, limits.header_timeout);
     let drain_timeout = limits.drain_timeout;
-    let door = Door::new(listener, limits);
+    let addresses = Addresses::default();
+    let opener = Arc::new(Opener::new(&port, &limits, addresses.clone()));
+    let door = Door::new(port, limits, addresses);
     let silent = door.silent.clone();
     let start = |accepted: Accepted| {
-        let (builder, service) = (builder.clone(), service.clone());
+        let (builder, service, opener) = (builder.clone(), service.clone(), opener.clone());
         let (drain, cut) = (drain.clone(), cut.clone());
         let held = silent.hold(accepted.address, accepted.places);
         tasks.spawn(async move {
-            let client = (accepted.stream, accepted.address);
             let service = |request| {
                 held.spoke();
                 service(request)
             };
-            let served = connection::serve(client, &builder, service, (head, stall), drain);
+            let served = async {
+                let opened = opener.open(accepted.stream, accepted.address).await;
+                if let Some(opened) = opened {
+                    connection::serve(opened, &builder, service, (head, stall), drain).await;
+                }
+            };
             let served = held.evicted.run_until_cancelled(served);
             cut.run_until_cancelled(served).await;
         });
@@ -157,12 +196,12 @@ pub(crate) async fn serve<S, F, B>(
 }
 
 impl Door {
-    fn new(listener: TcpListener, limits: Limits) -> Self {
+    fn new(port: Port, limits: Limits, addresses: Addresses) -> Self {
         let connections = limits.connections.clamp(1, Semaphore::MAX_PERMITS);
         Self {
-            listener,
+            port,
             places: Arc::new(Semaphore::new(connections)),
-            addresses: Addresses::default(),
+            addresses,
             silent: SilentConnections::default(),
             limits,
         }
@@ -170,7 +209,7 @@ impl Door {
 
     async fn accept(&self) -> Accepted {
         loop {
-            let (stream, from) = match self.listener.accept().await {
+            let (stream, from) = match self.port.listener.accept().await {
                 Ok(accepted) => accepted,
                 Err(error) => {
                     warn!(%error, "cannot accept a connection");
@@ -180,7 +219,10 @@ impl Door {
             };
             let address = from.ip().to_canonical();
             let Ok(places) = self.places(address).await else {
-                refuse(stream);
+                debug!("refused a connection: its address has too many");
+                if self.port.tls.is_none() {
+                    say(stream, CROWDED);
+                }
                 continue;
             };
             // Only delays answers if it fails.
@@ -197,7 +239,7 @@ impl Door {
     /// silent connection. Waits where all are taken.
     async fn places(&self, address: IpAddr) -> Result<Places, Crowded> {
         let grace = self.limits.silent_grace;
-        let Ok(seat) = self.seat(address) else {
+        let Ok(seat) = seat(&self.addresses, &self.limits, address) else {
             return self.silent.evict(Some(address), grace).ok_or(Crowded);
         };
         loop {
@@ -211,26 +253,24 @@ impl Door {
             }
         }
     }
-
-    /// A place among the connections of `address`, if it needs one.
-    fn seat(&self, address: IpAddr) -> Result<Option<Seat>, Crowded> {
-        if self.limits.proxies.trusts(address) {
-            return Ok(None);
-        }
-        let most = self.limits.connections_per_address;
-        let seat = self.addresses.seat(address, most);
-        seat.map(Some).ok_or(Crowded)
-    }
 }
 
 /// An address has too many connections.
 struct Crowded;
 
-/// Says why, if the client is still there to read it, and closes.
-fn refuse(stream: TcpStream) {
-    debug!("refused a connection: its address has too many");
+/// A place among the connections of `address`, if it needs one.
+fn seat(addresses: &Addresses, limits: &Limits, address: IpAddr) -> Result<Option<Seat>, Crowded> {
+    if limits.proxies.trusts(address) {
+        return Ok(None);
+    }
+    let seat = addresses.seat(address, limits.connections_per_address);
+    seat.map(Some).ok_or(Crowded)
+}
+
+/// Says why in plain text, if the client is still there to read it, and closes.
+fn say(stream: TcpStream, answer: &[u8]) {
     if let Ok(mut stream) = stream.into_std() {
-        stream.write_all(CROWDED).ok();
+        stream.write_all(answer).ok();
     }
 }
 

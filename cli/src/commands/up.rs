@@ -6,7 +6,7 @@ mod policy_file;
 use std::{net::SocketAddr, path::PathBuf};
 
 use anyhow::{Context, anyhow};
-use metahub_worker::BlobConfig;
+use metahub_worker::{BlobConfig, TlsConfig};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 use url::Url;
@@ -45,6 +45,10 @@ pub(crate) struct Arguments {
     /// How the worker keeps and shares blobs.
     #[command(flatten)]
     blobs: BlobConfig,
+
+    /// How the registry API is served over TLS.
+    #[command(flatten)]
+    tls: TlsConfig,
 
     /// Make this registry the default upstream, for example
     /// `registry.example.com=https://registry.example.com`.
@@ -118,6 +122,7 @@ impl Arguments {
             registry_addr: self.registry_addr,
             admin_addr: self.admin_addr,
             blobs: Some(self.blobs.clone()),
+            tls: Some(self.tls.clone()),
         };
         (control, worker)
     }

@@ -39,9 +39,9 @@ pub(super) fn values<'a>(
 }
 
 /// Whether the client used TLS. The first value of each header counts. Only if
-/// all of them mean plain text, or there are none, it did not: a value that is
-/// not understood must not make a client send its password in plain text.
-pub(super) fn is_secure(headers: &HeaderMap, elements: Option<&[Element]>) -> bool {
+/// all of them mean plain text it did not: a value that is not understood must
+/// not make a client send its password in plain text. `None`: no header says.
+pub(super) fn is_secure(headers: &HeaderMap, elements: Option<&[Element]>) -> Option<bool> {
     let first = |name| match headers.contains_key(&name) {
         true => Some(values(headers, &name).next().unwrap_or(UNREADABLE)),
         false => None,
@@ -50,8 +50,10 @@ pub(super) fn is_secure(headers: &HeaderMap, elements: Option<&[Element]>) -> bo
         Some(elements) => elements.iter().find_map(|it| it.proto.as_deref()),
         None => Some(UNREADABLE),
     };
-    let mut said = SCHEMES.into_iter().filter_map(first).chain(proto);
-    said.any(|said| !PLAIN.iter().any(|plain| said.eq_ignore_ascii_case(plain)))
+    let said = SCHEMES.into_iter().filter_map(first).chain(proto);
+    let is_plain = |said: &str| PLAIN.iter().any(|plain| said.eq_ignore_ascii_case(plain));
+    said.map(|said| !is_plain(said))
+        .reduce(|one, other| one | other)
 }
 
 /// What one proxy says in `Forwarded`.

@@ -166,6 +166,18 @@ fn told(refused: &Refused) -> Cow<'static, str> {
     Cow::Borrowed(match refused {
         Refused::NotLoggedIn => "log in with a machine type first",
         Refused::Wrong => "machine type or password is wrong",
+        Refused::Nameless(nameless) => {
+            return format!(
+                "the client certificate names {nameless}: give it one URI name `urn:metahub:login:NAME`, or the login's name as its common name"
+            )
+            .into();
+        }
+        Refused::NoSuchLogin(name) => {
+            return format!(
+                "the client certificate names `{name}`, and there is no such login: create it, or show another certificate"
+            )
+            .into();
+        }
         Refused::Token => "the token is not good, or not any more",
         Refused::Scope => {
             "the token is not for this repository: ask for one with the scope repository:NAME:pull"

@@ -2,7 +2,6 @@
 
 use std::{
     convert::Infallible,
-    net::IpAddr,
     pin::pin,
     sync::atomic::{AtomicBool, Ordering::Relaxed},
     time::Duration,
@@ -17,14 +16,14 @@ use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto::Builder,
 };
-use tokio::{net::TcpStream, select, time::sleep};
+use tokio::{select, time::sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use super::{
     Limits,
-    stall::Stalling,
-    unfinished::{Tracked, Unfinished},
+    opening::Opened,
+    unfinished::Tracked,
     unread::{Unread, Watch},
 };
 use crate::peer::Peer;
@@ -45,11 +44,11 @@ const CONNECTION_WINDOW: u32 = 64 << 10;
 /// How often an HTTP/2 client is asked whether it is there.
 const PING: Duration = Duration::from_secs(20);
 
-/// Serves the connection of a client at an address to its end. Its first request
-/// may take the first time, and it may leave answers unread for the second. When
-/// `drain` is cancelled it ends as soon as nothing is under way.
+/// Serves a connection to its end. Its first request may take the first time, and
+/// it may leave answers unread for the second. When `drain` is cancelled it ends
+/// as soon as nothing is under way.
 pub(super) async fn serve<S, F, B>(
-    (stream, address): (TcpStream, IpAddr),
+    opened: Opened,
     builder: &Builder<TokioExecutor>,
     service: S,
     (head, stall): (Duration, Duration),
@@ -60,11 +59,19 @@ pub(super) async fn serve<S, F, B>(
     B: Body<Data = Bytes, Error: std::error::Error + Send + Sync> + Send + Unpin + 'static,
 {
     let (spoke, unread) = (AtomicBool::new(false), Unread::new());
-    let unfinished = Unfinished::default();
-    let stream = Stalling::new(stream, stall, unfinished.clone());
+    let Opened {
+        transport,
+        client,
+        secured,
+        unfinished,
+        seat: _seat,
+    } = opened;
     let service = service_fn(|mut request: Request<Incoming>| {
         spoke.store(true, Relaxed);
-        request.extensions_mut().insert(Peer(address));
+        request.extensions_mut().insert(Peer(client));
+        if let Some(secured) = &secured {
+            request.extensions_mut().insert(secured.clone());
+        }
         let (watch, unfinished) = match request.version() {
             Version::HTTP_2 => (unread.asked(), None),
             _ => (Watch::none(), Some(unfinished.clone())),
@@ -75,7 +82,7 @@ pub(super) async fn serve<S, F, B>(
         };
         service(request).map(move |answer| Ok::<_, Infallible>(answer.map(followed)))
     });
-    let mut served = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let mut served = pin!(builder.serve_connection(TokioIo::new(transport), service));
     let drain = drain.child_token();
     let ended = async {
         select! {

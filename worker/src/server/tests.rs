@@ -15,6 +15,8 @@ use super::*;
 use crate::peer::Peer;
 
 mod http2;
+mod proxied;
+mod secured;
 mod unfinished;
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -26,6 +28,7 @@ const LIMITS: Limits = Limits {
     proxies: Proxies(Vec::new()),
     header_timeout: Duration::from_secs(1),
     stall_timeout: Duration::from_secs(1),
+    handshakes: 100,
     silent_grace: Duration::from_secs(10),
     drain_timeout: Duration::from_secs(1),
 };
