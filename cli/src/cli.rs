@@ -7,8 +7,8 @@ use clap::{Parser, Subcommand};
 use crate::{
     client::Client,
     commands::{
-        audit, auth, authority, cache, client_config, completions, cpu, demo, grant, image, login,
-        machine_type, pin, policy, recipe, rule, status, token, up, upstream, user, worker,
+        audit, auth, authority, cache, client_config, completions, cpu, demo, grant, host, image,
+        login, machine_type, pin, policy, recipe, rule, status, token, up, upstream, user, worker,
     },
     config::{Config, Settings},
     output::Output,
@@ -36,6 +36,9 @@ enum Command {
     /// Machine types: named descriptions of kinds of hosts.
     #[command(subcommand)]
     Type(machine_type::Command),
+    /// Hosts: what a machine is.
+    #[command(subcommand)]
+    Host(host::Command),
     /// Logins: what hosts give to `docker login`.
     #[command(subcommand)]
     Login(login::Command),
@@ -147,6 +150,7 @@ async fn run_with(
     match command {
         Command::User(command) => user::run(command, settings, output).await,
         Command::Type(command) => machine_type::run(command, settings, output).await,
+        Command::Host(command) => host::run(command, settings, output).await,
         Command::Login(command) => login::run(command, settings, output).await,
         Command::Token(command) => token::run(command, settings, output).await,
         Command::Auth(command) => auth::run(command, settings, output).await,

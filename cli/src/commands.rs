@@ -9,6 +9,7 @@ pub(crate) mod completions;
 pub(crate) mod cpu;
 pub(crate) mod demo;
 pub(crate) mod grant;
+pub(crate) mod host;
 pub(crate) mod image;
 pub(crate) mod login;
 pub(crate) mod machine_type;

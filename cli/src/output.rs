@@ -14,6 +14,7 @@ use crate::failure::Unprinted;
 pub(crate) enum Format {
     /// A table for people. Its form may change.
     #[default]
+    #[value(alias = "text")]
     Table,
     /// JSON for programs.
     Json,

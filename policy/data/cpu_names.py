@@ -173,7 +173,7 @@ ALIASES = {
 
 HEADER = """\
 # CPU names, made by make_cpus.py: do not edit. `parents` run on a CPU with all that they run, `also` without; `features`
-# are CPU flags as Linux writes them, over those of the parents.
+# are CPU flags as Linux writes them, over those of the parents; `extra` ones do not count where a host is identified.
 # Facts of archspec (Apache-2.0 OR MIT) and of LLVM (Apache-2.0 WITH LLVM-exception), in a form of our own.
 """
 

@@ -9,6 +9,7 @@ of the packages, asked in another way, disagrees with it.
 archspec decides between the names that it has. LLVM adds names, orders them by
 their feature sets within a vendor, and adds flags. A flag that only LLVM
 states is left out where archspec's captures of /proc/cpuinfo do not show it.
+A host is identified by archspec's vendors, parts, generations and flags alone.
 """
 
 import functools
@@ -29,7 +30,8 @@ OUTPUT = HERE / "cpus.toml"
 ARCHSPEC = pathlib.Path(archspec.__file__).parent / "json"
 ZIG = pathlib.Path(ziglang.__file__).parent / "zig"
 
-TARGETS = json.loads((ARCHSPEC / "cpu/microarchitectures.json").read_text())["microarchitectures"]
+FACTS = json.loads((ARCHSPEC / "cpu/microarchitectures.json").read_text())
+TARGETS = FACTS["microarchitectures"]
 
 
 def zig(*args):
@@ -218,6 +220,35 @@ def quoted(words):
     return "[" + ", ".join(json.dumps(word) for word in words) + "]"
 
 
+def added_flags(cpus, name, below):
+    """(those by which archspec identifies the CPU, over its ancestors there; those that others state)."""
+    cpu = cpus[name]
+    if not cpu.own:
+        return sorted(cpu.flags - below), []
+    stated = archspec_flags(name).difference(*(archspec_flags(parent) for parent in ancestors(name)))
+    return sorted(stated), sorted(cpu.flags - below - stated)
+
+
+def archspec_flags(name):
+    """What archspec, where it reads the file, makes of the features that the file states."""
+    features = set(TARGETS[name]["features"])
+    return features | ({"sse3"} if "ssse3" in features else set())
+
+
+def identity(cpu):
+    """What a CPU says of itself, besides its flags."""
+    if cpu.generic:
+        return ["generic = true"] + ([] if cpu.own else ['from = "llvm"'])
+    if cpu.own is None:
+        return ['from = "llvm"']
+    own = [f"vendor = {json.dumps(cpu.own['vendor'])}"]
+    if cpu.own.get("cpupart", "Unknown") != "Unknown":
+        own.append(f"part = {json.dumps(cpu.own['cpupart'])}")
+    if "generation" in cpu.own:
+        own.append(f"generation = {cpu.own['generation']}")
+    return own
+
+
 def render():
     """The text of cpus.toml."""
     cpus = collect()
@@ -231,13 +262,9 @@ def render():
     for name in order:
         below = set().union(*(flags[parent] for parent in parents[name])) if parents[name] else set()
         flags[name] = below | cpus[name].flags
-        fields = []
-        if cpus[name].generic:
-            fields.append("generic = true")
-        if cpus[name].own is None:
-            fields.append('from = "llvm"')
-        lists = (("parents", parents[name]), ("also", also[name]),
-                 ("features", sorted(cpus[name].flags - below)))
+        features, extra = added_flags(cpus, name, below)
+        lists = (("parents", parents[name]), ("also", also[name]), ("features", features), ("extra", extra))
+        fields = identity(cpus[name])
         fields += [f"{key} = {quoted(words)}" for key, words in lists if words]
         key = name if re.fullmatch(r"\w+", name) else json.dumps(name)
         lines.append(f"{key} = {{ {', '.join(fields)} }}")
@@ -251,6 +278,8 @@ def render():
     body = names.HEADER + "\n[cpu]\n" + "\n".join(lines)
     body += "\n\n# Other names for the same thing: compilers, products, cloud instances.\n[alias]\n"
     body += "\n".join(f"{alias} = {json.dumps(aliases[alias])}" for alias in sorted(aliases))
+    body += "\n\n# Vendors of arm64 CPUs by the number that /proc/cpuinfo has.\n[arm_vendor]\n"
+    body += "\n".join(f'{code} = {json.dumps(vendor)}' for code, vendor in FACTS["conversions"]["arm_vendors"].items())
     return body + "\n\n" + names.FLAGS_AND_GPUS
 
 
@@ -263,9 +292,12 @@ def agrees_with_archspec(table):
             says = known[host] >= known[build] and known[host].family == known[build].family
             if says != (host == build or build in table.runs[host]):
                 wrong.append(f"{host} runs {build}: archspec says {says}")
-        missing = set(known[host].features) - table.flags[host]
+        missing = set(known[host].features) ^ table.identifying[host]
         if missing:
-            wrong.append(f"{host} lacks {sorted(missing)}")
+            wrong.append(f"{host} is not identified by {sorted(missing)} alike")
+        alike = (known[host].vendor, known[host].cpu_part.replace("Unknown", ""), known[host].generation)
+        if alike != table.identity[host]:
+            wrong.append(f"{host} is {table.identity[host]}: archspec says {alike}")
     return wrong
 
 
@@ -291,11 +323,15 @@ class Table:
 
     def __init__(self, text):
         read = tomllib.loads(text)
-        self.runs, self.flags = {}, {}
+        self.runs, self.flags, self.identifying, self.identity = {}, {}, {}, {}
         for name, cpu in read["cpu"].items():
-            parents = cpu.get("parents", [])
+            parents, features = cpu.get("parents", []), set(cpu.get("features", []))
             inherited = [self.flags[parent] for parent in parents]
-            self.flags[name] = set(cpu.get("features", [])).union(*inherited)
+            self.flags[name] = features.union(cpu.get("extra", []), *inherited)
+            known = [self.identifying[parent] for parent in parents if "from" not in read["cpu"][parent]]
+            self.identifying[name] = features.union(*known)
+            vendor = "generic" if "generic" in cpu else cpu.get("vendor")
+            self.identity[name] = (vendor, cpu.get("part", ""), cpu.get("generation", 0))
             self.runs[name] = set(parents).union(*(self.runs[parent] for parent in parents))
         for name, cpu in read["cpu"].items():
             self.runs[name] = self.runs[name] | set(cpu.get("also", []))

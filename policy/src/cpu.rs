@@ -11,8 +11,11 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 mod builtin;
+mod identify;
 mod nearest;
 mod tables;
+
+pub use self::identify::{CpuLevel, IdentifiedCpu, Processor};
 
 /// A CPU name that a site adds to the built-in table.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -100,6 +103,8 @@ struct Entry {
     ancestors: BTreeSet<usize>,
     features: BTreeSet<String>,
     rank: CpuRank,
+    /// What identifies it on a host, where archspec has it.
+    signature: Option<identify::Signature>,
     /// Whether it counts among the ancestors of others.
     is_ranked: bool,
 }
@@ -153,6 +158,11 @@ impl CpuTable {
             Some(CpuId(id)) => self.cpus[id].name.clone(),
             None => fold(name),
         }
+    }
+
+    /// The one spelling of a CPU flag: Linux's where the table has it.
+    pub fn canonical_flag(&self, flag: &str) -> String {
+        flag_of(flag)
     }
 
     /// What a site added, in one form for one content: for fingerprints.

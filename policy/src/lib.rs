@@ -21,7 +21,7 @@ mod state_digest;
 mod trim;
 mod version;
 
-pub use self::cpu::{Cpu, CpuTable, InvalidCpu};
+pub use self::cpu::{Cpu, CpuLevel, CpuTable, IdentifiedCpu, InvalidCpu, Processor};
 pub use self::grant::{Grant, InvalidGrant};
 pub use self::host::Host;
 pub use self::index::{

@@ -2,10 +2,21 @@
 //!
 //! Reads files below a root directory. Needs no network and no privileges.
 
-use std::{collections::BTreeMap, fs, io, path::Path};
+use std::{collections::BTreeMap, io, path::Path};
 
 use metahub_policy::CpuTable;
 use serde::{Deserialize, Serialize};
+
+use self::{findings::Findings, root::Root};
+
+mod amd;
+mod cpu;
+mod cpuid;
+mod cpuinfo;
+mod devices;
+mod findings;
+mod root;
+mod system;
 
 /// The features of one machine, as `metahubctl host detect -o json` prints them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,6 +29,31 @@ pub struct DetectedHost {
     pub evidence: BTreeMap<String, Evidence>,
     /// Sentences for people: partial data, contradictions.
     pub warnings: Vec<String>,
+    /// The x86-64 level of the processors. `None` on other architectures.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub level: Option<Level>,
+}
+
+/// The x86-64 level of a machine, by its CPU flags alone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Level {
+    /// From `x86_64` to `x86_64_v4`.
+    pub name: String,
+    /// The level above it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+    /// The CPU flags that are missing for `next`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<String>,
+}
+
+/// What else to look at.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    /// Add the features that others imply: CPU flags, ROCm's version.
+    pub full: bool,
+    /// Read the CPU by its `cpuid` instruction instead of `/proc/cpuinfo`.
+    pub cpuid: bool,
 }
 
 /// The source of one feature.
@@ -47,14 +83,20 @@ pub enum DetectError {
 /// Detects the features of the machine whose `/proc` and `/sys` are below
 /// `root`, by the CPU names of `cpus`.
 pub fn detect(root: &Path, cpus: &CpuTable) -> Result<DetectedHost, DetectError> {
-    let _ = cpus;
-    let path = root.join("proc/cpuinfo");
-    let _cpuinfo = fs::read_to_string(&path).map_err(|source| DetectError::Processors {
-        path: path.display().to_string(),
-        source,
-    })?;
-    Ok(DetectedHost {
-        schema: 1,
-        ..DetectedHost::default()
-    })
+    detect_with(root, cpus, Options::default())
+}
+
+/// [`detect`] with options.
+pub fn detect_with(
+    root: &Path,
+    cpus: &CpuTable,
+    options: Options,
+) -> Result<DetectedHost, DetectError> {
+    let root = Root::new(root);
+    let mut findings = Findings::default();
+    cpu::detect(&root, cpus, &options, &mut findings)?;
+    system::detect(&root, &mut findings);
+    amd::detect(&root, options.full, &mut findings);
+    devices::detect(&root, &mut findings);
+    Ok(findings.into_host(cpus))
 }

@@ -16,6 +16,8 @@ pub(super) struct Facts {
     flag: HashMap<String, FlagAlias>,
     /// Canonical flags by another spelling, without separators.
     spelling: HashMap<String, String>,
+    /// Vendors of arm64 CPUs by the number that Linux writes.
+    pub(super) arm_vendor: HashMap<String, String>,
     pub(super) gfx_generic: HashMap<String, Vec<String>>,
 }
 
@@ -34,8 +36,20 @@ pub(super) struct Target {
     /// Whose builds it runs besides, and no more.
     #[serde(default)]
     pub(super) also: Vec<String>,
+    /// The flags by which archspec identifies it, over those of its parents.
     #[serde(default)]
     pub(super) features: Vec<String>,
+    /// Flags that it has besides.
+    #[serde(default)]
+    pub(super) extra: Vec<String>,
+    /// The vendor of a design that archspec identifies.
+    pub(super) vendor: Option<String>,
+    /// The part number of an arm64 design, as /proc/cpuinfo writes it.
+    #[serde(default)]
+    pub(super) part: String,
+    /// The generation of a POWER design.
+    #[serde(default)]
+    pub(super) generation: u32,
 }
 
 /// What implies a CPU flag.
@@ -73,7 +87,10 @@ impl Facts {
 pub(super) fn canonical_flag(flag: &str) -> &str {
     static SPELLINGS: LazyLock<HashMap<String, &str>> = LazyLock::new(|| {
         let facts = facts();
-        let known = facts.cpu.values().flat_map(|cpu| &cpu.features);
+        let known = facts
+            .cpu
+            .values()
+            .flat_map(|cpu| cpu.features.iter().chain(&cpu.extra));
         let known = known.chain(facts.flag.keys());
         let known = known.map(|flag| (without_separators(flag), flag.as_str()));
         let others = facts.spelling.iter();

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use super::{
     Cpu, CpuId, CpuRank, CpuTable, Entry, InvalidCpu,
     builtin::{self, Target},
-    flag_of, fold,
+    flag_of, fold, identify,
 };
 
 /// Longest name, alias or flag of a site's CPU.
@@ -54,8 +54,12 @@ fn add_target(table: &mut CpuTable, name: &str, target: &Target) {
         return;
     };
     let mut features = inherited(table, &parents);
-    features.extend(target.features.iter().cloned());
+    features.extend(target.features.iter().chain(&target.extra).cloned());
     let id = push(table, name, &parents, features, target.is_ranked());
+    if target.is_ranked() {
+        let signature = identify::Signature::new(target, &parents, table);
+        table.cpus[id.0].signature = Some(signature);
+    }
     if target.generic {
         let cpu = &mut table.cpus[id.0];
         cpu.rank.level = cpu.rank.level.max(generic_level(name));
@@ -138,6 +142,7 @@ fn push(
             ancestors: ranked.count(),
             features: features.len(),
         },
+        signature: None,
         ancestors,
         features,
         is_ranked,
