@@ -43,11 +43,15 @@ mod upstream_secrets;
 mod weather;
 
 #[cfg(feature = "real-parts")]
+mod batch;
+#[cfg(feature = "real-parts")]
 mod bearer;
 #[cfg(feature = "real-parts")]
 mod clocks;
 #[cfg(feature = "real-parts")]
 mod cpu_table;
+#[cfg(feature = "real-parts")]
+mod cri;
 #[cfg(feature = "real-parts")]
 mod deploy;
 #[cfg(feature = "real-parts")]
@@ -76,3 +80,5 @@ mod parts;
 mod private_registry;
 #[cfg(feature = "real-parts")]
 mod signing_keys;
+#[cfg(feature = "real-parts")]
+mod swarm_nodes;

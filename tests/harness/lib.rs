@@ -10,6 +10,7 @@ pub mod blob_host;
 pub mod blob_pull;
 pub mod client;
 pub mod control;
+pub mod cri;
 pub mod ctl;
 pub mod frames;
 pub mod hostile;

@@ -12,8 +12,10 @@ mod crane_registry;
 mod docker_registry;
 mod dockerd;
 mod etcd;
+mod host;
 mod network;
 mod oras;
+mod slurm;
 mod traefik;
 
 use std::path::{Path, PathBuf};
@@ -26,8 +28,10 @@ pub use self::crane_registry::CraneRegistry;
 pub use self::docker_registry::{ACCOUNT, DockerRegistry};
 pub use self::dockerd::Dockerd;
 pub use self::etcd::Etcd;
+pub use self::host::Host;
 pub use self::network::Network;
 pub use self::oras::{OrasLogin, oras};
+pub use self::slurm::Slurm;
 pub use self::traefik::{HealthCheck, Traefik};
 use crate::{process::Process, wait::eventually};
 
@@ -49,6 +53,17 @@ pub(crate) async fn answers(process: &mut Process, mut ready: impl AsyncFnMut() 
         ready().await
     })
     .await;
+}
+
+/// Gives a program the name `hostname` for its machine.
+fn own_hostname(hostname: &str, program: &Path, args: Vec<String>) -> (PathBuf, Vec<String>) {
+    let set = r#"hostname "$0" && exec "$@""#;
+    let mut all: Vec<String> = ["--uts", "sh", "-c", set, hostname]
+        .map(String::from)
+        .to_vec();
+    all.push(program.display().to_string());
+    all.extend(args);
+    ("unshare".into(), all)
 }
 
 /// Puts a program into namespaces of its own for processes and mounts: what it

@@ -14,7 +14,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::authority::Authority;
 
-/// A front on a free port of loopback, until it is dropped.
+/// A front on a free port, until it is dropped.
 #[derive(Debug)]
 pub struct TlsFront {
     address: SocketAddr,
@@ -38,28 +38,35 @@ enum Manners {
 impl TlsFront {
     /// Starts one before `server`.
     pub async fn before(server: SocketAddr) -> Self {
-        Self::start(server, &[], Manners::Polite).await
+        Self::before_at(Ipv4Addr::LOCALHOST, server).await
+    }
+
+    /// Starts one at another address of this machine, which its certificate
+    /// names.
+    pub async fn before_at(ip: Ipv4Addr, server: SocketAddr) -> Self {
+        Self::start(ip, server, &[], Manners::Polite).await
     }
 
     /// Starts one that offers HTTP/2, and HTTP/1.1, which `server` must both
     /// speak.
     pub async fn with_http2_before(server: SocketAddr) -> Self {
-        Self::start(server, &["h2", "http/1.1"], Manners::Polite).await
+        let protocols = ["h2", "http/1.1"];
+        Self::start(Ipv4Addr::LOCALHOST, server, &protocols, Manners::Polite).await
     }
 
     /// Starts one that ends no connection as TLS has it: what is cut off looks
     /// like what is at its end, to those who do not look.
     pub async fn cutting_before(server: SocketAddr) -> Self {
-        Self::start(server, &[], Manners::Rude).await
+        Self::start(Ipv4Addr::LOCALHOST, server, &[], Manners::Rude).await
     }
 
-    async fn start(server: SocketAddr, protocols: &[&str], manners: Manners) -> Self {
+    async fn start(ip: Ipv4Addr, server: SocketAddr, protocols: &[&str], manners: Manners) -> Self {
         let authority = Authority::new();
-        let identity = authority.identity("127.0.0.1");
+        let identity = authority.identity(&ip.to_string());
         let acceptor = TlsAcceptor::from(identity.server_of(protocols));
         let spoken = Spoken::default();
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await;
-        let listener = listener.expect("loopback has a free port");
+        let listener = TcpListener::bind((ip, 0)).await;
+        let listener = listener.expect("the address has a free port");
         let address = listener.local_addr().expect("a bound port has an address");
         let stop = CancellationToken::new();
         let front = Front {

@@ -9,8 +9,9 @@ use std::{
 use tempfile::TempDir;
 
 use crate::{
+    cri::ImageService,
     invocation::{Outcome, run},
-    parts::{answers, own_namespaces},
+    parts::{Host, answers, own_namespaces},
     process::Process,
     program::Program,
 };
@@ -36,17 +37,42 @@ pub struct Containerd {
 impl Containerd {
     /// Starts one, and waits until it answers.
     pub async fn start() -> Self {
+        let more = "disabled_plugins = ['io.containerd.grpc.v1.cri']\n";
+        Self::start_in(TempDir::new().expect("a temporary directory"), None, more).await
+    }
+
+    /// Starts one as a kubelet has it, on `host` or in this machine's network,
+    /// and waits until it answers. These are the contents of `hosts.toml` for
+    /// Docker Hub.
+    pub async fn start_for_kubelet(host: Option<&Host>, hosts_toml: &str) -> Self {
         let dir = TempDir::new().expect("a temporary directory");
+        let certs = dir.path().join("certs.d");
+        let hub = certs.join("docker.io");
+        fs::create_dir_all(&hub).expect("a directory can be made");
+        fs::write(hub.join("hosts.toml"), hosts_toml).expect("it can be written");
+        let cri = "plugins.'io.containerd.grpc.v1.cri'";
+        let more = format!(
+            "[{cri}]\nstream_server_port = '0'\n[{cri}.registry]\nconfig_path = '{}'\n",
+            certs.display()
+        );
+        Self::start_in(dir, host, &more).await
+    }
+
+    async fn start_in(dir: TempDir, host: Option<&Host>, more: &str) -> Self {
         let path = |name: &str| dir.path().join(name).display().to_string();
         let socket = path("containerd.sock");
         let config = format!(
-            "version = 2\nroot = '{}'\nstate = '{}'\ndisabled_plugins = ['io.containerd.grpc.v1.cri']\n[grpc]\naddress = '{socket}'\n",
+            "version = 2\nroot = '{}'\nstate = '{}'\n{more}[grpc]\naddress = '{socket}'\n",
             path("root"),
             path("state"),
         );
         fs::write(path("config.toml"), config).expect("the configuration can be written");
         let args = vec!["--config".to_owned(), path("config.toml")];
         let (program, args) = own_namespaces(&DAEMON.path(), args);
+        let (program, args) = match host {
+            Some(host) => host.network().enter(program, args),
+            None => (program, args),
+        };
         let mut process = Process::start("containerd", &program, args, dir.path());
         let client = CLIENT.path();
         answers(&mut process, async || {
@@ -77,16 +103,29 @@ impl Containerd {
         self.ctr(&args).await
     }
 
+    /// Connects to it as the kubelet does. What it pulls is in the namespace
+    /// `k8s.io`.
+    pub async fn cri(&self) -> ImageService {
+        let service = ImageService::connect(&self.socket).await;
+        service.expect("the socket is there")
+    }
+
     /// Runs an image that is here, and says what it prints.
     ///
     /// By way of a file: ctr itself now and then loses all output of a program
     /// that ends at once.
     pub async fn run(&self, image: &str) -> String {
+        self.run_in("default", image).await
+    }
+
+    /// The same for an image in a namespace.
+    pub async fn run_in(&self, namespace: &str, image: &str) -> String {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let id = format!("c{}", NEXT.fetch_add(1, Ordering::Relaxed));
         let file = self.dir.path().join(&id);
         let log = format!("--log-uri=file://{}", file.display());
-        self.ctr(&["run", "--rm", &log, image, &id]).await.text();
+        let args = ["--namespace", namespace, "run", "--rm", &log, image, &id];
+        self.ctr(&args).await.text();
         fs::read_to_string(file).expect("containerd writes what it prints")
     }
 }

@@ -6,6 +6,7 @@ use tempfile::TempDir;
 
 use crate::{
     invocation::{Outcome, run, run_with_input},
+    parts::Host,
     program::Program,
 };
 
@@ -66,6 +67,29 @@ impl Containers {
             place,
             dir,
         }
+    }
+
+    /// The same program in the network of `host`.
+    pub fn on(self, host: &Host) -> Self {
+        let (path, place) = host.network().enter(self.path, self.place);
+        Self {
+            path,
+            place,
+            dir: self.dir,
+        }
+    }
+
+    /// The same program with these contents of containers.conf.
+    pub fn with_settings(mut self, containers_conf: &str) -> Self {
+        let file = self.path_of("containers.conf");
+        fs::write(&file, containers_conf).expect("it can be written");
+        let start = [
+            format!("CONTAINERS_CONF={file}"),
+            self.path.display().to_string(),
+        ];
+        self.place.splice(0..0, start);
+        self.path = "env".into();
+        self
     }
 
     /// Runs the program with `args`.

@@ -1,12 +1,12 @@
 //! A docker daemon of the test's own, and the docker program that talks to it.
 
-use std::{fs, net::Ipv4Addr, path::PathBuf};
+use std::{fs, net::Ipv4Addr, path::PathBuf, sync::Arc};
 
 use tempfile::TempDir;
 
 use crate::{
     invocation::{Outcome, run, run_with_input},
-    parts::{answers, network::Network, own_namespaces},
+    parts::{Host, answers, network::Network, own_namespaces},
     process::Process,
     program::Program,
 };
@@ -25,7 +25,7 @@ const CLIENT: Program = Program {
 #[derive(Debug)]
 pub struct Dockerd {
     _process: Process,
-    network: Network,
+    network: Arc<Network>,
     client: PathBuf,
     socket: String,
     dir: TempDir,
@@ -34,14 +34,14 @@ pub struct Dockerd {
 impl Dockerd {
     /// Starts one in this machine's network, and waits until it answers.
     pub async fn start() -> Self {
-        Self::start_in(Network::shared(), "{}").await
+        Self::start_in(Network::shared().into(), "{}").await
     }
 
     /// The same, with the image store of containerd in the place of its own.
     /// Fails with engines before docker 23, which have none.
     pub async fn start_with_containerd_store() -> Self {
         let config = r#"{"features": {"containerd-snapshotter": true}}"#;
-        let docker = Self::start_in(Network::shared(), config).await;
+        let docker = Self::start_in(Network::shared().into(), config).await;
         let format = "--format={{json .DriverStatus}}";
         let store = docker.docker(&["info", format]).await.text();
         assert!(store.contains("io.containerd.snapshotter"), "{store}");
@@ -51,10 +51,15 @@ impl Dockerd {
     /// Starts one in a network of its own, as on another machine. It finds
     /// this machine at [`Self::gateway`].
     pub async fn start_apart() -> Self {
-        Self::start_in(Network::apart(), "{}").await
+        Self::start_in(Network::apart().into(), "{}").await
     }
 
-    async fn start_in(network: Network, config: &str) -> Self {
+    /// Starts one on `host`, with these settings as JSON.
+    pub async fn start_on(host: &Host, config: &str) -> Self {
+        Self::start_in(host.network(), config).await
+    }
+
+    async fn start_in(network: Arc<Network>, config: &str) -> Self {
         let dir = TempDir::new().expect("a temporary directory");
         fs::write(dir.path().join("daemon.json"), config).expect("it can be written");
         let socket = format!("unix://{}/docker.sock", dir.path().display());
