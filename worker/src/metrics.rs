@@ -182,7 +182,7 @@ impl Endpoint {
             Route::Manifest(..) => Self::Manifest,
             Route::Blob(..) => Self::Blob,
             Route::Tags(..) | Route::Referrers(..) => Self::List,
-            Route::Catalog => Self::Other,
+            Route::Catalog | Route::Caller => Self::Other,
         }
     }
 }

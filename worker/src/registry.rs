@@ -40,6 +40,7 @@ mod answers;
 mod attached;
 mod blobs;
 mod body;
+mod caller;
 mod choice;
 mod error;
 mod flat;
@@ -289,6 +290,7 @@ impl Registry {
         let Some(name) = route.name() else {
             return match route {
                 Route::Catalog => Err(Error::Catalog),
+                Route::Caller => Ok(caller::answer(asked, &self.current)),
                 _ => Ok(served::whole(asked, "{}".into(), JSON)),
             };
         };

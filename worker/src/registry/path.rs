@@ -18,6 +18,9 @@ pub(crate) enum Route {
     Base,
     /// All repositories.
     Catalog,
+    /// The machine type that the client is served as. MetaHub's own, as the
+    /// spec has it for extensions: `/v2/_<extension>/<component>`.
+    Caller,
     /// A manifest or index.
     Manifest(Name, Reference),
     /// A layer or config.
@@ -55,6 +58,9 @@ impl Route {
         if path == "_catalog" {
             return Ok(Self::Catalog);
         }
+        if path == "_metahub/caller" {
+            return Ok(Self::Caller);
+        }
         if let Some(repository) = path.strip_suffix("/tags/list") {
             return Ok(Self::Tags(name(repository)?));
         }
@@ -73,7 +79,7 @@ impl Route {
     /// The repository that it is about.
     pub(crate) fn name(&self) -> Option<&Name> {
         match self {
-            Self::Base | Self::Catalog => None,
+            Self::Base | Self::Catalog | Self::Caller => None,
             Self::Manifest(name, _)
             | Self::Blob(name, _)
             | Self::Tags(name)
@@ -131,6 +137,7 @@ impl fmt::Display for Route {
         match self {
             Self::Base => f.write_str("/v2/"),
             Self::Catalog => f.write_str("/v2/_catalog"),
+            Self::Caller => f.write_str("/v2/_metahub/caller"),
             Self::Manifest(name, reference) => write!(f, "/v2/{name}/manifests/{reference}"),
             Self::Blob(name, digest) => write!(f, "/v2/{name}/blobs/{digest}"),
             Self::Tags(name) => write!(f, "/v2/{name}/tags/list"),
@@ -236,6 +243,7 @@ mod tests {
         prop_oneof![
             Just(Route::Base),
             Just(Route::Catalog),
+            Just(Route::Caller),
             (name(), reference()).prop_map(|(n, r)| Route::Manifest(n, r)),
             (name(), digest()).prop_map(|(n, d)| Route::Blob(n, d)),
             name().prop_map(Route::Tags),

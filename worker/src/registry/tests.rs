@@ -75,6 +75,18 @@ async fn a_head_is_a_get_without_its_body() {
 }
 
 #[tokio::test]
+async fn a_client_is_told_the_features_of_its_own_type_and_how_old_the_policy_is() {
+    let stage = Stage::new().await;
+
+    let heard = stage.get("skylake", "/v2/_metahub/caller").await;
+
+    let told: serde_json::Value = serde_json::from_slice(&heard.body).unwrap();
+    assert_eq!(told["machine_type"]["features"][0], "cpu:skylake");
+    assert_eq!(told["policy"]["lag"], 0);
+    assert!(told["policy"]["age_seconds"].is_u64(), "{told}");
+}
+
+#[tokio::test]
 async fn an_answer_chosen_from_an_index_names_the_index() {
     let stage = Stage::new().await;
     let known = format!("\"{}\"", stage.images["skylake"]);
