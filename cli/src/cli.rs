@@ -7,8 +7,9 @@ use clap::{Parser, Subcommand};
 use crate::{
     client::Client,
     commands::{
-        audit, auth, authority, cache, client_config, completions, cpu, demo, grant, host, image,
-        login, machine_type, pin, policy, recipe, rule, status, token, up, upstream, user, worker,
+        audit, auth, authority, cache, client_config, completions, cpu, demo, doctor, grant, host,
+        image, login, machine_type, pin, policy, recipe, rule, status, token, up, upstream, user,
+        worker,
     },
     config::{Config, Settings},
     output::Output,
@@ -94,6 +95,9 @@ enum Command {
     ClientConfig(Box<client_config::Arguments>),
     /// Tells the state of the control plane and its workers.
     Status,
+    /// Says what keeps this host from pulling what it should: one line a check,
+    /// with what to do. Exits with 1 where one fails, and with 3 where one warns.
+    Doctor(doctor::Arguments),
     /// Runs both planes in this process, for one machine and for trying out.
     Up(Box<up::Arguments>),
     /// Shows what MetaHub does, with its own upstream, images and hosts. Needs
@@ -171,6 +175,7 @@ async fn run_with(
         Command::Worker(command) => worker::run(command, settings, output).await,
         Command::ClientConfig(arguments) => client_config::run(&arguments, settings, output),
         Command::Status => status::run(settings, output).await,
+        Command::Doctor(arguments) => doctor::run(&arguments, settings, output).await,
         Command::Up(arguments) => up::run(*arguments, settings, output).await,
         Command::Demo(arguments) => demo::run(arguments, output).await,
         Command::Completions(_) => Ok(()),

@@ -8,6 +8,7 @@ pub(crate) mod client_config;
 pub(crate) mod completions;
 pub(crate) mod cpu;
 pub(crate) mod demo;
+pub(crate) mod doctor;
 pub(crate) mod grant;
 pub(crate) mod host;
 pub(crate) mod image;

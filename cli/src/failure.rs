@@ -67,6 +67,12 @@ pub(crate) enum Failure {
     /// The machine type is given nothing of an image, in the worker's words.
     #[error("{0}")]
     NothingFits(String),
+    /// Checks of a host have failed, and their lines were printed.
+    #[error("checks failed on this host: {failed}; warnings: {warnings}")]
+    Unhealthy { failed: usize, warnings: usize },
+    /// Checks of a host have warned, and their lines were printed.
+    #[error("checks warned on this host")]
+    Warnings,
     #[error("the control plane does not know this command")]
     Unknown,
     #[error("the control plane failed: {0}")]
@@ -214,7 +220,12 @@ pub fn exit_code(result: anyhow::Result<()>, notes: &mut dyn Write) -> ExitCode 
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
-        Err(error) if matches!(error.downcast_ref(), Some(Failure::Differs)) => {
+        Err(error)
+            if matches!(
+                error.downcast_ref(),
+                Some(Failure::Differs | Failure::Warnings)
+            ) =>
+        {
             ExitCode::from(DIFFERS)
         }
         Err(error) => {

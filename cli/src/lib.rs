@@ -1,8 +1,8 @@
 //! metahubctl: administers a MetaHub, and runs one in a single process.
 //!
 //! It prints results to stdout, everything else to stderr, and exits with 0
-//! for done, 1 for failed, 2 for a wrong command line and 3 for a difference
-//! that was asked for. Start at [`run`].
+//! for done, 1 for failed, 2 for a wrong command line and 3 for a difference or
+//! a warning that was asked for. Start at [`run`].
 
 mod change;
 mod cli;
