@@ -11,6 +11,7 @@ mod commands;
 mod config;
 mod credential;
 pub mod demo;
+mod engine_files;
 mod explain;
 mod failure;
 mod output;

@@ -9,7 +9,7 @@ mod buildkit;
 mod containerd;
 mod containers;
 mod docker;
-mod file;
+pub(super) mod file;
 mod install;
 mod k3s;
 mod kubelet;

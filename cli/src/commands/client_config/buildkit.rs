@@ -7,6 +7,7 @@ use super::{
     quoted,
     target::{Identity, Target, Upstreams},
 };
+use crate::engine_files::BUILDKIT_CONFIG;
 
 const AUTHORITIES: &str = "/etc/buildkit/metahub-ca.pem";
 
@@ -33,10 +34,9 @@ pub(super) fn setup(target: &Target) -> anyhow::Result<Setup> {
     setup
         .files
         .extend(authorities(&target.endpoint, AUTHORITIES));
-    setup.files.push(File::text(
-        "/etc/buildkit/buildkitd.toml",
-        text(target, names),
-    ));
+    setup
+        .files
+        .push(File::text(BUILDKIT_CONFIG, text(target, names)));
     setup.then = vec![
         "restart buildkitd".into(),
         "docker buildx: the daemon in a container has a loopback of its own. Create it on the host's network:\n\

@@ -1,7 +1,10 @@
 //! containerd, and what reads its `hosts.toml` (containerd's docs/hosts.md):
 //! nerdctl and Kubernetes.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use toml::{Table, Value};
 
@@ -10,14 +13,13 @@ use super::{
     quoted,
     target::{Endpoint, Identity, Target, Upstreams},
 };
+use crate::engine_files::{
+    CONTAINERD_CONFIG as CONFIG, CONTAINERD_DEFAULT as DEFAULT, CONTAINERD_HOSTS as DIRECTORY,
+    CONTAINERD_PLUGINS as PLUGINS,
+};
 
-const DIRECTORY: &str = "/etc/containerd/certs.d";
-/// The CRI plugin's settings, below the root directory.
-const CONFIG: &str = "etc/containerd/config.toml";
 /// Where the authorities are.
 const AUTHORITIES: &str = "/etc/containerd/certs.d/metahub-ca.pem";
-/// The tables of config.toml that name the directory: containerd 1.x and 2.x.
-const PLUGINS: [&str; 2] = ["io.containerd.grpc.v1.cri", "io.containerd.cri.v1.images"];
 
 const CRI: &str = "Kubernetes: /etc/containerd/config.toml must name the directory, else the files do nothing.\n\
      containerd 1.x: [plugins.\"io.containerd.grpc.v1.cri\".registry]    config_path = \"/etc/containerd/certs.d\"\n\
@@ -61,7 +63,7 @@ pub(super) fn files(target: &Target) -> Setup {
             setup.files.extend(files);
         }
         Upstreams::All => {
-            setup.files.push(file("_default", hosts(target, None)));
+            setup.files.push(file(DEFAULT, hosts(target, None)));
             // Its own name would be asked for as an upstream of its own.
             let own = pinned(endpoint);
             setup.files.push(file(&endpoint.host(), own));
@@ -140,9 +142,14 @@ fn directory_of(host: &str) -> String {
     }
 }
 
+/// A path of the host whose root directory is `root`.
+fn below(root: &Path, path: &str) -> PathBuf {
+    root.join(path.trim_start_matches('/'))
+}
+
 /// Whether the CRI plugin reads the files, by the config.toml below `root`.
 pub(super) fn is_read(root: &Path) -> bool {
-    let text = fs::read_to_string(root.join(CONFIG)).unwrap_or_default();
+    let text = fs::read_to_string(below(root, CONFIG)).unwrap_or_default();
     let config: Option<Table> = text.parse().ok();
     config.is_some_and(|it| wrong_in(&it).is_empty())
 }
@@ -150,17 +157,17 @@ pub(super) fn is_read(root: &Path) -> bool {
 /// What keeps the files from working, as far as the files below `root` tell.
 pub(super) fn obstacles(root: &Path, target: &Target) -> Vec<String> {
     let mut found = Vec::new();
-    if let Ok(text) = fs::read_to_string(root.join(CONFIG)) {
+    if let Ok(text) = fs::read_to_string(below(root, CONFIG)) {
         match text.parse() {
             Ok(config) => found.extend(wrong_in(&config)),
             Err(_) => found.push("/etc/containerd/config.toml is no TOML".into()),
         }
     }
     if matches!(target.upstreams, Upstreams::All) {
-        let entries = fs::read_dir(root.join(DIRECTORY.trim_start_matches('/')));
+        let entries = fs::read_dir(below(root, DIRECTORY));
         for entry in entries.into_iter().flatten().flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
-            let is_ours = name == "_default" || name == directory_of(&target.endpoint.host());
+            let is_ours = name == DEFAULT || name == directory_of(&target.endpoint.host());
             if entry.path().is_dir() && !is_ours {
                 found.push(format!(
                     "{DIRECTORY}/{name} wins over _default: images of that registry do not come from MetaHub"

@@ -9,10 +9,9 @@ use super::{
     quoted,
     target::{Endpoint, Identity, Target, Upstreams},
 };
+use crate::engine_files::{PODMAN_LOGINS, REGISTRIES_DROP_INS};
 
-const REGISTRIES: &str = "/etc/containers/registries.conf.d/90-metahub.conf";
-/// Where root's logins are kept for good; podman login writes below /run.
-const ROOTS_LOGINS: &str = "/root/.config/containers/auth.json";
+const DROP_IN: &str = "90-metahub.conf";
 const CRIO_LOGINS: &str = "/etc/metahub/crio-auth.json";
 const CRIO_CONFIG: &str = "/etc/crio/crio.conf.d/90-metahub.conf";
 
@@ -20,7 +19,7 @@ pub(super) fn podman(target: &Target) -> anyhow::Result<Setup> {
     let mut setup = registries(target)?;
     setup
         .files
-        .extend(auth_file(ROOTS_LOGINS, &target.endpoint));
+        .extend(auth_file(PODMAN_LOGINS, &target.endpoint));
     setup.then =
         vec!["nothing to restart: podman, buildah and skopeo read the files at each pull".into()];
     if target.endpoint.login().is_some() {
@@ -64,7 +63,10 @@ pub(super) fn registries(target: &Target) -> anyhow::Result<Setup> {
     let tables = names.iter().map(|name| table(target, name));
     let text: Vec<String> = tables.collect();
     let mut setup = Setup::default();
-    setup.files.push(File::text(REGISTRIES, text.join("\n")));
+    setup.files.push(File::text(
+        format!("{REGISTRIES_DROP_INS}/{DROP_IN}"),
+        text.join("\n"),
+    ));
     let place = format!("/etc/containers/certs.d/{host}");
     setup
         .files

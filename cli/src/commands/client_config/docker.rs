@@ -9,6 +9,7 @@ use super::{
     file::{File, Setup, authorities},
     target::{Identity, Target, Upstreams},
 };
+use crate::engine_files::{DOCKER_CONFIG, DOCKER_LOGINS};
 
 pub(super) fn setup(target: &Target) -> anyhow::Result<Setup> {
     if target.enforce {
@@ -57,7 +58,7 @@ fn mirror(target: &Target) -> Setup {
     }
     Setup {
         files: vec![File::json(
-            "/etc/docker/daemon.json",
+            DOCKER_CONFIG,
             json!({"registry-mirrors": [endpoint.origin()]}),
         )],
         then: vec!["systemctl reload docker (containers stay)".into()],
@@ -76,7 +77,7 @@ fn names(target: &Target) -> Setup {
     ));
     setup
         .files
-        .extend(containers::auth_file("/root/.docker/config.json", endpoint));
+        .extend(containers::auth_file(DOCKER_LOGINS, endpoint));
     setup.then = vec!["nothing to restart: the docker command reads its login at each pull".into()];
     setup.notes = vec![
         format!(

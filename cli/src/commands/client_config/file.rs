@@ -109,7 +109,7 @@ impl File {
 
 /// Whether a file's text was written by this command. `Some(false)`: it was,
 /// and somebody has changed it.
-pub(super) fn is_as_written(text: &str) -> Option<bool> {
+pub(crate) fn is_as_written(text: &str) -> Option<bool> {
     let (digest, rest) = text.strip_prefix(MARK)?.split_once('\n')?;
     Some(sha256(rest.as_bytes()) == digest)
 }

@@ -7,6 +7,7 @@ use super::{
     quoted,
     target::{Identity, Target, Upstreams},
 };
+use crate::engine_files::{K3S, RKE2};
 
 const AUTHORITIES: &str = "/etc/rancher/k3s/metahub-ca.pem";
 
@@ -14,13 +15,13 @@ pub(super) fn setup(target: &Target) -> Setup {
     let endpoint = &target.endpoint;
     let mut setup = Setup::default();
     setup.files.extend(authorities(endpoint, AUTHORITIES));
-    let registries = File::text("/etc/rancher/k3s/registries.yaml", registries(target));
+    let registries = File::text(format!("{K3S}/registries.yaml"), registries(target));
     setup
         .files
         .push(registries.private(endpoint.login().is_some()));
     if target.enforce {
         setup.files.push(File::text(
-            "/etc/rancher/k3s/config.yaml.d/90-metahub.yaml",
+            format!("{K3S}/config.yaml.d/90-metahub.yaml"),
             "# k3s of January 2024 (v1.26.13, v1.27.10, v1.28.6, v1.29.1) or later\n\
              disable-default-registry-endpoint: true\n"
                 .into(),
@@ -36,7 +37,7 @@ pub(super) fn setup(target: &Target) -> Setup {
     setup.then = vec!["systemctl restart k3s, or k3s-agent (pods stay)".into()];
     setup
         .notes
-        .push("RKE2 reads the same files below /etc/rancher/rke2".into());
+        .push(format!("RKE2 reads the same files below {RKE2}"));
     setup
 }
 

@@ -12,11 +12,11 @@ use super::{
     quoted,
     target::{Endpoint, Identity, Target, Upstreams},
 };
+use crate::engine_files::KUBELET_PROVIDER as CONFIG;
 
 /// What must hold before kubelet has a provider.
 pub(super) const FIRST: &str = "let /etc/containerd/config.toml name /etc/containerd/certs.d alone as config_path first, \
      and restart containerd";
-const CONFIG: &str = "/etc/metahub/kubelet-credential-provider.yaml";
 
 pub(super) fn setup(target: &Target) -> anyhow::Result<Setup> {
     let Some(login) = target.endpoint.login() else {

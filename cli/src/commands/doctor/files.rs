@@ -8,6 +8,7 @@ use std::{
 };
 
 use super::finding::Finding;
+use crate::commands::client_config::file::is_as_written;
 
 /// No configuration is longer.
 const MAX_BYTES: u64 = 4 << 20;
@@ -50,7 +51,7 @@ impl Root {
     }
 
     /// The text of a file that may be missing. One that cannot be read is a
-    /// finding.
+    /// finding, and one of `client-config` that somebody has changed.
     pub(super) fn optional(
         &self,
         check: &'static str,
@@ -58,7 +59,10 @@ impl Root {
         findings: &mut Vec<Finding>,
     ) -> Option<String> {
         match self.read(path) {
-            Ok(text) => Some(text),
+            Ok(text) => {
+                findings.extend(changed(check, path, &text));
+                Some(text)
+            }
             Err(Unreadable::Missing) => None,
             Err(Unreadable::Io(error)) => {
                 findings.push(unreadable(check, path, &error));
@@ -84,6 +88,15 @@ impl Root {
     pub(super) fn exists(&self, path: &str) -> bool {
         self.path(path).exists()
     }
+}
+
+fn changed(check: &'static str, path: &str, text: &str) -> Option<Finding> {
+    if is_as_written(text) != Some(false) {
+        return None;
+    }
+    let what = format!("{path} was written by metahubctl client-config, and changed by hand since");
+    let next = "metahubctl client-config … --out / --force writes it anew; without its first line it is yours";
+    Some(Finding::warn(check, what, next))
 }
 
 fn unreadable(check: &'static str, path: &str, error: &io::Error) -> Finding {

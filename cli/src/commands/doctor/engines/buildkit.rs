@@ -3,14 +3,13 @@
 
 use toml::{Table, Value};
 
-use super::route::Way;
 use super::{
     super::{files::Root, finding::Finding},
-    route::{Addresses, Place, Remedy, Route},
+    route::{Addresses, Place, Remedy, Route, Way},
 };
+use crate::engine_files::BUILDKIT_CONFIG as CONFIG;
 
 const CHECK: &str = "buildkit";
-const CONFIG: &str = "/etc/buildkit/buildkitd.toml";
 const CONFIGURE: &str = "metahubctl client-config buildkit --out /";
 const REMEDY: Remedy<'_> = Remedy {
     check: CHECK,

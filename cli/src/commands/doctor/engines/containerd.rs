@@ -10,14 +10,13 @@ use super::{
     super::{files::Root, finding::Finding},
     route::{Addresses, Place, Remedy, Route, Way, shown},
 };
+use crate::engine_files::{
+    CONTAINERD_CONFIG as CONFIG, CONTAINERD_DEFAULT as DEFAULT, CONTAINERD_HOSTS as DIRECTORY,
+    CONTAINERD_PLUGINS as PLUGINS, KUBELET_PROVIDER,
+};
 
 const CHECK: &str = "containerd";
-const CONFIG: &str = "/etc/containerd/config.toml";
-const DIRECTORY: &str = "/etc/containerd/certs.d";
-const DEFAULT: &str = "_default";
 const CONFIGURE: &str = "metahubctl client-config containerd --out /";
-/// The plugins that pull for Kubernetes: of the file's version 2, and of 3.
-const PLUGINS: [&str; 2] = ["io.containerd.grpc.v1.cri", "io.containerd.cri.v1.images"];
 const REMEDY: Remedy<'_> = Remedy {
     check: CHECK,
     configure: CONFIGURE,
@@ -57,6 +56,7 @@ pub(super) fn check(root: &Root, addresses: &Addresses, ways: &mut Vec<Way>) -> 
             .filter_map(|it| addresses.way(&it.address));
         ways.extend(found);
         of_file.push(judged);
+        of_file.extend(leak(root, &route, addresses));
         of_file.extend(hosts.settings(root, addresses));
         findings.extend(of_file);
     }
@@ -71,6 +71,22 @@ pub(super) fn check(root: &Root, addresses: &Addresses, ways: &mut Vec<Way>) -> 
         findings.extend(directory(root));
     }
     findings
+}
+
+/// kubelet's provider gives containerd the host's login for an image, and
+/// containerd shows it to each place that it asks for that image.
+fn leak(root: &Root, route: &Route, addresses: &Addresses) -> Option<Finding> {
+    let mut places = route.places.iter();
+    let other = places.find(|it| addresses.way(&it.address).is_none())?;
+    if !root.exists(KUBELET_PROVIDER) {
+        return None;
+    }
+    let what = format!(
+        "{}: kubelet has a credential provider, so containerd shows this host's secret to {} too",
+        route.file,
+        shown(&other.address)
+    );
+    Some(Finding::fail(CHECK, what, format!("{CONFIGURE} --enforce")))
 }
 
 /// A directory that wins over `_default`.

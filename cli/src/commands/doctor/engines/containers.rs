@@ -10,16 +10,13 @@ use super::{
     docker::logins,
     route::{Addresses, Place, Remedy, Route, Way, shown},
 };
+use crate::engine_files::{PODMAN_LOGINS, REGISTRIES as CONFIG, REGISTRIES_DROP_INS as DROP_INS};
 
 const CHECK: &str = "podman";
-const CONFIG: &str = "/etc/containers/registries.conf";
-const DROP_INS: &str = "/etc/containers/registries.conf.d";
 /// A file of root's own, in the place of both.
 const OF_ROOT: &str = "/root/.config/containers/registries.conf";
-const LOGINS: [&str; 2] = [
-    "/run/containers/0/auth.json",
-    "/root/.config/containers/auth.json",
-];
+/// The logins of root: those that end with the next boot, and those that stay.
+const LOGINS: [&str; 2] = ["/run/containers/0/auth.json", PODMAN_LOGINS];
 const CONFIGURE: &str = "metahubctl client-config podman --out /";
 const REMEDY: Remedy<'_> = Remedy {
     check: CHECK,

@@ -7,11 +7,9 @@ use super::{
     super::{files::Root, finding::Finding},
     route::{Addresses, Place, Remedy, Route, Way, shown},
 };
+use crate::engine_files::{DOCKER_CONFIG as CONFIG, DOCKER_LOGINS as LOGINS};
 
 const CHECK: &str = "docker";
-const CONFIG: &str = "/etc/docker/daemon.json";
-/// The logins of root, whose docker pulls for the host.
-const LOGINS: &str = "/root/.docker/config.json";
 const CONFIGURE: &str = "metahubctl client-config docker --out /";
 const REMEDY: Remedy<'_> = Remedy {
     check: CHECK,

@@ -8,9 +8,9 @@ use super::{
     super::{files::Root, finding::Finding},
     route::{Addresses, Place, Remedy, Route, Way},
 };
+use crate::engine_files::{K3S, RKE2};
 
 const CHECK: &str = "k3s";
-const DIRECTORIES: [&str; 2] = ["/etc/rancher/k3s", "/etc/rancher/rke2"];
 const CONFIGURE: &str = "metahubctl client-config k3s --out /";
 const REMEDY: Remedy<'_> = Remedy {
     check: CHECK,
@@ -22,7 +22,7 @@ const REMEDY: Remedy<'_> = Remedy {
 
 pub(super) fn check(root: &Root, addresses: &Addresses, ways: &mut Vec<Way>) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for directory in DIRECTORIES {
+    for directory in [K3S, RKE2] {
         findings.extend(within(directory, root, addresses, ways));
     }
     findings
