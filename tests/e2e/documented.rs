@@ -55,6 +55,7 @@ fn every_command_line_that_is_shown_is_taken() {
                 Some("metahub-control") if words.get(1).is_none_or(|it| it != "migrate") => {
                     metahub_control::Config::try_parse_from(&words).err()
                 }
+                Some("metahub-node") => metahub_host::node::Config::try_parse_from(&words).err(),
                 _ => continue,
             };
             assert!(wrong.is_none(), "{page}: {line}\n{wrong:?}");

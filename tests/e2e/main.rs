@@ -18,6 +18,7 @@ mod logins;
 mod logs;
 mod lost_workers;
 mod names;
+mod node;
 mod oidc;
 mod outages;
 mod paths;

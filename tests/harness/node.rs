@@ -5,7 +5,10 @@ use std::{net::SocketAddr, path::PathBuf};
 use metahub_host::credential::HostCredential;
 use tempfile::TempDir;
 
-use crate::{admin::Login, parts::answers, port::free_addr, process::Process, program::ours};
+use crate::{
+    admin::Login, client::RegistryClient, parts::answers, port::free_addr, process::Process,
+    program::ours,
+};
 
 /// A node proxy with a credential file of its own.
 #[derive(Debug)]
@@ -24,8 +27,12 @@ impl NodeProcess {
 
     /// Starts one with more flags.
     pub async fn start_with(registry: &str, login: &Login, flags: &[&str]) -> Self {
+        Self::start_as(&credential(registry, login), flags).await
+    }
+
+    /// Starts one with this credential and more flags.
+    pub async fn start_as(credential: &HostCredential, flags: &[&str]) -> Self {
         let dir = TempDir::new().expect("a temporary directory");
-        let credential = credential(registry, login);
         let file = dir.path().join("host.json");
         credential.write(&file).expect("the credential is written");
         let addr = free_addr();
@@ -43,6 +50,11 @@ impl NodeProcess {
         })
         .await;
         Self { process, addr, dir }
+    }
+
+    /// A client of it that has no login.
+    pub fn client(&self) -> RegistryClient {
+        RegistryClient::anonymous(self.addr)
     }
 
     /// Where engines find it.
@@ -75,6 +87,11 @@ impl NodeProcess {
     /// All that it has logged.
     pub fn log(&self) -> String {
         self.process.log()
+    }
+
+    /// How much memory it has, in MiB.
+    pub fn rss_mib(&self) -> u64 {
+        self.process.rss_mib()
     }
 
     /// Its process id.

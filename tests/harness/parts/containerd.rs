@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use crate::{
     cri::ImageService,
     invocation::{Outcome, run},
-    parts::{Host, answers, own_namespaces},
+    parts::{DockerHub, Host, answers, own_namespaces},
     process::Process,
     program::Program,
 };
@@ -108,6 +108,30 @@ impl Containerd {
     pub async fn cri(&self) -> ImageService {
         let service = ImageService::connect(&self.socket).await;
         service.expect("the socket is there")
+    }
+
+    /// Pulls `image` from the registry at `mirror` alone, for example
+    /// `http://127.0.0.1:5000`, on a host whose Docker Hub is `hub`.
+    pub async fn pull_from(&self, mirror: &str, image: &str, hub: &DockerHub) -> Outcome {
+        let hosts = self.dir.path().join("certs.d");
+        fs::create_dir_all(hosts.join("docker.io")).expect("it can be made");
+        let text = format!(
+            "server = \"{mirror}\"\n[host.\"{mirror}\"]\ncapabilities = [\"pull\", \"resolve\"]\n"
+        );
+        fs::write(hosts.join("docker.io/hosts.toml"), text).expect("it can be written");
+        let hosts = hosts.display().to_string();
+        let args = [
+            "-a",
+            &self.socket,
+            "images",
+            "pull",
+            "--hosts-dir",
+            &hosts,
+            image,
+        ];
+        let args = args.map(String::from).to_vec();
+        let (program, args) = hub.enter(self.client.clone(), args);
+        run(&program, args).await
     }
 
     /// Runs an image that is here, and says what it prints.

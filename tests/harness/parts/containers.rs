@@ -6,7 +6,7 @@ use tempfile::TempDir;
 
 use crate::{
     invocation::{Outcome, run, run_with_input},
-    parts::Host,
+    parts::{DockerHub, Host},
     program::Program,
 };
 
@@ -46,6 +46,28 @@ impl Containers {
             TempDir::new().expect("a temporary directory"),
             Vec::new(),
         )
+    }
+
+    /// The same program for a host whose Docker Hub is `hub`, and which pulls the
+    /// names of Docker Hub from `location`, for example `127.0.0.1:5000/docker.io`,
+    /// by plain HTTP.
+    pub fn with_location(self, location: &str, hub: &DockerHub) -> Self {
+        let registries = self.dir.path().join("registries.conf");
+        let text = format!(
+            "[[registry]]\nprefix = \"docker.io\"\nlocation = \"{location}\"\ninsecure = true\n"
+        );
+        fs::write(&registries, text).expect("the configuration can be written");
+        // A mount, since skopeo knows no variable for it.
+        let script = "mount --bind \"$0\" /etc/containers/registries.conf && exec \"$@\"";
+        let mut args = vec!["-c".into(), script.into(), registries.display().to_string()];
+        args.push(self.path.display().to_string());
+        args.extend(self.place);
+        let (path, place) = hub.enter("sh".into(), args);
+        Self {
+            path,
+            place,
+            dir: self.dir,
+        }
     }
 
     fn with_storage(program: &Program) -> Self {

@@ -2,11 +2,12 @@
 
 use std::{fs, net::Ipv4Addr, path::PathBuf, sync::Arc};
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use tempfile::TempDir;
 
 use crate::{
     invocation::{Outcome, run, run_with_input},
-    parts::{Host, answers, network::Network, own_namespaces},
+    parts::{DockerHub, Host, answers, network::Network, own_namespaces},
     process::Process,
     program::Program,
 };
@@ -34,14 +35,21 @@ pub struct Dockerd {
 impl Dockerd {
     /// Starts one in this machine's network, and waits until it answers.
     pub async fn start() -> Self {
-        Self::start_in(Network::shared().into(), "{}").await
+        Self::start_in(Network::shared().into(), "{}", None).await
+    }
+
+    /// The same for a host whose Docker Hub is `hub`, with the registry at
+    /// `mirror` in front of it, for example `http://127.0.0.1:5000`.
+    pub async fn start_with_mirror(mirror: &str, hub: &DockerHub) -> Self {
+        let config = serde_json::json!({"registry-mirrors": [mirror]});
+        Self::start_in(Network::shared().into(), &config.to_string(), Some(hub)).await
     }
 
     /// The same, with the image store of containerd in the place of its own.
     /// Fails with engines before docker 23, which have none.
     pub async fn start_with_containerd_store() -> Self {
         let config = r#"{"features": {"containerd-snapshotter": true}}"#;
-        let docker = Self::start_in(Network::shared().into(), config).await;
+        let docker = Self::start_in(Network::shared().into(), config, None).await;
         let format = "--format={{json .DriverStatus}}";
         let store = docker.docker(&["info", format]).await.text();
         assert!(store.contains("io.containerd.snapshotter"), "{store}");
@@ -51,20 +59,24 @@ impl Dockerd {
     /// Starts one in a network of its own, as on another machine. It finds
     /// this machine at [`Self::gateway`].
     pub async fn start_apart() -> Self {
-        Self::start_in(Network::apart().into(), "{}").await
+        Self::start_in(Network::apart().into(), "{}", None).await
     }
 
     /// Starts one on `host`, with these settings as JSON.
     pub async fn start_on(host: &Host, config: &str) -> Self {
-        Self::start_in(host.network(), config).await
+        Self::start_in(host.network(), config, None).await
     }
 
-    async fn start_in(network: Arc<Network>, config: &str) -> Self {
+    async fn start_in(network: Arc<Network>, config: &str, hub: Option<&DockerHub>) -> Self {
         let dir = TempDir::new().expect("a temporary directory");
         fs::write(dir.path().join("daemon.json"), config).expect("it can be written");
         let socket = format!("unix://{}/docker.sock", dir.path().display());
         let args = daemon_args(&dir, &network, &socket);
-        let (program, args) = own_namespaces(&DAEMON.path(), args);
+        let (program, args) = match hub {
+            Some(hub) => hub.enter(DAEMON.path(), args),
+            None => (DAEMON.path(), args),
+        };
+        let (program, args) = own_namespaces(&program, args);
         let (program, args) = network.enter(program, args);
         let mut process = Process::start("dockerd", &program, args, dir.path());
         let client = CLIENT.path();
@@ -93,6 +105,18 @@ impl Dockerd {
     pub async fn login(&self, registry: &str, login: &str, secret: &str) -> Outcome {
         let args = ["login", registry, "-u", login, "--password-stdin"];
         run_with_input(&self.client, self.with_place(&args), secret).await
+    }
+
+    /// Has the docker program keep a login for Docker Hub, as `docker login` does
+    /// once Docker Hub has accepted it.
+    pub fn keep_hub_login(&self, name: &str, secret: &str) {
+        let auth = STANDARD.encode(format!("{name}:{secret}"));
+        let config = serde_json::json!({
+            "auths": {"https://index.docker.io/v1/": {"auth": auth}}
+        });
+        let dir = self.dir.path().join("client");
+        fs::create_dir_all(&dir).expect("it can be made");
+        fs::write(dir.join("config.json"), config.to_string()).expect("it can be written");
     }
 
     /// Pulls an image.
