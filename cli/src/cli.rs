@@ -37,7 +37,7 @@ enum Command {
     /// Machine types: named descriptions of kinds of hosts.
     #[command(subcommand)]
     Type(machine_type::Command),
-    /// Hosts: what a machine is.
+    /// Hosts: what they are, and how each gets a login of its own.
     #[command(subcommand)]
     Host(host::Command),
     /// Logins: what hosts give to `docker login`.
@@ -120,6 +120,7 @@ impl Command {
                 | Self::Grant(_)
                 | Self::Cpu(_)
                 | Self::Cache(_)
+                | Self::Host(host::Command::Remove(_) | host::Command::Move { .. })
                 | Self::Apply(_)
                 | Self::Policy(_)
         )

@@ -9,6 +9,7 @@ mod authority;
 mod calls;
 mod convert;
 mod declaration;
+mod hosts;
 mod joining;
 mod policy;
 mod settle;
@@ -20,7 +21,7 @@ use anyhow::{Context, ensure};
 use metahub_proto::admin::v1::{
     access_service_client::AccessServiceClient, admin_service_client::AdminServiceClient,
     audit_service_client::AuditServiceClient, authority_service_client::AuthorityServiceClient,
-    declaration_service_client::DeclarationServiceClient,
+    declaration_service_client::DeclarationServiceClient, hosts_service_client::HostsServiceClient,
     joining_service_client::JoiningServiceClient,
 };
 use metahub_worker::{
@@ -37,7 +38,11 @@ use tonic::{
 use url::{Host, Url};
 
 pub(crate) use self::{
-    audit::AuditStart, calls::Created, declaration::Manner, trust::TrustSettings,
+    audit::AuditStart,
+    calls::Created,
+    declaration::Manner,
+    hosts::{HostClient, JoinWish, Joined},
+    trust::TrustSettings,
 };
 use crate::{
     config::Settings,
@@ -65,6 +70,7 @@ pub(crate) struct Client {
     audit: AuditServiceClient<InterceptedService<GrpcChannel, Bearer>>,
     authority: AuthorityServiceClient<InterceptedService<GrpcChannel, Bearer>>,
     declaration: DeclarationServiceClient<InterceptedService<GrpcChannel, Bearer>>,
+    hosts: HostsServiceClient<InterceptedService<GrpcChannel, Bearer>>,
     joining: JoiningServiceClient<InterceptedService<GrpcChannel, Bearer>>,
     url: Url,
 }
@@ -98,11 +104,7 @@ impl Client {
         token: Option<&SecretString>,
         access_token: Option<&SecretString>,
     ) -> anyhow::Result<Self> {
-        if !settings.insecure && settings.control.scheme() == "http" && !is_local(&settings.control)
-        {
-            let url = settings.control.clone();
-            return Err(Failure::PlainText { url }.into());
-        }
+        check_plain(&settings.control, settings.insecure)?;
         let bearer = token.map(|it| Bearer::new(it, access_token)).transpose()?;
         let url = &settings.control;
         if url.scheme() != "https" {
@@ -135,23 +137,14 @@ impl Client {
         bearer: Option<Bearer>,
         trust: Option<(&Trust, &Successor)>,
     ) -> anyhow::Result<Self> {
-        let mut endpoint = endpoint(url)?;
-        if let Some((trust, successor)) = trust {
-            endpoint = trust.secure_noting(endpoint, None, successor)?;
-        }
-        let channel = endpoint
-            .connect()
-            .await
-            .map_err(|error| Failure::Unreachable {
-                url: url.clone(),
-                source: error.into(),
-            })?;
-        let channel =
-            InterceptedService::new(GrpcChannel::from(channel), bearer.unwrap_or_default());
+        let channel = channel(url, trust).await?;
+        let channel = InterceptedService::new(channel, bearer.unwrap_or_default());
         Ok(Self {
             access: AccessServiceClient::new(channel.clone())
                 .max_decoding_message_size(LARGEST_ANSWER),
             joining: JoiningServiceClient::new(channel.clone())
+                .max_decoding_message_size(LARGEST_ANSWER),
+            hosts: HostsServiceClient::new(channel.clone())
                 .max_decoding_message_size(LARGEST_ANSWER),
             authority: AuthorityServiceClient::new(channel.clone()),
             audit: AuditServiceClient::new(channel.clone())
@@ -204,6 +197,29 @@ impl Interceptor for Bearer {
         }
         Ok(request)
     }
+}
+
+/// Refuses to send what is secret in plain text to another host, unless that
+/// is wanted.
+fn check_plain(url: &Url, insecure: bool) -> Result<(), Failure> {
+    match !insecure && url.scheme() == "http" && !is_local(url) {
+        true => Err(Failure::PlainText { url: url.clone() }),
+        false => Ok(()),
+    }
+}
+
+/// Connects; over TLS if it is known whom to trust.
+async fn channel(url: &Url, trust: Option<(&Trust, &Successor)>) -> anyhow::Result<GrpcChannel> {
+    let mut endpoint = endpoint(url)?;
+    if let Some((trust, successor)) = trust {
+        endpoint = trust.secure_noting(endpoint, None, successor)?;
+    }
+    let connected = endpoint.connect().await;
+    let channel = connected.map_err(|error| Failure::Unreachable {
+        url: url.clone(),
+        source: error.into(),
+    })?;
+    Ok(GrpcChannel::from(channel))
 }
 
 fn endpoint(url: &Url) -> anyhow::Result<Endpoint> {

@@ -3,6 +3,7 @@
 mod access;
 mod audited;
 mod authority;
+mod hosts;
 mod joining;
 mod outcome;
 mod rows;
@@ -16,6 +17,9 @@ use serde::{Serialize, Serializer};
 pub(crate) use self::access::{AdminToken, Role, Who};
 pub(crate) use self::audited::{Audited, HistoryEntry};
 pub(crate) use self::authority::Authority;
+pub(crate) use self::hosts::{
+    Host, HostEvidence, HostFacts, HostToken, NewHostToken, ShownHost, time_text,
+};
 pub(crate) use self::joining::{JoinToken, NewJoinToken};
 pub(crate) use self::outcome::{Changed, Outcome};
 

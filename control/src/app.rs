@@ -159,6 +159,7 @@ impl App {
                 takes_foreign: self.config.tls_client_ca_file.is_some(),
                 foreign_names: self.config.tls_client_names.clone(),
             }),
+            registry_url: self.config.registry_url,
             shutdown: stopping.clone(),
             streams: tasks.clone(),
             refusals: Refusals::default(),

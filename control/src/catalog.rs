@@ -11,6 +11,7 @@ mod cpus;
 mod declaration;
 mod edit;
 mod grants;
+pub(crate) mod hosts;
 pub(crate) mod joins;
 mod logins;
 mod machine_types;
@@ -35,6 +36,7 @@ pub use self::declaration::{
 };
 pub(crate) use self::declaration::{Mode, Outcome};
 use self::edit::Edit;
+pub(crate) use self::hosts::{HostFacts, HostName, HostSummary, HostTokenWish, HostWish};
 pub(crate) use self::joins::JoinTokenWish;
 pub(crate) use self::logins::{LoginWish, NewLogin};
 pub(crate) use self::purges::PurgeWish;

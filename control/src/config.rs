@@ -2,6 +2,8 @@
 
 use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
+use url::Url;
+
 use crate::{EtcdAccess, OidcSettings, Pattern, StoreLocation, store::OnEmpty, tls};
 
 /// Runs the MetaHub control plane.
@@ -104,6 +106,11 @@ pub struct Config {
     /// thirds of that are over.
     #[arg(long, env = "METAHUB_WORKER_CERTIFICATE_LIFETIME", default_value = "24h", value_parser = humantime::parse_duration)]
     pub worker_certificate_lifetime: Duration,
+
+    /// The workers' URL as hosts reach it, for example `https://metahub.example`.
+    /// Hosts that join are told it.
+    #[arg(long, env = "METAHUB_REGISTRY_URL", value_name = "URL")]
+    pub registry_url: Option<Url>,
 
     /// How long to keep recipes of trimmed indexes that no one uses.
     #[arg(long, env = "METAHUB_RECIPE_RETENTION", default_value = "90d", value_parser = humantime::parse_duration)]

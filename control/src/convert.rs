@@ -8,6 +8,7 @@ mod access;
 mod admin;
 mod audit;
 mod declaration;
+mod hosts;
 mod joining;
 mod upstreams;
 
@@ -32,6 +33,9 @@ pub(crate) use self::access::{admin_token, auth_settings, token_wish_from, who};
 pub(crate) use self::admin::{login_summary, new_login, user, worker};
 pub(crate) use self::audit::{audit_start_from, audited};
 pub(crate) use self::declaration::{declaration_from, declaration_pieces, outcome_parts};
+pub(crate) use self::hosts::{
+    hex, host, host_evidence, host_facts_from, host_token, host_token_wish_from,
+};
 pub(crate) use self::joining::{
     authority, issued_certificate, join_token, join_token_text, join_token_wish_from,
 };
@@ -105,6 +109,7 @@ fn record(key: &Key, value: &Record) -> Option<proto::Record> {
     let value = match value {
         Record::User(_)
         | Record::AdminToken(_)
+        | Record::HostToken(_)
         | Record::Authority(_)
         | Record::JoinToken(_)
         | Record::JoinedWorker(_) => {

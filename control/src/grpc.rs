@@ -10,6 +10,8 @@ mod audit;
 mod authority;
 mod declaration;
 mod gate;
+mod host;
+mod hosts;
 mod join;
 mod joining;
 mod lease;
@@ -32,8 +34,10 @@ use metahub_proto::{
         declaration_service_server::{
             DeclarationServiceServer, SERVICE_NAME as DECLARATION_SERVICE,
         },
+        hosts_service_server::HostsServiceServer,
         joining_service_server::JoiningServiceServer,
     },
+    policy::v1::host_service_server::HostServiceServer,
     policy::v1::join_service_server::JoinServiceServer,
     policy::v1::policy_service_server::{PolicyServiceServer, SERVICE_NAME as POLICY_SERVICE},
 };
@@ -47,11 +51,12 @@ use tonic_health::{
 };
 
 use tower::layer::util::{Identity, Stack};
+use url::Url;
 
 use self::{
     access::AccessApi, admin::AdminApi, audit::AuditApi, authority::AuthorityApi,
-    declaration::DeclarationApi, gate::actor, join::JoinApi, joining::JoiningApi,
-    policy::PolicyApi,
+    declaration::DeclarationApi, gate::actor, host::HostApi, hosts::HostsApi, join::JoinApi,
+    joining::JoiningApi, policy::PolicyApi,
 };
 pub(crate) use self::{
     gate::{Gate, Tokens},
@@ -68,6 +73,8 @@ use crate::{
 
 /// What a request may weigh. The largest are recipes and machine types.
 const LARGEST_REQUEST: usize = 1 << 20;
+/// What a request of a host may weigh: anyone may send one.
+const LARGEST_HOST_REQUEST: usize = 128 << 10;
 /// What an answer may weigh. The largest are lists.
 const LARGEST_ANSWER: usize = 64 << 20;
 /// How long a call may take. Streams have no limit after their first message.
@@ -87,6 +94,8 @@ pub(crate) struct Parts {
     pub(crate) fleet: Fleet,
     /// `None`: no worker joins over plain text.
     pub(crate) joining: Option<Joining>,
+    /// The workers' URL as hosts reach it, if it is known.
+    pub(crate) registry_url: Option<Url>,
     /// Streams end themselves when it is cancelled.
     pub(crate) shutdown: CancellationToken,
     /// The tasks of open streams.
@@ -124,6 +133,12 @@ pub(crate) async fn router(parts: Parts, tokens: Tokens, sign_in: Option<SignIn>
         .max_decoding_message_size(LARGEST_REQUEST);
     let joining = JoiningServiceServer::new(JoiningApi::new(parts.clone()))
         .max_decoding_message_size(LARGEST_REQUEST);
+    let (catalog, registry) = (parts.catalog.clone(), parts.registry_url.clone());
+    let host = HostServiceServer::new(HostApi::new(catalog, registry))
+        .max_decoding_message_size(LARGEST_HOST_REQUEST);
+    let hosts = HostsServiceServer::new(HostsApi::new(parts.clone()))
+        .max_decoding_message_size(LARGEST_REQUEST)
+        .max_encoding_message_size(LARGEST_ANSWER);
     let declaration = DeclarationServiceServer::new(DeclarationApi::new(parts.clone()))
         .max_decoding_message_size(LARGEST_REQUEST)
         .max_encoding_message_size(LARGEST_ANSWER);
@@ -147,6 +162,8 @@ pub(crate) async fn router(parts: Parts, tokens: Tokens, sign_in: Option<SignIn>
         .add_service(declaration)
         .add_service(join)
         .add_service(joining)
+        .add_service(host)
+        .add_service(hosts)
         .add_service(authority)
 }
 /// What the health service calls the store: not serving while it does not

@@ -72,6 +72,12 @@ async fn sweep(catalog: &Catalog, retention: Retention) {
     if let Err(error) = catalog.sweep_joins().await {
         warn!("cannot forget join tokens and workers that are over: {error}");
     }
+    if let Err(error) = catalog.sweep_host_tokens().await {
+        warn!("cannot forget host tokens that are over: {error}");
+    }
+    if let Err(error) = catalog.sweep_observed().await {
+        warn!("cannot forget hosts that are gone: {error}");
+    }
     if let Err(error) = catalog.sweep_purges().await {
         warn!("cannot delete old purges: {error}");
     }

@@ -228,6 +228,7 @@ mod tests {
             secret_sha256: sha256.to_owned().into(),
             allow_selectors: false,
             label: None,
+            host: None,
         })
     }
 

@@ -4,6 +4,7 @@
 //! ever added, with a default. How records look on the wire is
 //! `convert.rs`'s business.
 
+mod hosts;
 mod joining;
 mod key;
 mod login;
@@ -17,6 +18,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+pub(crate) use self::hosts::{Evidence, HOST_MARK, HostToken, LoginHost, ObservedHost};
 pub(crate) use self::joining::{Authority, FormerAuthority, JoinToken, JoinedWorker};
 pub(crate) use self::key::{Key, Kind};
 pub(crate) use self::login::{Login, login_name};
@@ -41,6 +43,7 @@ pub(crate) enum Record {
     JoinToken(JoinToken),
     JoinedWorker(JoinedWorker),
     AdminToken(AdminToken),
+    HostToken(HostToken),
     Purge(Purge),
 }
 
@@ -253,6 +256,7 @@ kept!(
     JoinToken,
     JoinedWorker,
     AdminToken,
+    HostToken,
     Purge
 );
 
@@ -274,6 +278,7 @@ impl Record {
             Self::JoinToken(it) => Key::join_token(&it.name),
             Self::JoinedWorker(it) => Key::joined_worker(&it.id),
             Self::AdminToken(it) => Key::admin_token(&it.name),
+            Self::HostToken(it) => Key::host_token(&it.user, &it.name),
             Self::Purge(it) => Key::purge(&it.id),
         }
     }
@@ -295,6 +300,7 @@ impl Record {
             Self::JoinToken(it) => serde_json::to_string(it),
             Self::JoinedWorker(it) => serde_json::to_string(it),
             Self::AdminToken(it) => serde_json::to_string(it),
+            Self::HostToken(it) => serde_json::to_string(it),
             Self::Purge(it) => serde_json::to_string(it),
         }
     }
@@ -316,6 +322,7 @@ impl Record {
             Kind::JoinToken => Self::JoinToken(serde_json::from_str(json)?),
             Kind::JoinedWorker => Self::JoinedWorker(serde_json::from_str(json)?),
             Kind::AdminToken => Self::AdminToken(serde_json::from_str(json)?),
+            Kind::HostToken => Self::HostToken(serde_json::from_str(json)?),
             Kind::Purge => Self::Purge(serde_json::from_str(json)?),
         })
     }
@@ -334,6 +341,7 @@ impl Record {
             Self::Authority(authority) => authority.key_pem = Secret::stars(),
             Self::JoinToken(token) => token.secret_sha256 = Secret::stars(),
             Self::AdminToken(token) => token.secret_sha256 = Secret::stars(),
+            Self::HostToken(token) => token.secret_sha256 = Secret::stars(),
             Self::Upstream(upstream) => {
                 for secret in upstream.secrets_mut().into_iter().flatten() {
                     *secret = Secret::stars();

@@ -174,6 +174,35 @@ impl Store {
         }
     }
 
+    /// The status under `key`: what is observed, and not decided. No revision
+    /// counts it, and no watcher is told.
+    pub(crate) async fn status(&self, key: &str) -> Result<Option<String>, StoreError> {
+        match &self.engine {
+            Engine::Local(local) => local.status(key.to_owned()).await,
+            Engine::Etcd(etcd) => etcd.status(key).await,
+        }
+    }
+
+    /// All statuses whose keys start with `start`, by key.
+    pub(crate) async fn statuses(&self, start: &str) -> Result<Vec<(String, String)>, StoreError> {
+        match &self.engine {
+            Engine::Local(local) => local.statuses(start.to_owned()).await,
+            Engine::Etcd(etcd) => etcd.statuses(start).await,
+        }
+    }
+
+    /// Replaces the status under `key`. `None` deletes it.
+    pub(crate) async fn put_status(
+        &self,
+        key: &str,
+        value: Option<String>,
+    ) -> Result<(), StoreError> {
+        match &self.engine {
+            Engine::Local(local) => local.put_status(key.to_owned(), value).await,
+            Engine::Etcd(etcd) => etcd.put_status(key, value).await,
+        }
+    }
+
     /// Whether other control planes may use the store at the same time.
     pub(crate) fn is_shared(&self) -> bool {
         matches!(self.engine, Engine::Etcd(_))

@@ -33,7 +33,8 @@ pub use self::machine_type::{
 };
 pub use self::rule::{InvalidRule, Rule, RuleMatch};
 pub use self::selection::{
-    Facts, Misfit, NotCandidate, PinOutcome, Selection, Step, Verdict, select,
+    Facts, Misfit, NotCandidate, PinOutcome, Selection, Step, TypeChoice, Unmet, Verdict,
+    choose_type, own_type, select,
 };
 pub use self::state_digest::StateDigest;
 pub use self::trim::trim;

@@ -8,11 +8,13 @@ use crate::{
 };
 
 mod compatibility;
+mod host_type;
 mod rank;
 mod refusal;
 mod requirements;
 mod verdict;
 
+pub use self::host_type::{TypeChoice, Unmet, choose_type, own_type};
 pub use self::verdict::{Misfit, NotCandidate, Step, Verdict};
 use self::{
     compatibility::View,

@@ -4,15 +4,17 @@
 
 use std::{fs, path::Path};
 
-const PROTOS: [&str; 9] = [
+const PROTOS: [&str; 11] = [
     "metahub/policy/v1/records.proto",
     "metahub/policy/v1/policy.proto",
     "metahub/policy/v1/join.proto",
+    "metahub/policy/v1/host.proto",
     "metahub/admin/v1/admin.proto",
     "metahub/admin/v1/audit.proto",
     "metahub/admin/v1/access.proto",
     "metahub/admin/v1/declaration.proto",
     "metahub/admin/v1/joining.proto",
+    "metahub/admin/v1/hosts.proto",
     "metahub/admin/v1/authority.proto",
 ];
 const BINDINGS: [&str; 3] = ["metahub.policy.v1.rs", "metahub.admin.v1.rs", CALLS];

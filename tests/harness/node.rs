@@ -112,5 +112,7 @@ pub fn credential(registry: &str, login: &Login) -> HostCredential {
         secret: login.secret.clone().into(),
         registry_ca_pem: None,
         control_ca_pem: None,
+        control_fingerprint: None,
+        features: Vec::new(),
     }
 }

@@ -25,7 +25,7 @@ pub struct HostCredential {
     pub registry: Url,
     /// The control plane's gRPC address.
     pub control: Url,
-    /// The host's id, unique in the control plane.
+    /// The host's id, unique among its user's hosts.
     pub host_id: String,
     /// `<user>/<type>`.
     pub machine_type: String,
@@ -41,6 +41,14 @@ pub struct HostCredential {
     /// Certificates of authorities that are trusted for `control`, as PEM.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub control_ca_pem: Option<String>,
+    /// The fingerprint of the authority that is trusted for `control`:
+    /// `sha256:` and 64 hex digits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub control_fingerprint: Option<String>,
+    /// Features that were given at the login: they cannot be detected, or are
+    /// said in place of what is.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub features: Vec<String>,
 }
 
 /// Why a credential file cannot be used.
@@ -98,9 +106,20 @@ impl HostCredential {
         })
     }
 
+    /// Refuses a path to which no file can be written. Makes the directory where
+    /// there is none, and changes no file.
+    pub fn check_writable(path: &Path) -> Result<(), CredentialError> {
+        let directory = directory_of(path);
+        let made = fs::create_dir_all(directory);
+        let tried = made.and_then(|()| tempfile::NamedTempFile::new_in(directory));
+        tried.map(drop).map_err(|source| CredentialError::Write {
+            path: path.display().to_string(),
+            source,
+        })
+    }
+
     fn replace(&self, path: &Path) -> io::Result<()> {
-        let directory = path.parent().filter(|dir| !dir.as_os_str().is_empty());
-        let directory = directory.unwrap_or(Path::new("."));
+        let directory = directory_of(path);
         fs::create_dir_all(directory)?;
         let file = tempfile::NamedTempFile::new_in(directory)?;
         file.as_file()
@@ -110,6 +129,11 @@ impl HostCredential {
         file.persist(path)?;
         Ok(())
     }
+}
+
+fn directory_of(path: &Path) -> &Path {
+    let directory = path.parent().filter(|dir| !dir.as_os_str().is_empty());
+    directory.unwrap_or(Path::new("."))
 }
 
 fn exposed<S: serde::Serializer>(secret: &SecretString, to: S) -> Result<S::Ok, S::Error> {
@@ -131,6 +155,8 @@ mod tests {
             secret: SecretString::from("hunter2"),
             registry_ca_pem: None,
             control_ca_pem: None,
+            control_fingerprint: None,
+            features: Vec::new(),
         }
     }
 

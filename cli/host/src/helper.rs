@@ -112,6 +112,8 @@ pub(crate) mod testing {
             secret: SecretString::from("hunter2"),
             registry_ca_pem: None,
             control_ca_pem: None,
+            control_fingerprint: None,
+            features: Vec::new(),
         }
     }
 }

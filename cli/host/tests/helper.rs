@@ -30,6 +30,8 @@ fn host() -> TempDir {
         secret: SecretString::from("hunter2"),
         registry_ca_pem: None,
         control_ca_pem: None,
+        control_fingerprint: None,
+        features: Vec::new(),
     };
     let written = credential.write(&dir.path().join("host.json"));
     written.expect("there is room");

@@ -90,7 +90,7 @@ async fn run_token(command: Token, client: &Client, output: &mut Output<'_>) -> 
 }
 
 /// Zero: no end.
-fn parse_lifetime(text: &str) -> Result<Duration, String> {
+pub(super) fn parse_lifetime(text: &str) -> Result<Duration, String> {
     match text {
         "never" => Ok(Duration::ZERO),
         text => match humantime::parse_duration(text) {

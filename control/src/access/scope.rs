@@ -78,7 +78,7 @@ impl Ownership {
     fn may_change(&self, key: &Key) -> bool {
         let is_own = key.belongs_to() == Some(&self.user);
         match key.kind() {
-            Kind::MachineType | Kind::Login | Kind::Pin => is_own,
+            Kind::MachineType | Kind::Login | Kind::Pin | Kind::HostToken => is_own,
             Kind::Grant => is_own && self.may_grant(key.name()),
             Kind::User
             | Kind::Upstream

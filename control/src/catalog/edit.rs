@@ -6,7 +6,7 @@ use crate::{
     Error, Result,
     access::Scope,
     policy::Policy,
-    records::{AdminToken, Kept, Key, Kind, Record},
+    records::{AdminToken, Kept, Key, Kind, Login, Record},
     store::Change,
 };
 
@@ -50,6 +50,11 @@ impl Edit {
             .ok_or_else(|| Error::not_found(key.kind(), key.name()))
     }
 
+    /// Refuses what the actor may not see, whether it is there or not.
+    pub(super) fn check_seen(&self, key: &Key) -> Result<()> {
+        self.scope.check_seen(key)
+    }
+
     /// Adds a record, or refuses when there is one.
     pub(super) fn create<T: Kept>(&mut self, new: T) -> Result<()> {
         let record = new.into();
@@ -77,11 +82,17 @@ impl Edit {
     }
 
     /// Removes the record under `key`, if there is one. The admin tokens of a
-    /// user's owners go with it, or they would be good for the next user of
-    /// that name.
+    /// user's owners and the user's host tokens go with it, or they would be
+    /// good for the next user of that name; so do the logins of a type's hosts.
     pub(super) fn remove(&mut self, key: Key) {
-        if key.kind() == Kind::User {
-            self.remove_tokens_of(key.name());
+        match key.kind() {
+            Kind::User => self.remove_tokens_of(key.name()),
+            Kind::MachineType => {
+                if let Some((user, name)) = key.name().split_once('/') {
+                    self.remove_starting_with(&Login::of_hosts(user, name));
+                }
+            }
+            _ => {}
         }
         self.planned.insert(key, None);
     }
@@ -92,6 +103,7 @@ impl Edit {
         for token in tokens.filter(|token| token.user.as_deref() == Some(user)) {
             self.planned.insert(Key::admin_token(&token.name), None);
         }
+        self.remove_starting_with(&Key::host_token(user, ""));
     }
 
     /// Removes all records whose keys start as `start` does.

@@ -81,6 +81,7 @@ pub(super) fn make(user: &str, machine_type: &str, wish: LoginWish) -> (Login, N
         secret_sha256: secrets::sha256_hex(&secret),
         allow_selectors: wish.allow_selectors,
         label: wish.label,
+        host: None,
     };
     let new = NewLogin {
         name: login.name(),

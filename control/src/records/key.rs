@@ -2,6 +2,9 @@
 
 use std::sync::Arc;
 
+use super::HOST_MARK;
+use crate::names;
+
 /// What a record is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Kind {
@@ -19,6 +22,7 @@ pub(crate) enum Kind {
     JoinToken,
     JoinedWorker,
     AdminToken,
+    HostToken,
     Purge,
 }
 
@@ -32,7 +36,7 @@ pub(crate) struct Key {
 impl Kind {
     /// Every kind, in the order in which workers get them: what logins and
     /// pins refer to comes before them.
-    pub(crate) const ALL: [Self; 15] = [
+    pub(crate) const ALL: [Self; 16] = [
         Self::User,
         Self::AdminToken,
         Self::Upstream,
@@ -48,6 +52,7 @@ impl Kind {
         Self::Authority,
         Self::JoinToken,
         Self::JoinedWorker,
+        Self::HostToken,
     ];
 
     /// What keys of this kind start with, before the `/`.
@@ -67,6 +72,7 @@ impl Kind {
             Self::JoinToken => "join-token",
             Self::JoinedWorker => "worker",
             Self::AdminToken => "token",
+            Self::HostToken => "host-token",
             Self::Purge => "purge",
         }
     }
@@ -78,6 +84,7 @@ impl Kind {
             Self::SigningKey => "signing key",
             Self::JoinToken => "join token",
             Self::AdminToken => "admin token",
+            Self::HostToken => "host token",
             other => other.prefix(),
         }
     }
@@ -87,7 +94,12 @@ impl Kind {
     pub(crate) fn is_for_workers(self) -> bool {
         !matches!(
             self,
-            Self::User | Self::AdminToken | Self::Authority | Self::JoinToken | Self::JoinedWorker
+            Self::User
+                | Self::AdminToken
+                | Self::HostToken
+                | Self::Authority
+                | Self::JoinToken
+                | Self::JoinedWorker
         )
     }
 }
@@ -169,6 +181,10 @@ impl Key {
         Self::new(Kind::AdminToken, name)
     }
 
+    pub(crate) fn host_token(user: &str, name: &str) -> Self {
+        Self::new(Kind::HostToken, &format!("{user}/{name}"))
+    }
+
     pub(crate) fn purge(id: &str) -> Self {
         Self::new(Kind::Purge, id)
     }
@@ -178,7 +194,9 @@ impl Key {
         let name = self.name();
         let (user, _) = match self.kind {
             Kind::User => (name, ""),
-            Kind::MachineType | Kind::Pin | Kind::Grant => name.split_once('/')?,
+            Kind::MachineType | Kind::Pin | Kind::Grant | Kind::HostToken => {
+                name.split_once('/')?
+            }
             Kind::Login => name.split_once('-')?,
             Kind::Upstream
             | Kind::Rule
@@ -192,6 +210,20 @@ impl Key {
             | Kind::Purge => return None,
         };
         Some(user).filter(|user| *user != "*")
+    }
+
+    /// Whether hosts make the record on their own: the login of a host, or a
+    /// type that was made for a host. No declaration states it.
+    pub(crate) fn is_made_by_hosts(&self) -> bool {
+        match self.kind {
+            Kind::Login => self.name().contains(HOST_MARK),
+            Kind::MachineType => {
+                let name = self.name().split_once('/').map_or("", |(_, name)| name);
+                let hash = name.strip_prefix("auto-").unwrap_or_default();
+                names::is_lower_hex(hash, 8)
+            }
+            _ => false,
+        }
     }
 
     /// The kind of the record under this key.
@@ -234,6 +266,8 @@ mod tests {
             Key::user("qnib"),
             Key::machine_type("qnib", "a"),
             Key::login("qnib-a-b"),
+            Key::login("qnib-a~node17"),
+            Key::host_token("qnib", "rack1"),
             Key::pin("qnib", "a", "b/c"),
             Key::grant(Some("qnib"), "ghcr.io/a"),
         ] {
@@ -241,6 +275,19 @@ mod tests {
         }
         assert_eq!(Key::grant(None, "ghcr.io/a").belongs_to(), None);
         assert_eq!(Key::upstream("qnib").belongs_to(), None);
+    }
+
+    #[test]
+    fn the_logins_of_hosts_and_the_types_made_for_them_are_told_by_their_keys() {
+        assert!(Key::login("qnib-a~node17").is_made_by_hosts());
+        assert!(Key::machine_type("qnib", "auto-0a1b2c3d").is_made_by_hosts());
+        for key in [
+            Key::login("qnib-a--node17"),
+            Key::machine_type("qnib", "auto-mobile"),
+            Key::user("qnib"),
+        ] {
+            assert!(!key.is_made_by_hosts(), "{key:?}");
+        }
     }
 
     #[test]

@@ -2,10 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Key, Secret};
+use super::{HOST_MARK, Key, Kind, LoginHost, Secret};
 
 /// What a host logs in with. Its name is `<user>-<type>`, or
-/// `<user>-<type>--<label>`.
+/// `<user>-<type>--<label>`, or `<user>-<type>~<host>`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Login {
     pub(crate) user: String,
@@ -17,21 +17,39 @@ pub(crate) struct Login {
     /// What tells a further login of the type apart. `None`: the type's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) label: Option<String>,
+    /// The host that alone uses it. `None`: it is for any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) host: Option<LoginHost>,
 }
 
 impl Login {
     /// What to give to `docker login -u`.
     pub(crate) fn name(&self) -> String {
         let own = login_name(&self.user, &self.machine_type);
-        match &self.label {
-            Some(label) => format!("{own}{LABEL_MARK}{label}"),
-            None => own,
+        match (&self.label, &self.host) {
+            (_, Some(host)) => format!("{own}{HOST_MARK}{}", host.id),
+            (Some(label), None) => format!("{own}{LABEL_MARK}{label}"),
+            (None, None) => own,
         }
+    }
+
+    /// What the names of the logins of a type's hosts start with.
+    pub(crate) fn of_hosts(user: &str, machine_type: &str) -> Key {
+        Key::login(&format!("{}{HOST_MARK}", login_name(user, machine_type)))
     }
 
     /// What the names of a type's further logins start with.
     pub(crate) fn labelled(user: &str, machine_type: &str) -> Key {
         Key::login(&format!("{}{LABEL_MARK}", login_name(user, machine_type)))
+    }
+
+    /// The type's name in the key of a host's login. `None`: it is another key.
+    pub(crate) fn type_of_host_login(key: &Key) -> Option<&str> {
+        if key.kind() != Kind::Login {
+            return None;
+        }
+        let (login, _) = key.name().split_once(HOST_MARK)?;
+        login.split_once('-').map(|(_, name)| name)
     }
 
     /// SHA-256 of the secret, 32 bytes.

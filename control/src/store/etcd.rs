@@ -10,6 +10,7 @@
 //! | `log/<number>/<piece>` | the keys that a revision changed, and its batch; the last thousand revisions |
 //! | `audit/<number>/<piece>` | who changed what |
 //! | `audit-reach` | the revision after which the audit is complete, once it was swept |
+//! | `status/<key>` | what is observed of a host, outside the revision |
 //! | `replica/<name>/<piece>` | what a replica tells the others of its workers, under a lease |
 //! | `stage/<number>/<batch>/<piece>` | pieces of a batch that is too large for one transaction |
 //!
@@ -43,6 +44,7 @@ mod layout;
 mod nodes;
 mod presence;
 mod reader;
+mod status;
 mod writer;
 
 /// What etcd says and is told.
@@ -261,6 +263,25 @@ impl Etcd {
 
     pub(super) async fn sweep_audit(&self, oldest_unix_ms: u64) -> Result<usize, StoreError> {
         self.cluster.sweep_audit(oldest_unix_ms).await
+    }
+
+    pub(super) async fn status(&self, key: &str) -> Result<Option<String>, StoreError> {
+        self.is_heard()?;
+        self.cluster.status(key).await
+    }
+
+    pub(super) async fn statuses(&self, start: &str) -> Result<Vec<(String, String)>, StoreError> {
+        self.is_heard()?;
+        self.cluster.statuses(start).await
+    }
+
+    pub(super) async fn put_status(
+        &self,
+        key: &str,
+        value: Option<String>,
+    ) -> Result<(), StoreError> {
+        self.is_heard()?;
+        self.cluster.put_status(key, value).await
     }
 
     pub(super) fn silence(&self) -> watch::Receiver<Option<Instant>> {

@@ -109,6 +109,28 @@ impl Local {
             .await
     }
 
+    pub(super) async fn status(&self, key: String) -> Result<Option<String>, StoreError> {
+        self.blocking(move |engine| engine.sqlite.status(&key))
+            .await
+    }
+
+    pub(super) async fn statuses(
+        &self,
+        start: String,
+    ) -> Result<Vec<(String, String)>, StoreError> {
+        self.blocking(move |engine| engine.sqlite.statuses(&start))
+            .await
+    }
+
+    pub(super) async fn put_status(
+        &self,
+        key: String,
+        value: Option<String>,
+    ) -> Result<(), StoreError> {
+        self.blocking(move |engine| engine.sqlite.put_status(&key, value.as_deref()))
+            .await
+    }
+
     /// What another control plane would do between two steps of this one.
     #[cfg(test)]
     pub(super) fn commit_on_another_thread(&self, expected: u64, batch: Batch) {

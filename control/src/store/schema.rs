@@ -6,7 +6,7 @@ use super::StoreError;
 
 /// One script for each version, applied in order. Never edit one that was
 /// released; add the next.
-const MIGRATIONS: [&str; 2] = [
+const MIGRATIONS: [&str; 3] = [
     // `history` has one row. `log` tells which keys each recent revision
     // changed, not to what: the newest value is all that anyone needs, and a
     // password that was replaced is not kept.
@@ -39,6 +39,11 @@ const MIGRATIONS: [&str; 2] = [
     // Where a change came from, and how far back the audit is complete.
     "alter table audit add column peer text;
      alter table history add column audit_after integer not null default 0;",
+    // What is observed, and not decided: no revision counts it.
+    "create table status (
+         key text primary key,
+         value text not null
+     ) without rowid;",
 ];
 
 /// The schema that the file has. 0: none.

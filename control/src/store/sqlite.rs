@@ -8,6 +8,7 @@
 
 mod audit;
 mod fill;
+mod status;
 
 use std::{
     collections::BTreeMap,

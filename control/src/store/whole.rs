@@ -11,6 +11,8 @@ use crate::audit::AuditRecord;
 pub(crate) struct Whole {
     pub(crate) contents: Contents,
     pub(crate) audit: Vec<AuditRecord>,
+    /// What is observed, by key.
+    pub(crate) statuses: Vec<(String, String)>,
     /// The revision after which the audit is complete.
     pub(crate) audit_reach: u64,
 }
@@ -24,6 +26,7 @@ impl Store {
         let store = Self::open(location, access, OnEmpty::Refuse).await?;
         let audit_reach = store.audit_reach().await?;
         let audit = store.audit(0, usize::MAX).await?;
+        let statuses = store.statuses("").await?;
         let contents = match &store.engine {
             Engine::Local(local) => local.load().await?,
             Engine::Etcd(etcd) => etcd.load().await?,
@@ -31,6 +34,7 @@ impl Store {
         Ok(Whole {
             contents,
             audit,
+            statuses,
             audit_reach,
         })
     }

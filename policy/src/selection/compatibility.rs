@@ -4,6 +4,7 @@
 //! elsewhere each is needed.
 
 use super::{
+    host_type::Unmet,
     requirements::{Requirement, Requirements},
     verdict::Misfit,
 };
@@ -41,6 +42,21 @@ impl View<'_> {
         found.map(|misfit| Misfit {
             requires: requirements.texts(),
             ..misfit
+        })
+    }
+
+    /// What the host has in a namespace whose requirements it does not meet.
+    pub(super) fn group_unmet(&self, group: &[Requirement<'_>]) -> Option<Unmet> {
+        let namespace = &group[0].namespace;
+        let needs = group.iter().map(|it| it.value.as_str());
+        (!self.meets(group)).then(|| Unmet {
+            namespace: namespace.to_string(),
+            needs: needs.collect::<Vec<_>>().join(" or "),
+            has: self
+                .host
+                .values(namespace)
+                .collect::<Vec<_>>()
+                .join(" and "),
         })
     }
 

@@ -172,7 +172,7 @@ pub struct ListLoginsRequest {
 /// A login as lists show it.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct LoginSummary {
-    /// `<user>-<type>`, or `<user>-<type>--<name>`.
+    /// `<user>-<type>`, `<user>-<type>--<name>`, or `<user>-<type>~<host>`.
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
     /// The user that owns it.
@@ -5537,6 +5537,967 @@ pub mod joining_service_server {
     /// Generated gRPC service name
     pub const SERVICE_NAME: &str = "metahub.admin.v1.JoiningService";
     impl<T> tonic::server::NamedService for JoiningServiceServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
+    }
+}
+/// What lets hosts of one user join.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct HostToken {
+    #[prost(string, tag = "1")]
+    pub user: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub name: ::prost::alloc::string::String,
+    /// The types that its hosts may get. Empty: all of the user.
+    #[prost(string, repeated, tag = "3")]
+    pub types: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Whether a type is made for a host that none of the user's suits.
+    #[prost(bool, tag = "4")]
+    pub auto: bool,
+    /// How many hosts may still join by it. Unset: any number.
+    #[prost(uint32, optional, tag = "5")]
+    pub uses_left: ::core::option::Option<u32>,
+    /// 0: it does not expire.
+    #[prost(uint64, tag = "6")]
+    pub expires_unix_secs: u64,
+    #[prost(string, tag = "7")]
+    pub created_by: ::prost::alloc::string::String,
+}
+/// A host token to be made.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CreateHostTokenRequest {
+    #[prost(string, tag = "1")]
+    pub user: ::prost::alloc::string::String,
+    /// Empty: the control plane chooses one.
+    #[prost(string, tag = "2")]
+    pub name: ::prost::alloc::string::String,
+    /// Empty: all of the user.
+    #[prost(string, repeated, tag = "3")]
+    pub types: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(bool, tag = "4")]
+    pub auto: bool,
+    /// How many hosts may join by it. 0: any number.
+    #[prost(uint32, tag = "5")]
+    pub uses: u32,
+    /// 0: it does not expire.
+    #[prost(uint64, tag = "6")]
+    pub lifetime_secs: u64,
+}
+/// The token that was made.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CreateHostTokenResponse {
+    #[prost(message, optional, tag = "1")]
+    pub token: ::core::option::Option<HostToken>,
+    /// What hosts are given. Not kept, and not shown again.
+    #[prost(string, tag = "2")]
+    pub secret: ::prost::alloc::string::String,
+}
+/// Asks for the host tokens that the caller may see.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListHostTokensRequest {}
+/// The host tokens.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListHostTokensResponse {
+    /// By user and name.
+    #[prost(message, repeated, tag = "1")]
+    pub tokens: ::prost::alloc::vec::Vec<HostToken>,
+}
+/// The token to revoke.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RevokeHostTokenRequest {
+    #[prost(string, tag = "1")]
+    pub user: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub name: ::prost::alloc::string::String,
+}
+/// It is revoked.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RevokeHostTokenResponse {}
+/// A host that has joined.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Host {
+    #[prost(string, tag = "1")]
+    pub user: ::prost::alloc::string::String,
+    /// Unique among the user's hosts.
+    #[prost(string, tag = "2")]
+    pub id: ::prost::alloc::string::String,
+    /// The name of its type.
+    #[prost(string, tag = "3")]
+    pub machine_type: ::prost::alloc::string::String,
+    /// The name of its login.
+    #[prost(string, tag = "4")]
+    pub login: ::prost::alloc::string::String,
+    /// The name of the token by which it joined.
+    #[prost(string, tag = "5")]
+    pub token: ::prost::alloc::string::String,
+    /// As it reported last.
+    #[prost(string, repeated, tag = "6")]
+    pub features: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// The version of the program that reports.
+    #[prost(string, tag = "7")]
+    pub agent_version: ::prost::alloc::string::String,
+    /// 0: not known.
+    #[prost(uint64, tag = "8")]
+    pub first_seen_unix_secs: u64,
+    /// To a few hours. 0: not known.
+    #[prost(uint64, tag = "9")]
+    pub last_seen_unix_secs: u64,
+    /// The address that it came from last.
+    #[prost(string, tag = "10")]
+    pub address: ::prost::alloc::string::String,
+    /// What it lacks of its type, for people. Empty: nothing.
+    #[prost(string, repeated, tag = "11")]
+    pub drift: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Since when. 0: it lacks nothing.
+    #[prost(uint64, tag = "12")]
+    pub drifted_unix_secs: u64,
+    /// What may be wrong with it, for people.
+    #[prost(string, repeated, tag = "13")]
+    pub warnings: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+/// Asks for the hosts that the caller may see.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListHostsRequest {
+    /// Those of one user. Empty: of all.
+    #[prost(string, tag = "1")]
+    pub user: ::prost::alloc::string::String,
+}
+/// The hosts.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListHostsResponse {
+    /// By user and id.
+    #[prost(message, repeated, tag = "1")]
+    pub hosts: ::prost::alloc::vec::Vec<Host>,
+}
+/// Asks for one host.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetHostRequest {
+    #[prost(string, tag = "1")]
+    pub user: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub id: ::prost::alloc::string::String,
+}
+/// The host.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct GetHostResponse {
+    #[prost(message, optional, tag = "1")]
+    pub host: ::core::option::Option<Host>,
+    #[prost(message, repeated, tag = "2")]
+    pub evidence: ::prost::alloc::vec::Vec<HostEvidence>,
+}
+/// The source of one feature.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct HostEvidence {
+    #[prost(string, tag = "1")]
+    pub feature: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub source: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub raw: ::prost::alloc::string::String,
+}
+/// The host to remove.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RemoveHostRequest {
+    #[prost(string, tag = "1")]
+    pub user: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub id: ::prost::alloc::string::String,
+}
+/// It is removed.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RemoveHostResponse {}
+/// The host to move.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct MoveHostRequest {
+    #[prost(string, tag = "1")]
+    pub user: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub id: ::prost::alloc::string::String,
+    /// The name of its new type.
+    #[prost(string, tag = "3")]
+    pub machine_type: ::prost::alloc::string::String,
+}
+/// It is moved.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct MoveHostResponse {
+    /// The name of its new login.
+    #[prost(string, tag = "1")]
+    pub login: ::prost::alloc::string::String,
+}
+/// Generated client implementations.
+pub mod hosts_service_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
+    /// Host tokens, and the hosts that have joined by them.
+    #[derive(Debug, Clone)]
+    pub struct HostsServiceClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl HostsServiceClient<tonic::transport::Channel> {
+        /// Attempt to create a new client by connecting to a given endpoint.
+        pub async fn connect<D>(dst: D) -> Result<Self, tonic::transport::Error>
+        where
+            D: TryInto<tonic::transport::Endpoint>,
+            D::Error: Into<StdError>,
+        {
+            let conn = tonic::transport::Endpoint::new(dst)?.connect().await?;
+            Ok(Self::new(conn))
+        }
+    }
+    impl<T> HostsServiceClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> HostsServiceClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                >,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            HostsServiceClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// Creates a host token.
+        pub async fn create_host_token(
+            &mut self,
+            request: impl tonic::IntoRequest<super::CreateHostTokenRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CreateHostTokenResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/metahub.admin.v1.HostsService/CreateHostToken",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("metahub.admin.v1.HostsService", "CreateHostToken"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Lists host tokens, without their secrets.
+        pub async fn list_host_tokens(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListHostTokensRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListHostTokensResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/metahub.admin.v1.HostsService/ListHostTokens",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("metahub.admin.v1.HostsService", "ListHostTokens"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Revokes a host token. Hosts that have joined stay.
+        pub async fn revoke_host_token(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RevokeHostTokenRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RevokeHostTokenResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/metahub.admin.v1.HostsService/RevokeHostToken",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("metahub.admin.v1.HostsService", "RevokeHostToken"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Lists hosts.
+        pub async fn list_hosts(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListHostsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListHostsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/metahub.admin.v1.HostsService/ListHosts",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("metahub.admin.v1.HostsService", "ListHosts"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Shows one host, with the evidence for its features.
+        pub async fn get_host(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetHostRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetHostResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/metahub.admin.v1.HostsService/GetHost",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("metahub.admin.v1.HostsService", "GetHost"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Removes a host: its login is refused from then on.
+        pub async fn remove_host(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RemoveHostRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RemoveHostResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/metahub.admin.v1.HostsService/RemoveHost",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("metahub.admin.v1.HostsService", "RemoveHost"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Moves a host to another type of its user. It learns so by its next report;
+        /// until then its former login stays.
+        pub async fn move_host(
+            &mut self,
+            request: impl tonic::IntoRequest<super::MoveHostRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::MoveHostResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/metahub.admin.v1.HostsService/MoveHost",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("metahub.admin.v1.HostsService", "MoveHost"));
+            self.inner.unary(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+pub mod hosts_service_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with HostsServiceServer.
+    #[async_trait]
+    pub trait HostsService: std::marker::Send + std::marker::Sync + 'static {
+        /// Creates a host token.
+        async fn create_host_token(
+            &self,
+            request: tonic::Request<super::CreateHostTokenRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CreateHostTokenResponse>,
+            tonic::Status,
+        >;
+        /// Lists host tokens, without their secrets.
+        async fn list_host_tokens(
+            &self,
+            request: tonic::Request<super::ListHostTokensRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListHostTokensResponse>,
+            tonic::Status,
+        >;
+        /// Revokes a host token. Hosts that have joined stay.
+        async fn revoke_host_token(
+            &self,
+            request: tonic::Request<super::RevokeHostTokenRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RevokeHostTokenResponse>,
+            tonic::Status,
+        >;
+        /// Lists hosts.
+        async fn list_hosts(
+            &self,
+            request: tonic::Request<super::ListHostsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListHostsResponse>,
+            tonic::Status,
+        >;
+        /// Shows one host, with the evidence for its features.
+        async fn get_host(
+            &self,
+            request: tonic::Request<super::GetHostRequest>,
+        ) -> std::result::Result<tonic::Response<super::GetHostResponse>, tonic::Status>;
+        /// Removes a host: its login is refused from then on.
+        async fn remove_host(
+            &self,
+            request: tonic::Request<super::RemoveHostRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RemoveHostResponse>,
+            tonic::Status,
+        >;
+        /// Moves a host to another type of its user. It learns so by its next report;
+        /// until then its former login stays.
+        async fn move_host(
+            &self,
+            request: tonic::Request<super::MoveHostRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::MoveHostResponse>,
+            tonic::Status,
+        >;
+    }
+    /// Host tokens, and the hosts that have joined by them.
+    #[derive(Debug)]
+    pub struct HostsServiceServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> HostsServiceServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for HostsServiceServer<T>
+    where
+        T: HostsService,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/metahub.admin.v1.HostsService/CreateHostToken" => {
+                    #[allow(non_camel_case_types)]
+                    struct CreateHostTokenSvc<T: HostsService>(pub Arc<T>);
+                    impl<
+                        T: HostsService,
+                    > tonic::server::UnaryService<super::CreateHostTokenRequest>
+                    for CreateHostTokenSvc<T> {
+                        type Response = super::CreateHostTokenResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::CreateHostTokenRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as HostsService>::create_host_token(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = CreateHostTokenSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/metahub.admin.v1.HostsService/ListHostTokens" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListHostTokensSvc<T: HostsService>(pub Arc<T>);
+                    impl<
+                        T: HostsService,
+                    > tonic::server::UnaryService<super::ListHostTokensRequest>
+                    for ListHostTokensSvc<T> {
+                        type Response = super::ListHostTokensResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListHostTokensRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as HostsService>::list_host_tokens(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListHostTokensSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/metahub.admin.v1.HostsService/RevokeHostToken" => {
+                    #[allow(non_camel_case_types)]
+                    struct RevokeHostTokenSvc<T: HostsService>(pub Arc<T>);
+                    impl<
+                        T: HostsService,
+                    > tonic::server::UnaryService<super::RevokeHostTokenRequest>
+                    for RevokeHostTokenSvc<T> {
+                        type Response = super::RevokeHostTokenResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RevokeHostTokenRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as HostsService>::revoke_host_token(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RevokeHostTokenSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/metahub.admin.v1.HostsService/ListHosts" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListHostsSvc<T: HostsService>(pub Arc<T>);
+                    impl<
+                        T: HostsService,
+                    > tonic::server::UnaryService<super::ListHostsRequest>
+                    for ListHostsSvc<T> {
+                        type Response = super::ListHostsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListHostsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as HostsService>::list_hosts(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListHostsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/metahub.admin.v1.HostsService/GetHost" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetHostSvc<T: HostsService>(pub Arc<T>);
+                    impl<
+                        T: HostsService,
+                    > tonic::server::UnaryService<super::GetHostRequest>
+                    for GetHostSvc<T> {
+                        type Response = super::GetHostResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetHostRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as HostsService>::get_host(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetHostSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/metahub.admin.v1.HostsService/RemoveHost" => {
+                    #[allow(non_camel_case_types)]
+                    struct RemoveHostSvc<T: HostsService>(pub Arc<T>);
+                    impl<
+                        T: HostsService,
+                    > tonic::server::UnaryService<super::RemoveHostRequest>
+                    for RemoveHostSvc<T> {
+                        type Response = super::RemoveHostResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RemoveHostRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as HostsService>::remove_host(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RemoveHostSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/metahub.admin.v1.HostsService/MoveHost" => {
+                    #[allow(non_camel_case_types)]
+                    struct MoveHostSvc<T: HostsService>(pub Arc<T>);
+                    impl<
+                        T: HostsService,
+                    > tonic::server::UnaryService<super::MoveHostRequest>
+                    for MoveHostSvc<T> {
+                        type Response = super::MoveHostResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::MoveHostRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as HostsService>::move_host(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = MoveHostSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => {
+                    Box::pin(async move {
+                        let mut response = http::Response::new(
+                            tonic::body::Body::default(),
+                        );
+                        let headers = response.headers_mut();
+                        headers
+                            .insert(
+                                tonic::Status::GRPC_STATUS,
+                                (tonic::Code::Unimplemented as i32).into(),
+                            );
+                        headers
+                            .insert(
+                                http::header::CONTENT_TYPE,
+                                tonic::metadata::GRPC_CONTENT_TYPE,
+                            );
+                        Ok(response)
+                    })
+                }
+            }
+        }
+    }
+    impl<T> Clone for HostsServiceServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "metahub.admin.v1.HostsService";
+    impl<T> tonic::server::NamedService for HostsServiceServer<T> {
         const NAME: &'static str = SERVICE_NAME;
     }
 }

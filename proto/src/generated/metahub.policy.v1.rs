@@ -104,7 +104,7 @@ pub struct MachineType {
 /// What a host gives to `docker login`.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Login {
-    /// `<user>-<type>`, or `<user>-<type>--<name>`.
+    /// `<user>-<type>`, `<user>-<type>--<name>`, or `<user>-<type>~<host>`.
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
     /// The user that owns it.
@@ -1653,6 +1653,484 @@ pub mod join_service_server {
     /// Generated gRPC service name
     pub const SERVICE_NAME: &str = "metahub.policy.v1.JoinService";
     impl<T> tonic::server::NamedService for JoinServiceServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
+    }
+}
+/// What a host says of itself.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct HostFacts {
+    /// For example `cpu:zen4`, 256 at most.
+    #[prost(string, repeated, tag = "1")]
+    pub features: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Where they were read.
+    #[prost(message, repeated, tag = "2")]
+    pub evidence: ::prost::alloc::vec::Vec<FeatureEvidence>,
+    /// The version of the program that reports.
+    #[prost(string, tag = "3")]
+    pub agent_version: ::prost::alloc::string::String,
+}
+/// The source of one feature.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FeatureEvidence {
+    #[prost(string, tag = "1")]
+    pub feature: ::prost::alloc::string::String,
+    /// A file, or the name of an interface, for example `nvml`.
+    #[prost(string, tag = "2")]
+    pub source: ::prost::alloc::string::String,
+    /// The text that was read there, 256 bytes at most.
+    #[prost(string, tag = "3")]
+    pub raw: ::prost::alloc::string::String,
+}
+/// A host that wants to join.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct JoinHostRequest {
+    /// The secret of the host token: the part before the dot.
+    #[prost(string, tag = "1")]
+    pub token: ::prost::alloc::string::String,
+    /// Unique among the user's hosts, in the grammar of a type's name.
+    #[prost(string, tag = "2")]
+    pub host_id: ::prost::alloc::string::String,
+    /// A SHA-256 of the machine's id, 64 hex digits. Empty: not known.
+    #[prost(string, tag = "3")]
+    pub machine: ::prost::alloc::string::String,
+    /// SHA-256 of the secret that the host has made for its login, 32 bytes. The
+    /// same request again ends in the same login.
+    #[prost(bytes = "bytes", tag = "4")]
+    pub secret_sha256: ::prost::bytes::Bytes,
+    #[prost(message, optional, tag = "5")]
+    pub facts: ::core::option::Option<HostFacts>,
+    /// The type that it asks for. Empty: the best that suits it.
+    #[prost(string, tag = "6")]
+    pub machine_type: ::prost::alloc::string::String,
+    /// Whether it takes the place of another machine with this id.
+    #[prost(bool, tag = "7")]
+    pub replace: bool,
+}
+/// The host's login.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct JoinHostResponse {
+    /// For example `qnib-type1~node17`.
+    #[prost(string, tag = "1")]
+    pub login: ::prost::alloc::string::String,
+    /// `<user>/<type>`.
+    #[prost(string, tag = "2")]
+    pub machine_type: ::prost::alloc::string::String,
+    /// The workers' URL as hosts reach it. Empty: not known.
+    #[prost(string, tag = "3")]
+    pub registry: ::prost::alloc::string::String,
+    /// Why it got its type, for people.
+    #[prost(string, tag = "4")]
+    pub why: ::prost::alloc::string::String,
+}
+/// A host that has joined.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ReportHostRequest {
+    /// The login's name.
+    #[prost(string, tag = "1")]
+    pub login: ::prost::alloc::string::String,
+    /// The login's secret.
+    #[prost(string, tag = "2")]
+    pub secret: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "3")]
+    pub facts: ::core::option::Option<HostFacts>,
+}
+/// What the host is to use from now on.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReportHostResponse {
+    /// The login's name. Another one than the host has: it was moved to another
+    /// type. The secret stays.
+    #[prost(string, tag = "1")]
+    pub login: ::prost::alloc::string::String,
+    /// `<user>/<type>`.
+    #[prost(string, tag = "2")]
+    pub machine_type: ::prost::alloc::string::String,
+    /// The workers' URL as hosts reach it. Empty: not known.
+    #[prost(string, tag = "3")]
+    pub registry: ::prost::alloc::string::String,
+    /// What the host lacks of its type, for people.
+    #[prost(string, repeated, tag = "4")]
+    pub drift: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+/// Generated client implementations.
+pub mod host_service_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
+    /// How a host gets a login of its own, and tells what it is.
+    #[derive(Debug, Clone)]
+    pub struct HostServiceClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl HostServiceClient<tonic::transport::Channel> {
+        /// Attempt to create a new client by connecting to a given endpoint.
+        pub async fn connect<D>(dst: D) -> Result<Self, tonic::transport::Error>
+        where
+            D: TryInto<tonic::transport::Endpoint>,
+            D::Error: Into<StdError>,
+        {
+            let conn = tonic::transport::Endpoint::new(dst)?.connect().await?;
+            Ok(Self::new(conn))
+        }
+    }
+    impl<T> HostServiceClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> HostServiceClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                >,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            HostServiceClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// Gives a host with a host token a login. A host that has joined before under
+        /// the same id is taken for the same host: its former secret is worthless.
+        pub async fn join(
+            &mut self,
+            request: impl tonic::IntoRequest<super::JoinHostRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::JoinHostResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/metahub.policy.v1.HostService/Join",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("metahub.policy.v1.HostService", "Join"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Tells what a host is now, and hears what its login is.
+        pub async fn report(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ReportHostRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ReportHostResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/metahub.policy.v1.HostService/Report",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("metahub.policy.v1.HostService", "Report"));
+            self.inner.unary(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+pub mod host_service_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with HostServiceServer.
+    #[async_trait]
+    pub trait HostService: std::marker::Send + std::marker::Sync + 'static {
+        /// Gives a host with a host token a login. A host that has joined before under
+        /// the same id is taken for the same host: its former secret is worthless.
+        async fn join(
+            &self,
+            request: tonic::Request<super::JoinHostRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::JoinHostResponse>,
+            tonic::Status,
+        >;
+        /// Tells what a host is now, and hears what its login is.
+        async fn report(
+            &self,
+            request: tonic::Request<super::ReportHostRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ReportHostResponse>,
+            tonic::Status,
+        >;
+    }
+    /// How a host gets a login of its own, and tells what it is.
+    #[derive(Debug)]
+    pub struct HostServiceServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> HostServiceServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for HostServiceServer<T>
+    where
+        T: HostService,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/metahub.policy.v1.HostService/Join" => {
+                    #[allow(non_camel_case_types)]
+                    struct JoinSvc<T: HostService>(pub Arc<T>);
+                    impl<
+                        T: HostService,
+                    > tonic::server::UnaryService<super::JoinHostRequest>
+                    for JoinSvc<T> {
+                        type Response = super::JoinHostResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::JoinHostRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as HostService>::join(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = JoinSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/metahub.policy.v1.HostService/Report" => {
+                    #[allow(non_camel_case_types)]
+                    struct ReportSvc<T: HostService>(pub Arc<T>);
+                    impl<
+                        T: HostService,
+                    > tonic::server::UnaryService<super::ReportHostRequest>
+                    for ReportSvc<T> {
+                        type Response = super::ReportHostResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ReportHostRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as HostService>::report(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ReportSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => {
+                    Box::pin(async move {
+                        let mut response = http::Response::new(
+                            tonic::body::Body::default(),
+                        );
+                        let headers = response.headers_mut();
+                        headers
+                            .insert(
+                                tonic::Status::GRPC_STATUS,
+                                (tonic::Code::Unimplemented as i32).into(),
+                            );
+                        headers
+                            .insert(
+                                http::header::CONTENT_TYPE,
+                                tonic::metadata::GRPC_CONTENT_TYPE,
+                            );
+                        Ok(response)
+                    })
+                }
+            }
+        }
+    }
+    impl<T> Clone for HostServiceServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "metahub.policy.v1.HostService";
+    impl<T> tonic::server::NamedService for HostServiceServer<T> {
         const NAME: &'static str = SERVICE_NAME;
     }
 }

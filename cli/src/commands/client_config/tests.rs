@@ -75,6 +75,8 @@ fn made(line: &str) -> anyhow::Result<(Target, Setup)> {
         secret: SecretString::from("hunter2"),
         registry_ca_pem: Some("-----BEGIN CERTIFICATE-----\n…\n-----END CERTIFICATE-----\n".into()),
         control_ca_pem: None,
+        control_fingerprint: None,
+        features: Vec::new(),
     };
     let path = dir.path().join("host.json");
     credential.write(&path).unwrap();

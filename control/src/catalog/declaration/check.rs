@@ -239,6 +239,7 @@ impl Check<'_> {
             secret_sha256,
             allow_selectors: given.allow_selectors,
             label: further.map(|it| it.name.clone()),
+            host: None,
         };
         Ok(Some((login, secrecy)))
     }

@@ -46,9 +46,19 @@ fn prune(edit: &mut Edit, checked: &Checked) {
         .flat_map(|kind| edit.base().of_kind(kind));
     let gone: Vec<Key> = base
         .map(|(key, _)| key.clone())
-        .filter(|key| !checked.drafts.contains_key(key))
+        .filter(|key| !checked.drafts.contains_key(key) && !stays(key, checked))
         .collect();
     gone.into_iter().for_each(|key| edit.remove(key));
+}
+
+/// Whether hosts have made the record, and what it belongs to is declared.
+fn stays(key: &Key, checked: &Checked) -> bool {
+    let is_declared = |key: Key| checked.drafts.contains_key(&key) || key.is_made_by_hosts();
+    let user = key.belongs_to().unwrap_or_default();
+    key.is_made_by_hosts()
+        && checked.drafts.contains_key(&Key::user(user))
+        && Login::type_of_host_login(key)
+            .is_none_or(|name| is_declared(Key::machine_type(user, name)))
 }
 
 fn has_default(checked: &Checked) -> bool {

@@ -92,7 +92,7 @@ impl Catalog {
             after = last.revision;
             let newest = |record: &&AuditRecord| is_until(record, seen.number);
             for change in page.iter().filter(newest).flat_map(|it| &it.changes) {
-                if !DECLARED.contains(&change.key.kind()) {
+                if !DECLARED.contains(&change.key.kind()) || change.key.is_made_by_hosts() {
                     continue;
                 }
                 if let Entry::Vacant(place) = records.entry(change.key.clone()) {

@@ -57,6 +57,9 @@ impl Cluster {
         for record in whole.audit {
             ops.extend(self.audit_ops(record)?);
         }
+        for (key, value) in whole.statuses {
+            ops.push(put(self.layout.status(&key), value.into_bytes()));
+        }
         if whole.audit_reach > 0 {
             let reach = whole.audit_reach.to_string();
             ops.push(put(self.layout.audit_reach(), reach.into_bytes()));

@@ -112,6 +112,11 @@ impl Layout {
         format!("{}{piece:08x}", self.audit(number))
     }
 
+    /// The status under `key`; with an empty one, the prefix of all.
+    pub(super) fn status(&self, key: &str) -> String {
+        format!("{}/status/{key}", self.prefix)
+    }
+
     /// What is staged for the batches that would lead to `number`.
     pub(super) fn stage(&self, number: u64) -> String {
         format!("{}/stage/{number:016x}/", self.prefix)

@@ -118,6 +118,7 @@ fn login(number: usize) -> Record {
         secret_sha256: Secret::from("00".repeat(32)),
         allow_selectors: false,
         label: None,
+        host: None,
     })
 }
 

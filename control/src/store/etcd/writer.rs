@@ -241,6 +241,7 @@ impl Cluster {
             self.layout.all_log(),
             self.layout.all_audit(),
             self.layout.audit_reach(),
+            self.layout.status(""),
             self.layout.stage(0),
         ];
         let all = starts.into_iter().map(|start| {

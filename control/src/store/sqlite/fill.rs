@@ -32,6 +32,10 @@ fn write_all(transaction: &Transaction<'_>, whole: &Whole) -> Result<(), StoreEr
             log.execute(params![to_sql(*number), key.as_str()])?;
         }
     }
+    let mut status = transaction.prepare("insert into status values (?1, ?2)")?;
+    for (key, value) in &whole.statuses {
+        status.execute(params![key, value])?;
+    }
     for record in &whole.audit {
         audit::write_record(transaction, record)?;
     }
