@@ -1,13 +1,14 @@
 //! A docker swarm of two hosts, each with `metahub-node` and a type of its own:
 //! what each node of a service runs.
 
-use std::time::Duration;
+use std::{fs, time::Duration};
 
 use metahub_cli::demo::image::REPOSITORY;
 use metahub_tests::{
     parts::{Cluster, Dockerd, Host},
     wait::within,
 };
+use tempfile::TempDir;
 
 /// How long the tasks of a service may take to end.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -92,6 +93,20 @@ impl Swarm {
         prints
     }
 
+    /// Deploys a stack of one such service, and says what its tasks print.
+    async fn deploy(&self, name: &str, flags: &[&str], image: &str) -> Vec<String> {
+        let deploy = "{mode: global, restart_policy: {condition: none}}";
+        let service = format!("{{image: '{image}', deploy: {deploy}}}");
+        let text = format!("{{version: '3.8', services: {{app: {service}}}}}\n");
+        let dir = TempDir::new().expect("a temporary directory");
+        let file = dir.path().join("stack.yaml");
+        fs::write(&file, text).expect("it can be written");
+        let file = format!("--compose-file={}", file.display());
+        let args = [&["stack", "deploy"], flags, &[&file, name]].concat();
+        self.manager.docker(&args).await.text();
+        self.prints(&format!("{name}_app")).await
+    }
+
     fn broadwell(&self) -> String {
         self.cluster.oci.images[2].message.clone()
     }
@@ -128,6 +143,10 @@ async fn each_node_runs_its_own_variant_where_the_tag_is_left_to_the_nodes() {
         let flags = ["--no-resolve-image", "--with-registry-auth"];
         let (_, prints) = swarm.run(&format!("auth{n}"), &flags, image).await;
         assert_eq!(prints, own, "{image}");
+
+        let flags = ["--resolve-image=never"];
+        let prints = swarm.deploy(&format!("stack{n}"), &flags, image).await;
+        assert_eq!(prints, own, "{image}");
     }
 }
 
@@ -136,9 +155,13 @@ async fn a_tag_that_the_manager_resolves_is_the_managers_variant_on_all_nodes() 
     let swarm = Swarm::start().await;
 
     for (n, image) in Swarm::names().iter().enumerate() {
-        let (_, prints) = swarm.run(&format!("resolved{n}"), &[], image).await;
-
-        assert_eq!(prints, [swarm.broadwell(), swarm.broadwell()], "{image}");
+        let managers = [swarm.broadwell(), swarm.broadwell()];
+        for (name, flags) in [("plain", &[][..]), ("auth", &["--with-registry-auth"])] {
+            let (_, prints) = swarm.run(&format!("{name}{n}"), flags, image).await;
+            assert_eq!(prints, managers, "{image} {flags:?}");
+        }
+        let prints = swarm.deploy(&format!("stack{n}"), &[], image).await;
+        assert_eq!(prints, managers, "{image}");
     }
     let held = swarm.worker.docker(&["images", "--digests"]).await.text();
     let digest = &swarm.cluster.oci.images[2].manifest.digest;
