@@ -83,3 +83,5 @@ mod private_registry;
 mod signing_keys;
 #[cfg(feature = "real-parts")]
 mod swarm_nodes;
+#[cfg(feature = "real-parts")]
+mod worker_tls;

@@ -16,7 +16,9 @@ mod etcd;
 mod host;
 mod network;
 mod oras;
+mod secured;
 mod slurm;
+mod stream_proxy;
 mod traefik;
 
 use std::path::{Path, PathBuf};
@@ -33,7 +35,9 @@ pub use self::etcd::Etcd;
 pub use self::host::Host;
 pub use self::network::Network;
 pub use self::oras::{OrasLogin, oras};
+pub use self::secured::SecuredWorker;
 pub use self::slurm::Slurm;
+pub use self::stream_proxy::{Balancer, StreamProxy};
 pub use self::traefik::{HealthCheck, Traefik};
 use crate::{process::Process, wait::eventually};
 

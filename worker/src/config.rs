@@ -81,7 +81,7 @@ pub struct Config {
     pub state_dir: Option<PathBuf>,
 
     /// A certificate of your own PKI to show to the control plane instead, as
-    /// PEM. Read at each connect.
+    /// PEM. Read at each connect. What clients are shown is `--tls-cert`.
     #[arg(long, env = "METAHUB_WORKER_CERT_FILE", requires = "tls_key_file")]
     pub tls_cert_file: Option<PathBuf>,
 

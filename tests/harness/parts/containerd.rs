@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::atomic::{AtomicU32, Ordering},
 };
 
@@ -132,6 +132,13 @@ impl Containerd {
         let args = args.map(String::from).to_vec();
         let (program, args) = hub.enter(self.client.clone(), args);
         run(&program, args).await
+    }
+
+    /// Pulls `image` as the `hosts.toml` files in a directory say.
+    pub async fn pull_by(&self, hosts_dir: &Path, image: &str) -> Outcome {
+        let hosts_dir = hosts_dir.display().to_string();
+        self.ctr(&["images", "pull", "--hosts-dir", &hosts_dir, image])
+            .await
     }
 
     /// Runs an image that is here, and says what it prints.

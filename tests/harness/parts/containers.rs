@@ -1,6 +1,9 @@
 //! Podman, buildah and skopeo, each with storage and logins of its own.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use tempfile::TempDir;
 
@@ -139,6 +142,24 @@ impl Containers {
     /// Pulls an image over plain HTTP.
     pub async fn pull(&self, image: &str) -> Outcome {
         self.run(&["pull", "--tls-verify=false", &self.authfile(), image])
+            .await
+    }
+
+    /// Pulls an image over TLS, with the certificates in a directory.
+    pub async fn pull_with(&self, certificates: &Path, image: &str) -> Outcome {
+        let certificates = format!("--cert-dir={}", certificates.display());
+        self.run(&["pull", &certificates, &self.authfile(), image])
+            .await
+    }
+
+    /// Copies an image over TLS to the directory `name`, with skopeo and the
+    /// certificates in a directory.
+    pub async fn copy_with(&self, certificates: &Path, image: &str, name: &str) -> Outcome {
+        let certificates = format!("--src-cert-dir={}", certificates.display());
+        let from = format!("docker://{image}");
+        let to = format!("dir:{}", self.path_of(name));
+        let authfile = self.authfile();
+        self.run(&["copy", &certificates, &authfile, &from, &to])
             .await
     }
 

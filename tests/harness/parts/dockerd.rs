@@ -1,6 +1,11 @@
 //! A docker daemon of the test's own, and the docker program that talks to it.
 
-use std::{fs, net::Ipv4Addr, path::PathBuf, sync::Arc};
+use std::{
+    fs,
+    net::Ipv4Addr,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use tempfile::TempDir;
@@ -20,12 +25,20 @@ const CLIENT: Program = Program {
     name: "docker",
     install: "install the Debian package docker.io (or docker-cli)",
 };
+/// Covers the directory of docker's settings by one of the daemon's own, which has
+/// the files in the second argument for the registry that is the first.
+const TRUST: &str = r#"set -e
+mkdir -p /etc/docker
+mount -t tmpfs tmpfs /etc/docker
+mkdir -p "/etc/docker/certs.d/$1"
+find "$2" -maxdepth 1 -type f -exec cp {} "/etc/docker/certs.d/$1/" \;"#;
+
 /// A daemon with its own state, sockets and network.
 ///
 /// It trusts registries on 127.0.0.0/8 without TLS, as docker does everywhere.
 #[derive(Debug)]
 pub struct Dockerd {
-    _process: Process,
+    process: Process,
     network: Arc<Network>,
     client: PathBuf,
     socket: String,
@@ -88,12 +101,22 @@ impl Dockerd {
         })
         .await;
         Self {
-            _process: process,
+            process,
             network,
             client,
             socket,
             dir,
         }
+    }
+
+    /// Puts the files in `dir` where the daemon looks for the certificates of
+    /// `registry`. It alone sees them.
+    pub async fn trust(&self, registry: &str, dir: &Path) {
+        let (pid, dir) = (self.process.pid().to_string(), dir.display().to_string());
+        let args = [
+            "--target", &pid, "--mount", "sh", "-c", TRUST, "sh", registry, &dir,
+        ];
+        run(Path::new("nsenter"), args).await.text();
     }
 
     /// Runs docker with `args`, as a host with logins of its own.
