@@ -13,6 +13,7 @@ use http_body::Body;
 use hyper::body::Incoming;
 use tokio::{
     net::{TcpListener, TcpStream},
+    select,
     sync::{OwnedSemaphorePermit, Semaphore},
     time::{sleep, timeout},
 };
@@ -44,6 +45,9 @@ pub(crate) use self::tls::Tls;
 const ACCEPT_AGAIN: Duration = Duration::from_millis(50);
 /// How long to wait for a free place before a silent connection is ended.
 const EVICT_AGAIN: Duration = Duration::from_millis(20);
+/// How long a client that has not asked for anything when the server is told to
+/// stop may take to do so, its handshake included.
+const ABOUT_TO_ASK: Duration = Duration::from_millis(500);
 /// What a client hears whose address has too many connections.
 const CROWDED: &[u8] = b"HTTP/1.1 429 Too Many Requests\r\n\
     content-type: application/json\r\n\
@@ -166,7 +170,14 @@ pub(crate) async fn serve<S, F, B>(
                 service(request)
             };
             let served = async {
-                let opened = opener.open(accepted.stream, accepted.address).await;
+                let too_late = async {
+                    drain.cancelled().await;
+                    sleep(ABOUT_TO_ASK).await;
+                };
+                let opened = select! {
+                    opened = opener.open(accepted.stream, accepted.address) => opened,
+                    () = too_late => None,
+                };
                 if let Some(opened) = opened {
                     connection::serve(opened, &builder, service, (head, stall), drain).await;
                 }

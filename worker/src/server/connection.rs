@@ -16,12 +16,15 @@ use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto::Builder,
 };
-use tokio::{select, time::sleep};
+use tokio::{
+    select,
+    time::{sleep, timeout},
+};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use super::{
-    Limits,
+    ABOUT_TO_ASK, Limits,
     opening::Opened,
     unfinished::Tracked,
     unread::{Unread, Watch},
@@ -87,7 +90,15 @@ pub(super) async fn serve<S, F, B>(
     let ended = async {
         select! {
             ended = served.as_mut() => return ended,
-            () = drain.cancelled() => served.as_mut().graceful_shutdown(),
+            () = drain.cancelled() => {
+                // A client that has just come is about to ask.
+                if !spoke.load(Relaxed)
+                    && let Ok(ended) = timeout(ABOUT_TO_ASK, served.as_mut()).await
+                {
+                    return ended;
+                }
+                served.as_mut().graceful_shutdown();
+            }
         }
         served.await
     };

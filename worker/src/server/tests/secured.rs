@@ -29,7 +29,8 @@ struct Site {
     addr: SocketAddr,
     tls: Arc<Tls>,
     dir: TempDir,
-    _stop: tokio_util::sync::DropGuard,
+    task: JoinHandle<()>,
+    stop: tokio_util::sync::DropGuard,
 }
 
 impl Site {
@@ -54,12 +55,13 @@ impl Site {
             tls: Some(tls.clone()),
             ..Port::from(listener)
         };
-        tokio::spawn(serve(port, limits, service, shutdown.clone()));
+        let task = tokio::spawn(serve(port, limits, service, shutdown.clone()));
         Self {
             addr,
             tls,
             dir,
-            _stop: shutdown.drop_guard(),
+            task,
+            stop: shutdown.drop_guard(),
         }
     }
 
@@ -246,6 +248,47 @@ async fn a_replaced_certificate_is_shown_to_the_next_and_open_connections_go_on(
 }
 
 #[tokio::test]
+async fn a_client_that_is_in_its_handshake_at_the_stop_is_answered() {
+    let limits = Limits {
+        connections: 100,
+        ..LIMITS
+    };
+    let site = Site::start_with(limits, |config, _| config).await;
+    let client = site.client(&[&TLS12], None);
+    let begun = TcpStream::connect(site.addr).await.unwrap();
+    // It is accepted once a later one has been served.
+    site.heard(None).await.unwrap();
+
+    drop(site.stop);
+    let name = "localhost".try_into().unwrap();
+    let mut stream = client.connect(name, begun).await.unwrap();
+    stream.write_all(REQUEST).await.unwrap();
+
+    let mut heard = String::new();
+    stream.read_to_string(&mut heard).await.unwrap();
+    assert!(heard.contains("200 OK"), "{heard}");
+}
+
+#[tokio::test]
+async fn a_connection_without_a_handshake_does_not_hold_up_the_stop() {
+    let limits = Limits {
+        connections: 100,
+        header_timeout: 4 * PATIENCE,
+        drain_timeout: 4 * PATIENCE,
+        ..LIMITS
+    };
+    let site = Site::start_with(limits, |config, _| config).await;
+    let silent = say(site.addr, b"").await;
+    site.heard(None).await.unwrap();
+
+    drop(site.stop);
+
+    let stopped = timeout(Duration::from_secs(5), site.task).await;
+    assert!(stopped.is_ok(), "it waits");
+    drop(silent);
+}
+
+#[tokio::test]
 async fn a_client_that_stops_reading_over_tls_is_cut_off_and_not_told_that_it_has_all() {
     let dir = tempfile::tempdir().unwrap();
     write_pair(dir.path());
@@ -261,12 +304,12 @@ async fn a_client_that_stops_reading_over_tls_is_cut_off_and_not_told_that_it_ha
         tls: tls.clone(),
         ..Port::from(listener)
     };
-    tokio::spawn(serve(port, LIMITS, large, shutdown.clone()));
     let site = Site {
         addr,
         tls: tls.unwrap(),
         dir,
-        _stop: shutdown.drop_guard(),
+        task: tokio::spawn(serve(port, LIMITS, large, shutdown.clone())),
+        stop: shutdown.drop_guard(),
     };
 
     let mut stream = site.connect(&site.client(&[&TLS13], None)).await.unwrap();
