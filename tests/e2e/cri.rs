@@ -1,12 +1,17 @@
 //! containerd as the kubelet drives it: by the image service of CRI, with and
 //! without the credentials of a pod.
 
+use std::fs;
+
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use metahub_cli::demo::image::{Form, Image, ImageSet, REPOSITORY};
 use metahub_tests::{
     admin::Login,
+    invocation::run,
     parts::{Cluster, Containerd, Host},
+    program::ours,
 };
+use tempfile::TempDir;
 
 /// A cluster whose upstream is Docker Hub, as containerd names it.
 async fn hub() -> Cluster {
@@ -17,10 +22,17 @@ async fn hub() -> Cluster {
     cluster
 }
 
-/// The hosts file of a node that has a node proxy, and nothing else to ask.
-fn by_the_node_proxy() -> String {
-    let node = format!("http://{}", Host::NODE);
-    format!("server = '{node}'\n[host.'{node}']\ncapabilities = ['pull', 'resolve']\n")
+/// The hosts file of a node that has a node proxy, and nothing else to ask: as
+/// `metahubctl client-config` makes it.
+async fn by_the_node_proxy() -> String {
+    let dir = TempDir::new().expect("a temporary directory");
+    let out = format!("--out={}", dir.path().display());
+    let args = ["client-config", "containerd", "--enforce", &out];
+    run(&ours("metahubctl"), args).await.text();
+    let file = dir
+        .path()
+        .join("etc/containerd/certs.d/docker.io/hosts.toml");
+    fs::read_to_string(file).expect("it is written")
 }
 
 /// The hosts file of a node that asks the workers itself, with this much more.
@@ -62,13 +74,13 @@ async fn each_node_with_a_node_proxy_gets_its_own_variant_for_any_pod() {
     let cluster = hub().await;
     let (broadwell, skylake) = (&cluster.type1, &cluster.type2);
 
+    let hosts_toml = by_the_node_proxy().await;
     for (own, others, n) in [(broadwell, skylake, 2), (skylake, broadwell, 1)] {
         let host = Host::start(&cluster, own).await;
         for pod in [None, Some(others)] {
             for (tag, set) in cluster.forms() {
                 // An image that a node has is not asked for again.
-                let containerd =
-                    Containerd::start_for_kubelet(Some(&host), &by_the_node_proxy()).await;
+                let containerd = Containerd::start_for_kubelet(Some(&host), &hosts_toml).await;
 
                 assert_pod_gets(&containerd, pod, tag, &set.images[n]).await;
             }
@@ -120,7 +132,8 @@ async fn an_image_that_a_node_is_refused_stays_refused_for_any_pod() {
         .upstream
         .push_images("qnib/zen4", "latest", &set)
         .await;
-    let containerd = Containerd::start_for_kubelet(Some(&host), &by_the_node_proxy()).await;
+    let hosts_toml = by_the_node_proxy().await;
+    let containerd = Containerd::start_for_kubelet(Some(&host), &hosts_toml).await;
     let mut cri = containerd.cri().await;
 
     for pod in [None, Some(&cluster.type2)] {

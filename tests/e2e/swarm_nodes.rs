@@ -1,5 +1,5 @@
-//! A docker swarm of two hosts, each with `metahub-node` and a type of its own:
-//! what each node of a service runs.
+//! A docker swarm of two hosts that have joined by one token, each with
+//! `metahub-node` and a type of its own: what each node of a service runs.
 
 use std::{fs, time::Duration};
 
@@ -27,9 +27,12 @@ struct Swarm {
 impl Swarm {
     async fn start() -> Self {
         let cluster = Cluster::start().await;
+        let dir = TempDir::new().expect("a temporary directory");
+        let token = dir.path().join("token");
+        cluster.create_host_token(2, &token).await;
         let hosts = [
-            Host::start(&cluster, &cluster.type1).await,
-            Host::start(&cluster, &cluster.type2).await,
+            Host::join(&cluster, &token, "manager", "cpu:broadwell").await,
+            Host::join(&cluster, &token, "worker", "cpu:skylake").await,
         ];
         hosts[0].network().join(&hosts[1].network());
         let manager = Dockerd::start_on(&hosts[0], SETTINGS).await;

@@ -1,6 +1,8 @@
 //! A whole MetaHub of real parts: docker-registry, a control plane and workers
 //! as processes, traefik before them.
 
+use std::{fs, path::Path};
+
 use http::Method;
 use metahub_cli::demo::image::{Form, ImageSet, REPOSITORY};
 
@@ -8,7 +10,9 @@ use crate::{
     admin::{Admin, Login},
     client::RegistryClient,
     control::ControlProcess,
+    invocation::run,
     parts::{DockerRegistry, HealthCheck, Traefik},
+    program::ours,
     site::policy,
     worker::{Ports, WorkerProcess},
 };
@@ -83,6 +87,22 @@ impl Cluster {
     /// The forms of `qnib/bench`: a tag and what the tag means upstream.
     pub fn forms(&self) -> [(&'static str, &ImageSet); 2] {
         [("docker", &self.docker), ("oci", &self.oci)]
+    }
+
+    /// Creates a token by which this many hosts of `qnib` join, into a file.
+    pub async fn create_host_token(&self, uses: u32, file: &Path) {
+        let place = self.control.place();
+        let args = [
+            "host".to_owned(),
+            "token".into(),
+            "create".into(),
+            "--user=qnib".into(),
+            format!("--uses={uses}"),
+            format!("--control={}", place.url()),
+            format!("--token-file={}", place.admin_token_file().display()),
+        ];
+        let token = run(&ours("metahubctl"), args).await.text();
+        fs::write(file, token).expect("it can be written");
     }
 
     /// A client of traefik.

@@ -1,6 +1,6 @@
 //! A host of a cluster: a network of its own, and `metahub-node` in it.
 
-use std::{net::Ipv4Addr, path::Path, sync::Arc};
+use std::{fs, net::Ipv4Addr, path::Path, sync::Arc};
 
 use tempfile::TempDir;
 
@@ -28,14 +28,52 @@ impl Host {
     /// Where a host's engines find its node proxy: the same on each host.
     pub const NODE: &str = "127.0.0.1:5000";
 
-    /// Starts one of `cluster`, and waits until its node proxy listens.
+    /// Starts one that has the credential of `login`, and waits until its node
+    /// proxy listens.
     pub async fn start(cluster: &Cluster, login: &Login) -> Self {
+        Self::start_with(cluster, async |front, file| {
+            let mut credential = credential(&front.url(), login);
+            credential.registry_ca_pem = Some(front.ca_pem());
+            credential.write(file).expect("the credential is written");
+        })
+        .await
+    }
+
+    /// The same for one that joins by the host token in a file, as a machine that
+    /// has this feature. Its node proxy gets what `metahubctl host login` wrote.
+    pub async fn join(cluster: &Cluster, token: &Path, id: &str, feature: &str) -> Self {
+        Self::start_with(cluster, async |front, file| {
+            let authority = file.with_extension("pem");
+            fs::write(&authority, front.ca_pem()).expect("it can be written");
+            let args = [
+                "host".to_owned(),
+                "login".into(),
+                format!("--control={}", cluster.control.place().url()),
+                format!("--token-file={}", token.display()),
+                format!("--registry={}", front.url()),
+                format!("--registry-ca-file={}", authority.display()),
+                format!("--host-id={id}"),
+                format!("--feature={feature}"),
+                format!("--credential={}", file.display()),
+            ];
+            run(&ours("metahubctl"), args).await.text();
+            cluster
+                .admin
+                .clone()
+                .all_current(cluster.workers.len())
+                .await;
+        })
+        .await
+    }
+
+    async fn start_with(cluster: &Cluster, log_in: impl AsyncFnOnce(&TlsFront, &Path)) -> Self {
         let network = Arc::new(Network::apart());
         let front = TlsFront::before_at(network.addr(), cluster.traefik.addr()).await;
         let dir = TempDir::new().expect("a temporary directory");
-        let node = start_node(&network, &front, login, dir.path());
+        let file = dir.path().join("host.json");
+        log_in(&front, &file).await;
         let mut host = Self {
-            node,
+            node: start_node(&network, &file, dir.path()),
             network,
             _front: front,
             _dir: dir,
@@ -71,13 +109,9 @@ impl Host {
     }
 }
 
-fn start_node(network: &Network, front: &TlsFront, login: &Login, dir: &Path) -> Process {
-    let mut credential = credential(&front.url(), login);
-    credential.registry_ca_pem = Some(front.ca_pem());
-    let file = dir.join("host.json");
-    credential.write(&file).expect("the credential is written");
+fn start_node(network: &Network, credential: &Path, dir: &Path) -> Process {
     let args = vec![
-        format!("--credential={}", file.display()),
+        format!("--credential={}", credential.display()),
         format!("--listen={}", Host::NODE),
     ];
     let (program, args) = network.enter(ours("metahub-node"), args);
