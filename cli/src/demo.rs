@@ -9,6 +9,7 @@ pub(crate) mod docker;
 pub mod elf;
 pub mod image;
 pub mod registry;
+mod this_machine;
 
 use std::net::SocketAddr;
 
@@ -21,6 +22,7 @@ use self::{
     client::Client,
     image::{Form, ImageSet, REPOSITORY},
     registry::Registry,
+    this_machine::ThisMachine,
 };
 use crate::{
     client::Client as Admin,
@@ -52,6 +54,7 @@ pub(crate) struct Demo {
     images: ImageSet,
     workers: Vec<SocketAddr>,
     hosts: Vec<Host>,
+    this_machine: anyhow::Result<ThisMachine>,
     _data: TempDir,
 }
 
@@ -102,6 +105,7 @@ impl Demo {
         }
         let admin = planes.admin().await?;
         let hosts = set_up(&admin, &upstream).await?;
+        let this_machine = ThisMachine::set_up(&admin).await;
         planes.ready(WORKERS).await?;
         Ok(Self {
             planes,
@@ -110,6 +114,7 @@ impl Demo {
             images,
             workers,
             hosts,
+            this_machine,
             _data: data,
         })
     }
@@ -136,6 +141,17 @@ impl Demo {
             });
         }
         Ok(pulls)
+    }
+
+    /// Pulls as the machine that it runs on. Says in a few lines what that got
+    /// and why.
+    pub(crate) async fn pull_as_this_machine(&self) -> anyhow::Result<String> {
+        let url = format!("http://{}", self.workers[0]);
+        match &self.this_machine {
+            Ok(machine) => machine.pull(url, &self.images).await,
+            // No part of the demo rests on it.
+            Err(error) => Ok(format!("\nThis machine is none of its hosts: {error:#}")),
+        }
     }
 
     /// Runs until `shutdown` is cancelled.
@@ -233,6 +249,30 @@ mod tests {
             .map(|pull| (pull.machine_type, &pull.worker))
             .collect();
         assert_eq!(pairs.len(), HOSTS.len() * WORKERS);
+        demo.stop().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn this_machine_gets_a_variant_and_each_of_them_has_a_reason() {
+        let demo = Demo::start(CancellationToken::new()).await.unwrap();
+
+        let said = demo.pull_as_this_machine().await.unwrap();
+
+        assert!(
+            said.contains("This machine is ") && said.contains("\nIt got "),
+            "{said}"
+        );
+        for variant in [
+            "generic",
+            "cpu:skylake",
+            "cpu:broadwell",
+            "cpu:broadwell,nvcap:5.2",
+        ] {
+            let reason = said
+                .lines()
+                .find(|line| line.starts_with(&format!("  {variant} ")));
+            assert!(reason.is_some(), "{variant}: {said}");
+        }
         demo.stop().await.unwrap();
     }
 

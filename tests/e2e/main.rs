@@ -56,6 +56,8 @@ mod cri;
 #[cfg(feature = "real-parts")]
 mod deploy;
 #[cfg(feature = "real-parts")]
+mod detect;
+#[cfg(feature = "real-parts")]
 mod differences;
 #[cfg(feature = "real-parts")]
 mod disk_full;

@@ -62,6 +62,16 @@ pub fn cpus_python() -> PathBuf {
     part(&CPUS, "METAHUB_TEST_CPUS", ".parts/cpus/bin/python")
 }
 
+/// qemu's emulator of x86-64 CPUs for single programs.
+pub fn qemu_x86_64() -> PathBuf {
+    QEMU.path()
+}
+
+/// The C compiler.
+pub fn cc() -> PathBuf {
+    CC.path()
+}
+
 /// SQLite's own command line, with which operators make backups.
 pub fn sqlite3() -> PathBuf {
     SQLITE3.path()
@@ -75,6 +85,16 @@ fn part(program: &Program, variable: &str, installed: &str) -> PathBuf {
         .or_else(|| installed.is_file().then_some(installed))
         .unwrap_or_else(|| program.path())
 }
+
+const QEMU: Program = Program {
+    name: "qemu-x86_64",
+    install: "install the Debian package qemu-user",
+};
+
+const CC: Program = Program {
+    name: "cc",
+    install: "install the Debian package gcc",
+};
 
 const SQLITE3: Program = Program {
     name: "sqlite3",

@@ -15,8 +15,12 @@ mod cpuid;
 mod cpuinfo;
 mod devices;
 mod findings;
+mod nvidia;
 mod root;
 mod system;
+
+#[cfg(test)]
+mod tests;
 
 /// The features of one machine, as `metahubctl host detect -o json` prints them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -96,6 +100,7 @@ pub fn detect_with(
     let mut findings = Findings::default();
     cpu::detect(&root, cpus, &options, &mut findings)?;
     system::detect(&root, &mut findings);
+    nvidia::detect(&root, &mut findings);
     amd::detect(&root, options.full, &mut findings);
     devices::detect(&root, &mut findings);
     Ok(findings.into_host(cpus))

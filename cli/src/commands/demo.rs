@@ -44,6 +44,7 @@ async fn show(
     output.list(&pulls)?;
     verify(&pulls)?;
     output.note("\nEach type got the variant that fits it best, and every digest was verified.");
+    output.note(&demo.pull_as_this_machine().await?);
     if arguments.keep || docker::answers(arguments.docker_host.as_deref()).await {
         output.note(&docker::lines(&demo, arguments.keep));
     }

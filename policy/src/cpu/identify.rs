@@ -114,7 +114,7 @@ impl CpuTable {
     /// table does not have the family.
     pub fn identify(&self, processor: &Processor) -> Option<IdentifiedCpu> {
         let flags: BTreeSet<_> = processor.flags.iter().map(|flag| flag_of(flag)).collect();
-        let id = self.most_specific(processor, &flags)?;
+        let id = self.most_specific(processor, &as_archspec(&flags))?;
         let chosen = &self.cpus[id];
         let absent = match processor.family.as_str() {
             "x86_64" | "aarch64" => chosen.features.difference(&flags).cloned().collect(),
@@ -197,6 +197,16 @@ fn vendor(reported: &str) -> &str {
     name.map_or(reported, String::as_str)
 }
 
+/// The flags that archspec goes by: to it, Linux' `pni` is no `sse3`, which it
+/// takes from `ssse3` alone.
+fn as_archspec(flags: &BTreeSet<String>) -> BTreeSet<String> {
+    let mut flags = flags.clone();
+    if !flags.contains("ssse3") {
+        flags.remove("sse3");
+    }
+    flags
+}
+
 fn is_generic(cpu: &Entry) -> bool {
     cpu.signature.as_ref().is_some_and(Signature::is_generic)
 }
@@ -244,6 +254,14 @@ mod tests {
 
         assert_eq!(name(&whole), "zen4");
         assert_eq!(name(&masked), "zen3");
+    }
+
+    #[test]
+    fn sse3_without_ssse3_is_what_it_is_to_archspec() {
+        let old = x86("GenuineIntel", "x86_64", "pni cx16");
+
+        assert_eq!(name(&old), "x86_64");
+        assert_eq!(name(&x86("GenuineIntel", "core2", "")), "core2");
     }
 
     #[test]

@@ -29,7 +29,7 @@ impl Findings {
     }
 
     pub(super) fn warn(&mut self, warning: String) {
-        self.warnings.push(warning);
+        self.warnings.push(printable(&warning));
     }
 
     pub(super) fn set_level(&mut self, level: CpuLevel) {
