@@ -8,6 +8,7 @@ mod blob_sharing;
 mod certificate_logins;
 mod certificates;
 mod declarative;
+mod doctor;
 mod documented;
 mod grants;
 mod hostile;

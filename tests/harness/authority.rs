@@ -1,6 +1,11 @@
 //! A certificate authority of the test's own, which no system trusts.
 
-use std::{fs, path::Path, sync::Arc};
+use std::{
+    fs,
+    path::Path,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use rcgen::{
     BasicConstraints, Certificate, CertificateParams, DistinguishedName, DnType,
@@ -53,6 +58,17 @@ impl Authority {
     /// A certificate for `host`, a name or an address.
     pub fn identity(&self, host: &str) -> Identity {
         self.identity_of(&[host])
+    }
+
+    /// A certificate for `host` that is good for so many days more, or that was
+    /// good until so many days ago.
+    pub fn identity_for_days(&self, host: &str, days: i64) -> Identity {
+        let mut params = CertificateParams::new([host.to_owned()]).expect("a host");
+        let day = Duration::from_secs(24 * 60 * 60);
+        let (now, span) = (SystemTime::now(), day * days.unsigned_abs() as u32);
+        params.not_before = (now - day * 30).into();
+        params.not_after = if days < 0 { now - span } else { now + span }.into();
+        self.issue(params)
     }
 
     /// A certificate for several hosts.

@@ -306,6 +306,28 @@ mod tests {
         skew(&headers, now, now + Duration::from_millis(50)).unwrap()
     }
 
+    fn policy(age_seconds: u64, lag: u64) -> Finding {
+        let caller = serde_json::json!({
+            "type": "qnib-type1",
+            "machine_type": {"features": []},
+            "policy": {"age_seconds": age_seconds, "lag": lag},
+        });
+        let fresh = serde_json::json!({
+            "type": "qnib-type1",
+            "machine_type": {},
+            "policy": {"age_seconds": 0, "lag": 0},
+        });
+        let callers = [fresh, caller].map(|it| serde_json::from_value(it).unwrap());
+        PolicyAge::check(&callers).unwrap()
+    }
+
+    #[test]
+    fn one_worker_that_has_lost_its_control_plane_is_enough_for_a_warning() {
+        assert_eq!(policy(5, 0).status, Status::Ok);
+        assert!(policy(121, 0).what.contains("for 121 s"));
+        assert!(policy(5, 2).what.contains("2 revisions behind"));
+    }
+
     #[test]
     fn a_clock_that_is_more_than_30_seconds_off_is_warned_of() {
         assert_eq!(skewed(0).status, Status::Ok);

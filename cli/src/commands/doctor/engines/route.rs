@@ -125,7 +125,8 @@ impl Route {
             .find(|it| addresses.way(&it.address).is_none());
         match (after, remedy.unenforceable) {
             (None, _) => {
-                let what = format!("{file}: {registry} comes from MetaHub and from nowhere else");
+                let what =
+                    format!("{file}: images of {registry} come from MetaHub and from nowhere else");
                 Some(Finding::ok(check, what))
             }
             (Some(after), why) => {
