@@ -1,6 +1,8 @@
 //! `metahubctl doctor` on a host that is well, and on one with one thing broken
 //! at a time: its line names that thing, and what to do.
 
+#[cfg(feature = "real-parts")]
+mod docker;
 mod engines;
 mod registry;
 mod stage;
@@ -187,6 +189,19 @@ async fn a_type_that_says_less_than_the_host_has_is_no_fault() {
     let said = stage.doctor(&[]).await;
 
     assert_eq!(said.code(), 0, "{:#?}", said.lines());
+}
+
+#[tokio::test]
+async fn a_feature_that_was_given_at_the_login_counts_as_the_hosts() {
+    let mut stage = Stage::start().await;
+    stage.become_type("racked", &["rack:7".into()]).await;
+    let without = stage.doctor(&[]).await;
+    stage.change(|credential| credential.features.push("rack:7".into()));
+
+    let with = stage.doctor(&[]).await;
+
+    without.fails("type", "no rack, the type says 7", "metahubctl host report");
+    assert_eq!(with.code(), 0, "{:#?}", with.lines());
 }
 
 #[tokio::test]

@@ -16,11 +16,7 @@ mod reach;
 mod registry;
 mod swarm;
 
-use std::{
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use anyhow::Context as _;
 use metahub_host::credential::{DEFAULT_PATH, HostCredential};
@@ -137,17 +133,16 @@ impl Host {
             let (node, swarm) = tokio::join!(node, swarm::check(&self.root));
             node.into_iter().chain(swarm).collect::<Vec<_>>()
         };
-        let both = timeout(LIMIT, async {
-            tokio::join!(self.registry(&mut findings), others).1
-        });
-        match both.await {
-            Ok(others) => findings.extend(others),
-            Err(_) => {
-                let what = format!("not all checks ended within {} s", LIMIT.as_secs());
-                let next =
-                    "see whether the registry answers at all: the last line above came so far";
-                findings.push(Finding::fail("time", what, next));
-            }
+        let registry = timeout(LIMIT, self.registry(&mut findings));
+        let (registry, others) = tokio::join!(registry, timeout(LIMIT, others));
+        findings.extend(others.into_iter().flatten());
+        if registry.is_err() {
+            let what = format!(
+                "not all checks of the registry ended within {} s",
+                LIMIT.as_secs()
+            );
+            let next = "see why it answers so slowly: the last line above came so far";
+            findings.push(Finding::fail("time", what, next));
         }
         findings
     }
@@ -221,7 +216,7 @@ impl Host {
             return findings;
         };
         let (root, credential) = (self.root_path.clone(), credential.clone());
-        let compared = spawn_blocking(move || compare(&root, &credential, &caller));
+        let compared = spawn_blocking(move || features::check(&root, &credential, &caller));
         match compared.await.context("the comparison broke off") {
             Ok(compared) => findings.extend(compared),
             Err(error) => {
@@ -231,8 +226,4 @@ impl Host {
         }
         findings
     }
-}
-
-fn compare(root: &Path, credential: &HostCredential, caller: &registry::Caller) -> Vec<Finding> {
-    features::check(root, credential, caller)
 }

@@ -3,7 +3,7 @@
 mod detect;
 mod identity;
 mod login;
-mod machine;
+pub(super) mod machine;
 mod manage;
 mod report;
 mod token;

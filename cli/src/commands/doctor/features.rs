@@ -7,6 +7,7 @@ use metahub_host::{credential::HostCredential, detect::detect};
 use metahub_policy::{CpuTable, choose_type};
 
 use super::{finding::Finding, registry::Caller};
+use crate::commands::host::machine::with_given;
 
 const CHECK: &str = "type";
 
@@ -20,12 +21,12 @@ pub(super) fn check(root: &Path, credential: &HostCredential, caller: &Caller) -
         );
         findings.push(Finding::warn(CHECK, what, "metahubctl host report"));
     }
-    findings.extend(compare(root, caller));
+    findings.extend(compare(root, &credential.features, caller));
     findings
 }
 
 /// A line for each feature of the type that the host does not have.
-fn compare(root: &Path, caller: &Caller) -> Vec<Finding> {
+fn compare(root: &Path, given: &[String], caller: &Caller) -> Vec<Finding> {
     let (name, cpus) = (&caller.name, CpuTable::builtin());
     let detected = match detect(root, &cpus) {
         Ok(detected) => detected,
@@ -34,7 +35,8 @@ fn compare(root: &Path, caller: &Caller) -> Vec<Finding> {
             return vec![Finding::fail(CHECK, error.to_string(), next)];
         }
     };
-    let choice = match choose_type(&detected.features, &[&caller.machine_type], &cpus) {
+    let own = with_given(detected, given).features;
+    let choice = match choose_type(&own, &[&caller.machine_type], &cpus) {
         Ok(choice) => choice,
         Err(error) => {
             let what = format!("{name} cannot be compared with this host: {error}");

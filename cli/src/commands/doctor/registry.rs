@@ -258,9 +258,9 @@ fn challenge(url: &Url, answer: &Response) -> (bool, Finding) {
     }
 }
 
-/// How far this host's clock is from the registry's.
+/// How far this host's clock is from the registry's `Date` (RFC 9110, 6.6.1).
 fn skew(headers: &HeaderMap, asked: SystemTime, heard: SystemTime) -> Option<Finding> {
-    let date = humantime_of(&text(headers, "date")?)?;
+    let date = httpdate::parse_http_date(&text(headers, "date")?).ok()?;
     // The answer was written in between, and its date has whole seconds.
     let (ahead, behind) = (
         asked.duration_since(date + Duration::from_secs(1)),
@@ -283,11 +283,6 @@ fn skew(headers: &HeaderMap, asked: SystemTime, heard: SystemTime) -> Option<Fin
             format!("within {} s of the registry's", SKEW.as_secs()),
         ),
     })
-}
-
-/// A date of HTTP (RFC 9110, 5.6.7).
-fn humantime_of(date: &str) -> Option<SystemTime> {
-    httpdate::parse_http_date(date).ok()
 }
 
 #[cfg(test)]

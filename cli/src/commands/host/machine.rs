@@ -33,7 +33,8 @@ impl Machine {
     }
 }
 
-fn with_given(mut host: DetectedHost, given: &[String]) -> HostFacts {
+/// The features of `host`, with those that were given at its login.
+pub(crate) fn with_given(mut host: DetectedHost, given: &[String]) -> HostFacts {
     let namespaces: Vec<&str> = given.iter().map(|it| namespace(it)).collect();
     let is_replaced = |feature: &String| namespaces.contains(&namespace(feature));
     host.features.retain(|feature| !is_replaced(feature));
