@@ -28,7 +28,7 @@ impl Host {
         let root = host_root();
         let credential = node::credential("https://metahub.invalid", &login);
         let file = root.path().join("etc/metahub/host.json");
-        credential.write(&file).unwrap();
+        credential.write(&file).expect("it can be written");
         let node = free_addr();
         Self { root, node }
     }
@@ -53,12 +53,12 @@ impl Host {
 
     fn put(&self, path: &str, text: &str) {
         let path = self.root.path().join(path);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, text.replace("NODE", &self.node.to_string())).unwrap();
+        fs::create_dir_all(path.parent().expect("a file")).expect("it can be done");
+        fs::write(path, text.replace("NODE", &self.node.to_string())).expect("it can be done");
     }
 
     fn text(&self, path: &str) -> String {
-        fs::read_to_string(self.root.path().join(path)).unwrap()
+        fs::read_to_string(self.root.path().join(path)).expect("it can be done")
     }
 
     /// All is said of engines, and the registry is not there: it fails.

@@ -36,7 +36,7 @@ impl Host {
         change(&mut credential);
         let root = host_root();
         let file = root.path().join("etc/metahub/host.json");
-        credential.write(&file).unwrap();
+        credential.write(&file).expect("it can be written");
         Self(root)
     }
 
@@ -48,8 +48,8 @@ impl Host {
 /// A server that does no more than to shake hands.
 async fn tls_server(identity: &Identity) -> SocketAddr {
     let acceptor = TlsAcceptor::from(identity.server_of(&[]));
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let addr = listener.local_addr().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let addr = listener.local_addr().expect("it is bound");
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
             let _ = acceptor.accept(stream).await;

@@ -59,11 +59,14 @@ impl Stage {
 
     /// A host whose node proxy does not run.
     pub(super) async fn without_node() -> Self {
-        let (authority, certificate) = (Authority::new(), TempDir::new().unwrap());
+        let (authority, certificate) = (
+            Authority::new(),
+            TempDir::new().expect("a temporary directory"),
+        );
         let identity = authority.identity("127.0.0.1");
         let [cert, key] = ["cert.pem", "key.pem"].map(|it| certificate.path().join(it));
-        fs::write(&cert, identity.certificate_pem()).unwrap();
-        fs::write(&key, identity.key_pem()).unwrap();
+        fs::write(&cert, identity.certificate_pem()).expect("it can be done");
+        fs::write(&key, identity.key_pem()).expect("it can be done");
         let flags = [
             format!("--tls-cert={}", cert.display()),
             format!("--tls-key={}", key.display()),
@@ -107,14 +110,16 @@ impl Stage {
     }
 
     fn read(&self) -> HostCredential {
-        self.credential.lock().unwrap().clone()
+        self.credential.lock().expect("no panic").clone()
     }
 
     /// Writes the host's credential, with a change.
     pub(super) fn change(&self, change: impl FnOnce(&mut HostCredential)) {
         let mut credential = self.read();
         change(&mut credential);
-        credential.write(&self.credential_file()).unwrap();
+        credential
+            .write(&self.credential_file())
+            .expect("it can be done");
     }
 
     /// Gives the host the login of a new type.
@@ -123,7 +128,7 @@ impl Stage {
         let login = self.site.admin.create_type("qnib", name, &texts).await;
         self.site.admin.all_current(2).await;
         {
-            let mut credential = self.credential.lock().unwrap();
+            let mut credential = self.credential.lock().expect("no panic");
             credential.machine_type = format!("qnib/{name}");
             credential.login = login.name.clone();
             credential.secret = login.secret.clone().into();
@@ -143,7 +148,9 @@ impl Stage {
 
     fn give_node(&self, credential: &HostCredential) {
         if let Some(node) = &self.node {
-            credential.write(&node.credential_file()).unwrap();
+            credential
+                .write(&node.credential_file())
+                .expect("it can be done");
         }
     }
 
@@ -166,12 +173,12 @@ impl Stage {
     /// What a tag means at one worker, which remembers it from then on.
     pub(super) async fn resolve_at_worker(&self, n: usize, repository: &str) -> String {
         let client = reqwest::Client::builder().tls_danger_accept_invalid_certs(true);
-        let client = client.no_proxy().build().unwrap();
+        let client = client.no_proxy().build().expect("it can be done");
         let addr = self.site.workers[n].addr();
         let url = format!("https://{addr}/v2/{repository}/manifests/latest");
         let request = client.head(url).header("accept", "*/*");
         let request = request.basic_auth(&self.login.name, Some(&self.login.secret));
-        let answer = request.send().await.unwrap();
+        let answer = request.send().await.expect("it answers");
         assert_eq!(answer.status(), 200);
         metahub_tests::client::header(&answer, "docker-content-digest")
     }
@@ -252,10 +259,10 @@ impl Said {
 
 /// A root directory with the processors of this machine.
 pub(super) fn host_root() -> TempDir {
-    let root = TempDir::new().unwrap();
-    fs::create_dir_all(root.path().join("proc")).unwrap();
-    let processors = fs::read("/proc/cpuinfo").unwrap();
-    fs::write(root.path().join("proc/cpuinfo"), processors).unwrap();
+    let root = TempDir::new().expect("a temporary directory");
+    fs::create_dir_all(root.path().join("proc")).expect("it can be done");
+    let processors = fs::read("/proc/cpuinfo").expect("it can be done");
+    fs::write(root.path().join("proc/cpuinfo"), processors).expect("it can be done");
     root
 }
 
@@ -263,14 +270,14 @@ async fn features(root: &Path) -> Vec<String> {
     let root = root.display().to_string();
     let args = ["host", "detect", "--root", &root, "-o", "json"];
     let detected = run(&ours("metahubctl"), args).await.text();
-    let detected: serde_json::Value = serde_json::from_str(&detected).unwrap();
-    serde_json::from_value(detected["features"].clone()).unwrap()
+    let detected: serde_json::Value = serde_json::from_str(&detected).expect("JSON");
+    serde_json::from_value(detected["features"].clone()).expect("it can be done")
 }
 
 /// Gives each connection to the next of `servers`.
 async fn balancer(servers: Vec<SocketAddr>) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let addr = listener.local_addr().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let addr = listener.local_addr().expect("it is bound");
     tokio::spawn(async move {
         for server in servers.iter().cycle() {
             let Ok((mut client, _)) = listener.accept().await else {
@@ -289,8 +296,8 @@ async fn balancer(servers: Vec<SocketAddr>) -> SocketAddr {
 
 /// A server that answers everything with `head`.
 pub(super) async fn web_server(head: &str) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let addr = listener.local_addr().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let addr = listener.local_addr().expect("it is bound");
     let answer = format!("{head}\r\nConnection: close\r\n\r\n");
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
