@@ -262,6 +262,8 @@ async fn a_client_that_is_in_its_handshake_at_the_stop_is_answered() {
     drop(site.stop);
     let name = "localhost".try_into().unwrap();
     let mut stream = client.connect(name, begun).await.unwrap();
+    // As on a slow network.
+    sleep(ABOUT_TO_ASK / 5).await;
     stream.write_all(REQUEST).await.unwrap();
 
     let mut heard = String::new();
