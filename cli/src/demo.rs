@@ -91,6 +91,7 @@ impl Demo {
             data_dir: data.path().into(),
             state: State::InMemory,
             insecure: false,
+            registry_url: None,
         };
         let mut planes = Planes::start(&control, shutdown.clone()).await?;
         let mut workers = Vec::with_capacity(WORKERS);

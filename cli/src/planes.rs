@@ -32,6 +32,9 @@ pub(crate) struct ControlPlace {
     pub(crate) data_dir: PathBuf,
     pub(crate) state: State,
     pub(crate) insecure: bool,
+    /// The worker's URL, to be told to hosts that join. `None`: as the
+    /// environment says.
+    pub(crate) registry_url: Option<Url>,
 }
 
 /// Whether a control plane's state outlives it. Its tokens always do.
@@ -171,6 +174,9 @@ impl ControlPlace {
         }
         if self.insecure {
             arguments.push("--insecure".into());
+        }
+        if let Some(url) = &self.registry_url {
+            arguments.push(format!("--registry-url={url}").into());
         }
         metahub_control::Config::try_parse_from(arguments)
             .context("the control plane does not take its settings")

@@ -193,6 +193,9 @@ pub(crate) struct Status {
     pub(crate) workers_doubled: u64,
     /// Since the control plane started.
     pub(crate) refused_calls: u64,
+    pub(crate) hosts: u64,
+    /// They lack something of their types.
+    pub(crate) hosts_drifted: u64,
 }
 
 impl MachineType {

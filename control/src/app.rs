@@ -29,6 +29,7 @@ use crate::{
         accept::{self, Limits},
     },
     housekeeping::{self, Retention},
+    metrics,
     oidc::SignIn,
     store::Store,
     tls::Tls,
@@ -43,6 +44,7 @@ pub struct App {
     tls: Option<Tls>,
     listener: TcpListener,
     grpc_addr: SocketAddr,
+    metrics: Option<TcpListener>,
     admin_token: TokenFile,
     worker_token: TokenFile,
     sign_in: Option<SignIn>,
@@ -57,6 +59,7 @@ impl App {
             .await
             .with_context(|| format!("cannot bind gRPC to {}", config.grpc_addr))?;
         let grpc_addr = listener.local_addr()?;
+        let metrics = metrics_listener(&config).await?;
         make_private_directory(&config.data_dir)?;
         let store = Store::open(config.store_location(), &config.etcd, config.on_empty())
             .await
@@ -96,6 +99,7 @@ impl App {
             tls,
             listener,
             grpc_addr,
+            metrics,
             admin_token,
             worker_token,
             sign_in,
@@ -146,6 +150,10 @@ impl App {
         };
         let house = housekeeping::run(self.catalog.clone(), retention, stopping.clone());
         tasks.spawn(house);
+        if let Some(listener) = self.metrics {
+            let serving = metrics::serve(listener, self.catalog.clone(), stopping.clone());
+            tasks.spawn(serving);
+        }
         let fleet = Fleet::default();
         let announcing = fleet::announce(fleet.clone(), self.catalog.clone(), stopping.clone());
         tasks.spawn(announcing);
@@ -153,12 +161,7 @@ impl App {
             feed: Feed::new(&self.catalog),
             catalog: self.catalog,
             fleet,
-            joining: self.tls.as_ref().map(|tls| Joining {
-                served: tls.current(),
-                lifetime: self.config.worker_certificate_lifetime,
-                takes_foreign: self.config.tls_client_ca_file.is_some(),
-                foreign_names: self.config.tls_client_names.clone(),
-            }),
+            joining: self.tls.as_ref().map(|tls| joining(tls, &self.config)),
             registry_url: self.config.registry_url,
             shutdown: stopping.clone(),
             streams: tasks.clone(),
@@ -197,6 +200,25 @@ impl App {
         tasks.wait().await;
         served
     }
+}
+
+/// What lets workers join.
+fn joining(tls: &Tls, config: &Config) -> Joining {
+    Joining {
+        served: tls.current(),
+        lifetime: config.worker_certificate_lifetime,
+        takes_foreign: config.tls_client_ca_file.is_some(),
+        foreign_names: config.tls_client_names.clone(),
+    }
+}
+
+async fn metrics_listener(config: &Config) -> anyhow::Result<Option<TcpListener>> {
+    let Some(addr) = config.metrics_addr else {
+        return Ok(None);
+    };
+    let bound = TcpListener::bind(addr).await;
+    let bound = bound.with_context(|| format!("cannot bind metrics to {addr}"))?;
+    Ok(Some(bound))
 }
 
 /// Notes that there is a store now, so that one that is empty at the next start

@@ -67,6 +67,7 @@ pub struct Catalog {
     turns: Arc<Semaphore>,
     recipes: Arc<recipes::WaitingRoom>,
     token_uses: Arc<admin_tokens::Uses>,
+    host_counts: Arc<hosts::LastCounts>,
 }
 
 impl Actor {
@@ -111,6 +112,7 @@ impl Catalog {
             turns: Arc::new(Semaphore::new(1)),
             recipes: Arc::default(),
             token_uses: Arc::default(),
+            host_counts: Arc::default(),
         };
         catalog.seed().await?;
         Ok(catalog)

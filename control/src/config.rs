@@ -112,6 +112,11 @@ pub struct Config {
     #[arg(long, env = "METAHUB_REGISTRY_URL", value_name = "URL")]
     pub registry_url: Option<Url>,
 
+    /// Where to serve metrics for Prometheus, on `/metrics`, in plain text and
+    /// without a login. By default nowhere.
+    #[arg(long, env = "METAHUB_CONTROL_METRICS_ADDR")]
+    pub metrics_addr: Option<SocketAddr>,
+
     /// How long to keep recipes of trimmed indexes that no one uses.
     #[arg(long, env = "METAHUB_RECIPE_RETENTION", default_value = "90d", value_parser = humantime::parse_duration)]
     pub recipe_retention: Duration,

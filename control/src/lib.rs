@@ -17,6 +17,7 @@ mod fleet;
 mod grpc;
 mod housekeeping;
 mod logs;
+mod metrics;
 mod migrate;
 mod names;
 mod oidc;

@@ -11,6 +11,7 @@ mod declarative;
 mod doctor;
 mod documented;
 mod grants;
+mod host_join;
 mod hostile;
 mod hosts;
 mod limits;

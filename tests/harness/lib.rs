@@ -13,6 +13,7 @@ pub mod control;
 pub mod cri;
 pub mod ctl;
 pub mod frames;
+pub mod host;
 pub mod hostile;
 pub mod index;
 pub mod invocation;

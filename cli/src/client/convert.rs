@@ -348,6 +348,8 @@ pub(super) fn status(wire: admin::GetStatusResponse) -> Status {
         workers_lost: wire.workers_lost,
         workers_doubled: wire.workers_doubled,
         refused_calls: wire.refused_calls,
+        hosts: wire.hosts,
+        hosts_drifted: wire.hosts_drifted,
     }
 }
 

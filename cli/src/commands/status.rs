@@ -31,6 +31,7 @@ fn text(status: &Status, settings: &Settings) -> String {
          users          {}\n\
          types          {}\n\
          logins         {}\n\
+         hosts          {} joined, {} drifted\n\
          workers        {} connected, {} at this revision{}\n\
          refused        {} calls since it started\n",
         settings.control,
@@ -39,6 +40,8 @@ fn text(status: &Status, settings: &Settings) -> String {
         status.users,
         status.machine_types,
         status.logins,
+        status.hosts,
+        status.hosts_drifted,
         status.workers_connected,
         status.workers_current,
         doubts(status),

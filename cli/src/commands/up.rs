@@ -30,6 +30,11 @@ pub(crate) struct Arguments {
     #[arg(long, env = "METAHUB_REGISTRY_ADDR", default_value = "127.0.0.1:7480")]
     registry_addr: SocketAddr,
 
+    /// The registry's URL as hosts reach it, to be told to hosts that join
+    /// [default: that of the address].
+    #[arg(long, env = "METAHUB_REGISTRY_URL", value_name = "URL")]
+    registry_url: Option<Url>,
+
     /// Where to serve health and metrics.
     #[arg(
         long,
@@ -108,6 +113,19 @@ async fn serve(
 }
 
 impl Arguments {
+    /// The registry's URL, if it is known before the worker starts.
+    fn registry_url(&self) -> Option<Url> {
+        let scheme = match self.tls.tls_cert {
+            Some(_) => "https",
+            None => "http",
+        };
+        let addr = self.registry_addr;
+        let is_known = !addr.ip().is_unspecified() && addr.port() != 0;
+        let own = || Url::parse(&format!("{scheme}://{addr}")).ok();
+        let given = self.registry_url.clone();
+        given.or_else(|| own().filter(|_| is_known))
+    }
+
     fn places(&self, insecure: bool) -> (ControlPlace, WorkerPlace) {
         let control = ControlPlace {
             grpc_addr: self.grpc_addr,
@@ -117,6 +135,7 @@ impl Arguments {
                 Some(_) => State::InMemory,
             },
             insecure,
+            registry_url: self.registry_url(),
         };
         let worker = WorkerPlace {
             registry_addr: self.registry_addr,

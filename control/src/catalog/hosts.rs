@@ -6,6 +6,7 @@
 //! lost, spends nothing and ends in the same login.
 
 mod choice;
+mod counts;
 mod list;
 mod observed;
 mod report;
@@ -20,7 +21,9 @@ use self::{
     observed::Came,
     tokens::{good_token, spent},
 };
-pub(crate) use self::{list::HostSummary, observed::HostFacts, tokens::HostTokenWish};
+pub(crate) use self::{
+    counts::LastCounts, list::HostSummary, observed::HostFacts, tokens::HostTokenWish,
+};
 use super::{Actor, Catalog, edit::Edit};
 use crate::{
     Error, Result, Secret, names,
@@ -66,6 +69,8 @@ impl Catalog {
     pub(crate) async fn join_host(&self, actor: &Actor, wish: &HostWish) -> Result<JoinedHost> {
         check(wish)?;
         let hash = secrets::sha256_hex(&wish.token);
+        // Before it waits for its turn among those who change the policy.
+        good_token(&self.policy(), &hash)?;
         let joining = self.edit(actor, "host.join", |edit| {
             let token = good_token(edit.base(), &hash)?;
             edit.need::<User>(&Key::user(&token.user))?;

@@ -389,6 +389,8 @@ impl AdminServiceTrait for AdminApi {
         _: Request<proto::GetStatusRequest>,
     ) -> Answer<proto::GetStatusResponse> {
         let policy = self.parts.catalog.policy();
+        // Unknown while the store does not answer: the rest is still told.
+        let hosts = self.parts.catalog.host_counts().await.unwrap_or_default();
         let members = self.parts.members().await;
         let connected = members.iter().filter(|it| it.connected);
         Ok(Response::new(proto::GetStatusResponse {
@@ -401,6 +403,8 @@ impl AdminServiceTrait for AdminApi {
             workers_current: connected.filter(|it| it.serves(policy.revision)).count() as u64,
             workers_lost: members.iter().filter(|it| !it.connected).count() as u64,
             refused_calls: self.parts.refusals.total(),
+            hosts: hosts.joined,
+            hosts_drifted: hosts.drifted,
             workers_doubled: members.iter().filter(|it| it.is_doubled()).count() as u64,
         }))
     }

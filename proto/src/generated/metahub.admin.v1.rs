@@ -481,6 +481,12 @@ pub struct GetStatusResponse {
     /// How many calls were refused since this control plane started.
     #[prost(uint64, tag = "10")]
     pub refused_calls: u64,
+    /// How many hosts have joined.
+    #[prost(uint64, tag = "11")]
+    pub hosts: u64,
+    /// How many of them lack something of their types.
+    #[prost(uint64, tag = "12")]
+    pub hosts_drifted: u64,
 }
 /// Generated client implementations.
 pub mod admin_service_client {

@@ -114,7 +114,7 @@ pub(crate) async fn run(
         machine_type: arguments.machine_type.unwrap_or_default(),
         replace: arguments.replace,
     };
-    let (joined, proved) = patiently(settings, &trust, &wish).await?;
+    let (joined, proved) = patiently(settings, &trust, &wish, output).await?;
     let registry = registry(settings, &joined.registry)?;
     let credential = HostCredential {
         schema: 1,
@@ -162,8 +162,10 @@ async fn patiently(
     settings: &Settings,
     trust: &TrustSettings,
     wish: &JoinWish,
+    output: &mut Output<'_>,
 ) -> anyhow::Result<(crate::client::Joined, Option<Fingerprint>)> {
     let begun = Instant::now();
+    let mut is_told = false;
     loop {
         let joining = async {
             let client = HostClient::connect(&settings.control, settings.insecure, trust).await?;
@@ -172,6 +174,9 @@ async fn patiently(
         };
         match joining.await {
             Err(error) if is_passing(&error) && begun.elapsed() < PATIENCE => {
+                if !std::mem::replace(&mut is_told, true) {
+                    output.note(&format!("{error:#}: trying again for a minute"));
+                }
                 tokio::time::sleep(PAUSE).await;
             }
             done => return done,

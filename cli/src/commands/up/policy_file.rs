@@ -108,6 +108,7 @@ users:
             data_dir: dir.path().join("data"),
             state: State::InMemory,
             insecure: false,
+            registry_url: None,
         };
         let planes = Planes::start(&place, CancellationToken::new())
             .await

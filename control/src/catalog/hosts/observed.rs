@@ -13,7 +13,7 @@ use super::HostName;
 use crate::{
     Result, StoreError,
     catalog::Catalog,
-    records::{Evidence, ObservedHost},
+    records::{Evidence, Login, ObservedHost},
 };
 
 /// How far the last time that a host was seen may be off.
@@ -99,6 +99,16 @@ impl Catalog {
         }
         Ok(())
     }
+}
+
+/// The host whose login it is. `None`: it is no host's, or that of a type that
+/// the host was moved from.
+pub(super) fn own_name(login: &Login) -> Option<HostName> {
+    let host = login.host.as_ref().filter(|it| it.moved_to.is_none())?;
+    Some(HostName {
+        user: login.user.clone(),
+        id: host.id.clone(),
+    })
 }
 
 /// The key of what is observed of a host.

@@ -1,5 +1,7 @@
 //! Tests of joins, moves and removals.
 
+mod reports;
+
 use metahub_policy::MachineType as Spec;
 
 use super::*;
