@@ -14,6 +14,7 @@ mod host;
 mod index;
 mod machine_type;
 mod nvcap;
+mod plan;
 mod platform;
 mod rule;
 mod selection;
@@ -30,6 +31,10 @@ pub use self::index::{
 };
 pub use self::machine_type::{
     GpuMatch, InvalidMachineType, MachineType, MatchMode, OnNoMatch, Platforms, Present,
+};
+pub use self::plan::{
+    IgnoredFeature, InvalidInventory, Inventory, Plan, PlanRules, PlannedFloor, PlannedHost,
+    PlannedType, list_names, plan, read_inventory,
 };
 pub use self::rule::{InvalidRule, Rule, RuleMatch};
 pub use self::selection::{

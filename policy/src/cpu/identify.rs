@@ -12,6 +12,8 @@ use super::{
     flag_of,
 };
 
+mod partial;
+
 /// Most flags that a design may lack to be named as near.
 const MAX_LACKING: usize = 3;
 
