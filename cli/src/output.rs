@@ -20,6 +20,8 @@ pub(crate) enum Format {
     Json,
     /// YAML for programs and people.
     Yaml,
+    /// Of `type plan`, a file for `apply`; of other commands, YAML.
+    Policy,
 }
 
 /// A record that is one row of a table.
@@ -48,11 +50,16 @@ impl<'a> Output<'a> {
         self.format != Format::Table
     }
 
+    /// Whether a file for `apply` is asked for.
+    pub(crate) fn is_policy(&self) -> bool {
+        self.format == Format::Policy
+    }
+
     /// Prints records as a table or a list.
     pub(crate) fn list<R: Row>(&mut self, records: &[R]) -> anyhow::Result<()> {
         match self.format {
             Format::Table => self.text(&table(records)),
-            Format::Json | Format::Yaml => self.value(&records),
+            Format::Json | Format::Yaml | Format::Policy => self.value(&records),
         }
     }
 
@@ -60,7 +67,7 @@ impl<'a> Output<'a> {
     pub(crate) fn record<R: Serialize>(&mut self, record: &R, text: &str) -> anyhow::Result<()> {
         match self.format {
             Format::Table => self.text(text),
-            Format::Json | Format::Yaml => self.value(record),
+            Format::Json | Format::Yaml | Format::Policy => self.value(record),
         }
     }
 
@@ -69,7 +76,7 @@ impl<'a> Output<'a> {
     pub(crate) fn done(&mut self, text: &str) -> anyhow::Result<()> {
         match self.format {
             Format::Table => self.text(text),
-            Format::Json | Format::Yaml => Ok(()),
+            Format::Json | Format::Yaml | Format::Policy => Ok(()),
         }
     }
 
@@ -101,7 +108,7 @@ impl<'a> Output<'a> {
     pub(crate) fn line<R: Serialize>(&mut self, record: &R, text: &str) -> anyhow::Result<()> {
         match self.format {
             Format::Table => self.text(text),
-            Format::Json | Format::Yaml => self.json_line(record),
+            Format::Json | Format::Yaml | Format::Policy => self.json_line(record),
         }
     }
 
@@ -112,7 +119,9 @@ impl<'a> Output<'a> {
 
     fn value<T: Serialize>(&mut self, value: &T) -> anyhow::Result<()> {
         let text = match self.format {
-            Format::Yaml => serde_saphyr::to_string(value).context("cannot write YAML")?,
+            Format::Yaml | Format::Policy => {
+                serde_saphyr::to_string(value).context("cannot write YAML")?
+            }
             Format::Json | Format::Table => {
                 serde_json::to_string_pretty(value).context("cannot write JSON")?
             }

@@ -1,6 +1,7 @@
 //! `metahubctl type`: named descriptions of kinds of hosts.
 
 mod diff;
+mod plan;
 mod shape;
 
 use anyhow::Context;
@@ -59,6 +60,9 @@ pub(crate) enum Command {
     /// nothing: which images, from which variant to which.
     #[command(group(ArgGroup::new("change").required(true).multiple(true).args(CHANGES)))]
     Diff(Box<diff::Arguments>),
+    /// Plans the fewest machine types that describe the hosts of a fleet. Works
+    /// on files; `-o policy` prints a file for `metahubctl apply`.
+    Plan(plan::Arguments),
     /// Deletes a machine type with its logins and pins.
     Delete {
         #[command(flatten)]
@@ -93,11 +97,12 @@ pub(crate) async fn run(
 ) -> anyhow::Result<()> {
     let command = match command {
         Command::Diff(arguments) => return diff::run(*arguments, settings, output).await,
+        Command::Plan(arguments) => return plan::run(&arguments, settings, output).await,
         other => other,
     };
     let client = Client::connect(settings).await?;
     match command {
-        Command::Diff(_) => Ok(()),
+        Command::Diff(_) | Command::Plan(_) => Ok(()),
         Command::Create {
             key,
             features,

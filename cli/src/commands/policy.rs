@@ -150,7 +150,7 @@ pub(crate) async fn export(
     }
     let text = match settings.format {
         Format::Json => serde_json::to_string_pretty(&declaration).context("cannot write JSON")?,
-        Format::Table | Format::Yaml => {
+        Format::Table | Format::Yaml | Format::Policy => {
             serde_saphyr::to_string(&declaration).context("cannot write YAML")?
         }
     };

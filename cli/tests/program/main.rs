@@ -4,6 +4,7 @@ mod demo;
 mod exit_codes;
 mod explain;
 mod further_login;
+mod plan;
 mod process;
 mod site;
 mod up;
