@@ -54,6 +54,8 @@ mod clocks;
 #[cfg(feature = "real-parts")]
 mod cpu_table;
 #[cfg(feature = "real-parts")]
+mod credential_helpers;
+#[cfg(feature = "real-parts")]
 mod cri;
 #[cfg(feature = "real-parts")]
 mod deploy;

@@ -3,6 +3,8 @@
 use std::{
     env,
     ffi::OsString,
+    fs,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
 };
 
@@ -127,4 +129,22 @@ pub fn ours(name: &str) -> PathBuf {
         program.display()
     );
     program
+}
+
+/// A script in `dir` that runs `program` where it finds MetaHub's credential
+/// helper, for the credential of a host in the file `credential`.
+pub(crate) fn with_helper(program: &Path, credential: &Path, dir: &Path) -> PathBuf {
+    let helper = ours("docker-credential-metahub");
+    let build = helper.parent().expect("a program is in a directory");
+    let text = format!(
+        "#!/bin/sh\nPATH={}:$PATH METAHUB_HOST_CREDENTIAL={} exec {} \"$@\"\n",
+        build.display(),
+        credential.display(),
+        program.display()
+    );
+    let script = dir.join("with-helper");
+    fs::write(&script, text).expect("there is room");
+    let mode = fs::Permissions::from_mode(0o755);
+    fs::set_permissions(&script, mode).expect("the script is ours");
+    script
 }

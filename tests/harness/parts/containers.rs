@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use crate::{
     invocation::{Outcome, run, run_with_input},
     parts::{DockerHub, Host},
-    program::Program,
+    program::{Program, with_helper},
 };
 
 /// One of the programs, and a place for its state.
@@ -137,6 +137,15 @@ impl Containers {
             registry,
         ];
         run_with_input(&self.path, place.chain(args), secret).await
+    }
+
+    /// Asks MetaHub's credential helper for the login at `registry`, where the
+    /// host's credential is the file `credential`.
+    pub fn use_helper(&mut self, registry: &str, credential: &Path) {
+        let config = serde_json::json!({"credHelpers": {registry: "metahub"}});
+        let path = self.dir.path().join("auth.json");
+        fs::write(path, config.to_string()).expect("the authfile can be written");
+        self.path = with_helper(&self.path, credential, self.dir.path());
     }
 
     /// Pulls an image over plain HTTP.

@@ -14,7 +14,7 @@ use crate::{
     invocation::{Outcome, run, run_with_input},
     parts::{DockerHub, Host, answers, network::Network, own_namespaces},
     process::Process,
-    program::Program,
+    program::{Program, with_helper},
 };
 
 const DAEMON: Program = Program {
@@ -140,6 +140,17 @@ impl Dockerd {
         let dir = self.dir.path().join("client");
         fs::create_dir_all(&dir).expect("it can be made");
         fs::write(dir.join("config.json"), config.to_string()).expect("it can be written");
+    }
+
+    /// Asks MetaHub's credential helper for the login at `registry`, where the
+    /// host's credential is the file `credential`.
+    pub fn use_helper(&mut self, registry: &str, credential: &Path) {
+        let config = serde_json::json!({"credHelpers": {registry: "metahub"}});
+        let client = self.dir.path().join("client");
+        fs::create_dir_all(&client).expect("the directory can be made");
+        let path = client.join("config.json");
+        fs::write(path, config.to_string()).expect("it can be written");
+        self.client = with_helper(&self.client, credential, self.dir.path());
     }
 
     /// Pulls an image.
