@@ -21,7 +21,7 @@ pub(super) fn base() -> Response<Body> {
     answer(StatusCode::OK, "{}".into())
 }
 
-/// A method that changes something.
+/// A method other than `GET` and `HEAD`.
 pub(super) fn read_only() -> Response<Body> {
     let mut response = error(
         StatusCode::METHOD_NOT_ALLOWED,
@@ -32,26 +32,26 @@ pub(super) fn read_only() -> Response<Body> {
     response
 }
 
-/// Nothing of the registry API.
+/// A path outside the registry API.
 pub(super) fn no_endpoint() -> Response<Body> {
     let message = "metahub-node serves the registry API, below /v2/, and /readyz";
     error(StatusCode::NOT_FOUND, "NOT_FOUND", message)
 }
 
-/// A path that a balancer might read as another one.
+/// A path that a balancer might normalise to another one.
 pub(super) fn invalid_name() -> Response<Body> {
     let message = "no part of a repository's name or of a tag begins with a dot";
     error(StatusCode::BAD_REQUEST, "NAME_INVALID", message)
 }
 
-/// A request that names this proxy otherwise than local engines do.
+/// A `Host` that no engine on this host sends.
 pub(super) fn foreign_host() -> Response<Body> {
     let message = "metahub-node is for engines on this host: name it 127.0.0.1 or localhost";
     error(StatusCode::FORBIDDEN, "DENIED", message)
 }
 
-/// The workers do not accept the host's own login. Not 401, by which an engine
-/// would ask its user for a login that is not sent on anyway.
+/// The workers do not accept the host's own login. The status is not 401: an
+/// engine would ask its user for a login then, which the proxy never forwards.
 pub(super) fn login_refused(origin: &str) -> Response<Body> {
     let message = format!(
         "{origin} refuses this host's login: run `metahubctl host login` on this host again"

@@ -27,7 +27,7 @@ pub struct App {
     listeners: Vec<(Listener, Arc<Entry>)>,
 }
 
-/// What all connections share.
+/// The state that all connections share.
 #[derive(Clone)]
 struct Server {
     forward: Arc<Forward>,

@@ -1,4 +1,4 @@
-//! One request: what is answered here, what goes on, and what comes back.
+//! Answers one request: by itself, or with the answer of the balancer.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Which headers pass, and which end here.
+//! Removes the headers that the proxy does not forward.
 
 use http::{
     HeaderMap, HeaderName,
@@ -9,7 +9,7 @@ use http::{
     },
 };
 
-/// Workers put this into every answer.
+/// Every answer of a worker has this header.
 pub(super) const API_VERSION: HeaderName =
     HeaderName::from_static("docker-distribution-api-version");
 
@@ -24,8 +24,8 @@ const HOP_BY_HOP: [HeaderName; 8] = [
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-connection"),
 ];
-/// Credentials of a client, what it says of where it is, and what belongs to
-/// bodies, which are not passed on.
+/// Credentials of a client, its claims about its address, and headers of request
+/// bodies, which the proxy does not forward.
 const OF_CLIENTS: [HeaderName; 12] = [
     AUTHORIZATION,
     PROXY_AUTHORIZATION,
@@ -40,15 +40,16 @@ const OF_CLIENTS: [HeaderName; 12] = [
     HeaderName::from_static("x-forwarded-proto"),
     HeaderName::from_static("x-real-ip"),
 ];
-/// What would make an engine look for a login, and what no engine sends back.
+/// Challenges, by which an engine would ask its user for a login, and cookies,
+/// which no engine sends back.
 const OF_BALANCERS: [HeaderName; 2] = [WWW_AUTHENTICATE, SET_COOKIE];
 
-/// Leaves what goes on to the balancer.
+/// Leaves the headers that go to the balancer.
 pub(super) fn keep_request(headers: &mut HeaderMap) {
     remove(headers, &OF_CLIENTS);
 }
 
-/// Leaves what goes on to the engine.
+/// Leaves the headers that go to the engine.
 pub(super) fn keep_answer(headers: &mut HeaderMap) {
     remove(headers, &OF_BALANCERS);
 }
