@@ -57,12 +57,11 @@ struct Turn {
 #[tokio::main]
 async fn main() -> io::Result<()> {
     let authority = Authority::new();
-    let mut text = String::new();
     for is_tls in [false, true] {
         let origin = Nginx::files(is_tls.then_some(&authority));
         let mut with_login = credential(&origin.url(), &login());
         with_login.registry_ca_pem = Some(authority.pem());
-        let node = NodeProcess::start_as(&with_login, &["--log=info"]).await;
+        let node = NodeProcess::start_as(&with_login, &[]).await;
         let tuned = Nginx::proxy(&origin.url(), Buffers::Tuned);
         let plain = Nginx::proxy(&origin.url(), Buffers::Default);
         let scheme = if is_tls { "https" } else { "http" };
@@ -87,9 +86,9 @@ async fn main() -> io::Result<()> {
                 proxy.turns.push(turn);
             }
         }
-        text += &table(&proxies);
+        io::stdout().write_all(table(&proxies).as_bytes())?;
     }
-    io::stdout().write_all(text.as_bytes())
+    Ok(())
 }
 
 fn login() -> Login {

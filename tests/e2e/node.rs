@@ -328,3 +328,21 @@ async fn the_unix_socket_is_for_the_users_that_are_listed() {
         assert!(!socket.exists(), "it leaves its socket behind");
     }
 }
+
+#[tokio::test]
+async fn a_host_that_has_joined_keeps_its_login_without_a_control_plane() {
+    let dir = TempDir::new().unwrap();
+    let file = dir.path().join("host.json");
+    let login = async || {
+        let credential = format!("--credential={}", file.display());
+        let program = metahub_tests::program::ours("metahubctl");
+        run(&program, ["host", "login", "--keep", &credential]).await
+    };
+
+    login().await.complaint();
+    let credential = credential("http://127.0.0.1:1", &nobody());
+    credential.write(&file).unwrap();
+
+    let said = login().await.text();
+    assert!(said.contains("is qnib-type1~gone already"), "{said}");
+}

@@ -61,6 +61,10 @@ pub(crate) struct Arguments {
     #[arg(long, env = "METAHUB_HOST_CREDENTIAL", value_name = "FILE", default_value = DEFAULT_PATH)]
     credential: PathBuf,
 
+    /// Do nothing where this host has a login already.
+    #[arg(long)]
+    keep: bool,
+
     /// Say what would be sent, and send nothing.
     #[arg(long)]
     dry_run: bool,
@@ -80,6 +84,20 @@ struct Joined {
 }
 
 pub(crate) async fn run(
+    arguments: Arguments,
+    settings: &Settings,
+    output: &mut Output<'_>,
+) -> anyhow::Result<()> {
+    if arguments.keep
+        && let Ok(own) = HostCredential::read(&arguments.credential)
+    {
+        let kept = serde_json::json!({"host_id": own.host_id, "login": own.login});
+        return output.record(&kept, &format!("this host is {} already", own.login));
+    }
+    join(arguments, settings, output).await
+}
+
+async fn join(
     arguments: Arguments,
     settings: &Settings,
     output: &mut Output<'_>,
