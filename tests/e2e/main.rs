@@ -50,6 +50,8 @@ mod batch;
 #[cfg(feature = "real-parts")]
 mod bearer;
 #[cfg(feature = "real-parts")]
+mod client_config;
+#[cfg(feature = "real-parts")]
 mod clocks;
 #[cfg(feature = "real-parts")]
 mod cpu_table;

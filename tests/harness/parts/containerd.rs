@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use crate::{
     cri::ImageService,
     invocation::{Outcome, run},
-    parts::{DockerHub, Host, answers, own_namespaces},
+    parts::{DockerHub, Host, HostRoot, answers, own_namespaces},
     process::Process,
     program::Program,
 };
@@ -94,6 +94,13 @@ impl Containerd {
     pub async fn ctr(&self, args: &[&str]) -> Outcome {
         let place = ["-a", &self.socket];
         run(&self.client, place.iter().chain(args)).await
+    }
+
+    /// The same with the files of `host`.
+    pub async fn ctr_on(&self, host: &HostRoot, args: &[&str]) -> Outcome {
+        let place = ["-a", &self.socket];
+        let args: Vec<String> = place.iter().chain(args).map(|it| (*it).into()).collect();
+        host.run(&self.client, &args).await
     }
 
     /// Pulls `image` over plain HTTP with a login.

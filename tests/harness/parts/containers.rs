@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use crate::{
     invocation::{Outcome, run, run_with_input},
-    parts::{DockerHub, Host},
+    parts::{DockerHub, Host, HostRoot},
     program::{Program, with_helper},
 };
 
@@ -121,6 +121,13 @@ impl Containers {
     pub async fn run(&self, args: &[&str]) -> Outcome {
         let place = self.place.iter().map(String::as_str);
         run(&self.path, place.chain(args.iter().copied())).await
+    }
+
+    /// The same with the files of `host`.
+    pub async fn run_on(&self, host: &HostRoot, args: &[&str]) -> Outcome {
+        let args = args.iter().map(|it| (*it).to_owned());
+        let args: Vec<String> = self.place.iter().cloned().chain(args).collect();
+        host.run(&self.path, &args).await
     }
 
     /// Logs in at `registry`. The login stays until the next one.

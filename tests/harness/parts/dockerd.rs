@@ -69,6 +69,12 @@ impl Dockerd {
         docker
     }
 
+    /// Starts one with these settings, which `/etc/docker/daemon.json` holds
+    /// elsewhere.
+    pub async fn start_with_settings(settings: &str) -> Self {
+        Self::start_in(Network::shared(), settings).await
+    }
+
     /// Starts one in a network of its own, as on another machine. It finds
     /// this machine at [`Self::gateway`].
     pub async fn start_apart() -> Self {

@@ -1,0 +1,171 @@
+//! What `metahubctl client-config` writes, with real engines: the host's
+//! variant arrives, a refusal stays a refusal where it is enforced, and the
+//! host's secret goes to MetaHub alone.
+
+mod engines;
+
+use std::{fs, net::SocketAddr, path::Path};
+
+use metahub_cli::demo::image::{Form, ImageSet, REPOSITORY};
+use metahub_proto::policy::v1::Upstream;
+use metahub_tests::{
+    admin::Login,
+    invocation::{Outcome, run},
+    node::NodeProcess,
+    parts::{Cluster, HostRoot},
+    program::ours,
+    tap::Tap,
+    tls_front::TlsFront,
+};
+
+/// No variant of it is for a host of the tests.
+const DENIED: &str = "qnib/zen4";
+
+/// The registry that images name, and engines ask after MetaHub's refusal.
+#[derive(Clone, Copy)]
+enum Registry {
+    /// It gives everything to everyone.
+    Open,
+    /// It asks for a login, and so for any secret that an engine has for it.
+    AsksForLogin,
+}
+
+/// A cluster, and a registry that images name, seen by a tap.
+struct Hub {
+    cluster: Cluster,
+    registry: TlsFront,
+    /// Sees what the registry is asked, in plain text.
+    tap: Tap,
+    node: NodeProcess,
+}
+
+impl Hub {
+    async fn start(kind: Registry) -> Self {
+        let mut cluster = Cluster::start().await;
+        let denied = ImageSet::new(Form::Docker, &[&["cpu:zen4"]]).expect("memory takes all");
+        cluster
+            .upstream
+            .push_images(DENIED, "docker", &denied)
+            .await;
+        let behind: SocketAddr = match kind {
+            Registry::Open => cluster.upstream.addr(),
+            Registry::AsksForLogin => cluster.traefik.addr(),
+        };
+        let tap = Tap::before(behind).await;
+        let registry = TlsFront::before(tap.addr()).await;
+        for name in [name_of(&registry), "docker.io".into()] {
+            let url = cluster.upstream.url();
+            let upstream = Upstream {
+                name,
+                url,
+                ..Upstream::default()
+            };
+            cluster.admin.put_upstream(upstream).await;
+        }
+        cluster.admin.all_current(2).await;
+        let metahub = format!("http://{}", cluster.host());
+        let node = NodeProcess::start(&metahub, &cluster.type1).await;
+        Self {
+            cluster,
+            registry,
+            tap,
+            node,
+        }
+    }
+
+    /// A host that trusts the registry, with what `client-config` writes for
+    /// it. `line` is its engine and flags.
+    async fn host(&self, line: &str) -> HostRoot {
+        let root = HostRoot::trusting(&self.registry.ca_pem());
+        self.configure(&root, line).await.text();
+        root
+    }
+
+    async fn configure(&self, root: &HostRoot, line: &str) -> Outcome {
+        let name = name_of(&self.registry);
+        let upstreams = format!("--upstreams={name}");
+        let line = line.replace("--these", &upstreams);
+        let flags = [
+            format!("--out={}", root.path().display()),
+            format!("--node-addr={}", self.node.addr()),
+            format!("--registry=http://{}", self.cluster.host()),
+            format!("--credential={}", self.node.credential_file().display()),
+        ];
+        let words = line.split_whitespace().map(String::from);
+        let args = ["client-config".to_owned()].into_iter().chain(words);
+        run(&ours("metahubctl"), args.chain(flags)).await
+    }
+
+    /// An image as its registry names it.
+    fn image(&self, repository: &str) -> String {
+        format!("{}/{repository}:docker", name_of(&self.registry))
+    }
+
+    /// The digest of what the host is to get.
+    fn wanted(&self) -> &str {
+        &self.cluster.docker.images[2].manifest.digest
+    }
+
+    /// The host's login.
+    fn login(&self) -> &Login {
+        &self.cluster.type1
+    }
+
+    /// Fails if a byte of the host's secret has reached the registry.
+    fn assert_secret_stayed(&self, host: &HostRoot) {
+        let basic = basic_in(host.path());
+        for secret in [Some(self.login().secret.clone()), basic]
+            .into_iter()
+            .flatten()
+        {
+            assert!(
+                !self.tap.has_seen(&secret),
+                "the registry has seen {secret}"
+            );
+        }
+    }
+}
+
+fn name_of(registry: &TlsFront) -> String {
+    registry.url().replace("https://", "")
+}
+
+/// What Basic authentication sends, where a file of the host has it.
+fn basic_in(root: &Path) -> Option<String> {
+    let certs = fs::read_dir(root.join("etc/containerd/certs.d"));
+    let hosts = certs.into_iter().flatten().flatten();
+    let files = hosts.map(|it| it.path().join("hosts.toml"));
+    let auth = root.join("root/.config/containers/auth.json");
+    let texts = files
+        .chain([auth])
+        .filter_map(|it| fs::read_to_string(it).ok());
+    let after = |text: String| {
+        let (_, rest) = text
+            .split_once("Basic ")
+            .or_else(|| text.split_once("\"auth\": \""))?;
+        Some(rest.split_once('"')?.0.to_owned())
+    };
+    texts.filter_map(after).next()
+}
+
+#[tokio::test]
+async fn a_file_that_somebody_changed_is_not_replaced() {
+    let hub = Hub::start(Registry::Open).await;
+    let host = hub.host("containerd --these").await;
+    let name = name_of(&hub.registry).replace(':', "_") + "_";
+    let path = host
+        .path()
+        .join("etc/containerd/certs.d")
+        .join(name)
+        .join("hosts.toml");
+    let text = fs::read_to_string(&path).expect("it was written") + "# ours\n";
+    fs::write(&path, &text).expect("it can be written");
+
+    let said = hub
+        .configure(&host, "containerd --these --enforce")
+        .await
+        .complaint();
+
+    assert!(said.contains("- # ours"), "{said}");
+    assert_eq!(fs::read_to_string(&path).expect("it is there"), text);
+}

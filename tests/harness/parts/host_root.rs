@@ -1,0 +1,58 @@
+//! The files of a host: this machine's `/etc` with a test's files over it.
+
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+
+use crate::invocation::{Outcome, run};
+
+/// Mounts `$1/etc` over `/etc`, for this process and its children alone. What
+/// they write there stays in `$1`.
+const ENTER: &str = "mkdir -p $1/upper $1/work && \
+    mount -t overlay overlay -o \"lowerdir=$1/etc:/etc,upperdir=$1/upper,workdir=$1/work\" /etc && \
+    shift && exec \"$@\"";
+
+/// A directory with the files that a host has more than this machine, or
+/// instead.
+#[derive(Debug)]
+pub struct HostRoot {
+    dir: TempDir,
+}
+
+impl HostRoot {
+    /// One that trusts this authority (PEM) and no other.
+    pub fn trusting(ca_pem: &str) -> Self {
+        let dir = TempDir::new().expect("a temporary directory");
+        let root = Self { dir };
+        for name in ["etc", "root"] {
+            std::fs::create_dir(root.path().join(name)).expect("it can be made");
+        }
+        std::fs::write(root.trusted(), ca_pem).expect("it can be written");
+        root
+    }
+
+    /// Where the files are.
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Runs a program as on this host, by root.
+    pub async fn run(&self, program: &Path, args: &[String]) -> Outcome {
+        let home = self.path().join("root");
+        let enter = ["--mount", "sh", "-c", ENTER, "sh"].map(String::from);
+        let program = [
+            self.path().display().to_string(),
+            "env".into(),
+            format!("HOME={}", home.display()),
+            // Go's programs take it for the system's authorities.
+            format!("SSL_CERT_FILE={}", self.trusted().display()),
+            program.display().to_string(),
+        ];
+        let args = enter.iter().chain(&program).chain(args);
+        run(Path::new("unshare"), args).await
+    }
+
+    fn trusted(&self) -> PathBuf {
+        self.path().join("trusted.pem")
+    }
+}
