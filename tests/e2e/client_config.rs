@@ -2,6 +2,7 @@
 //! variant arrives, a refusal stays a refusal where it is enforced, and the
 //! host's secret goes to MetaHub alone.
 
+mod certificates;
 mod engines;
 
 use std::{fs, net::SocketAddr, path::Path};
@@ -20,6 +21,9 @@ use metahub_tests::{
 
 /// No variant of it is for a host of the tests.
 const DENIED: &str = "qnib/zen4";
+
+/// The registry that images name.
+const NAME: &str = "registry.test";
 
 /// The registry that images name, and engines ask after MetaHub's refusal.
 #[derive(Clone, Copy)]
@@ -52,11 +56,11 @@ impl Hub {
             Registry::AsksForLogin => cluster.traefik.addr(),
         };
         let tap = Tap::before(behind).await;
-        let registry = TlsFront::before(tap.addr()).await;
-        for name in [name_of(&registry), "docker.io".into()] {
+        let registry = TlsFront::of_host(NAME, tap.addr()).await;
+        for name in [NAME, "docker.io"] {
             let url = cluster.upstream.url();
             let upstream = Upstream {
-                name,
+                name: name.into(),
                 url,
                 ..Upstream::default()
             };
@@ -77,13 +81,13 @@ impl Hub {
     /// it. `line` is its engine and flags.
     async fn host(&self, line: &str) -> HostRoot {
         let root = HostRoot::trusting(&self.registry.ca_pem());
+        let root = root.with_host(NAME, self.registry.addr().ip());
         self.configure(&root, line).await.text();
         root
     }
 
     async fn configure(&self, root: &HostRoot, line: &str) -> Outcome {
-        let name = name_of(&self.registry);
-        let upstreams = format!("--upstreams={name}");
+        let upstreams = format!("--upstreams={NAME}");
         let line = line.replace("--these", &upstreams);
         let flags = [
             format!("--out={}", root.path().display()),
@@ -98,7 +102,7 @@ impl Hub {
 
     /// An image as its registry names it.
     fn image(&self, repository: &str) -> String {
-        format!("{}/{repository}:docker", name_of(&self.registry))
+        format!("{NAME}/{repository}:docker")
     }
 
     /// The digest of what the host is to get.
@@ -126,10 +130,6 @@ impl Hub {
     }
 }
 
-fn name_of(registry: &TlsFront) -> String {
-    registry.url().replace("https://", "")
-}
-
 /// What Basic authentication sends, where a file of the host has it.
 fn basic_in(root: &Path) -> Option<String> {
     let certs = fs::read_dir(root.join("etc/containerd/certs.d"));
@@ -152,11 +152,10 @@ fn basic_in(root: &Path) -> Option<String> {
 async fn a_file_that_somebody_changed_is_not_replaced() {
     let hub = Hub::start(Registry::Open).await;
     let host = hub.host("containerd --these").await;
-    let name = name_of(&hub.registry).replace(':', "_") + "_";
     let path = host
         .path()
         .join("etc/containerd/certs.d")
-        .join(name)
+        .join(NAME)
         .join("hosts.toml");
     let text = fs::read_to_string(&path).expect("it was written") + "# ours\n";
     fs::write(&path, &text).expect("it can be written");

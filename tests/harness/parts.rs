@@ -30,6 +30,7 @@ pub use self::containerd::Containerd;
 pub use self::containers::Containers;
 pub use self::crane_registry::CraneRegistry;
 pub use self::docker_hub::DockerHub;
+pub(crate) use self::docker_hub::https_listener;
 pub use self::docker_registry::{ACCOUNT, DockerRegistry};
 pub use self::dockerd::Dockerd;
 pub use self::etcd::Etcd;

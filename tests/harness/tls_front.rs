@@ -12,7 +12,7 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::authority::Authority;
+use crate::{authority::Authority, parts::https_listener};
 
 /// A front on a free port, until it is dropped.
 #[derive(Debug)]
@@ -60,13 +60,30 @@ impl TlsFront {
         Self::start(Ipv4Addr::LOCALHOST, server, &[], Manners::Rude).await
     }
 
+    /// Starts one at port 443 of an address of its own, for the host `name`.
+    /// Needs root.
+    pub async fn of_host(name: &str, server: SocketAddr) -> Self {
+        let (listener, _) = https_listener().await;
+        Self::serve(name, listener, server, &[], Manners::Polite)
+    }
+
     async fn start(ip: Ipv4Addr, server: SocketAddr, protocols: &[&str], manners: Manners) -> Self {
-        let authority = Authority::new();
-        let identity = authority.identity(&ip.to_string());
-        let acceptor = TlsAcceptor::from(identity.server_of(protocols));
-        let spoken = Spoken::default();
         let listener = TcpListener::bind((ip, 0)).await;
         let listener = listener.expect("the address has a free port");
+        Self::serve(&ip.to_string(), listener, server, protocols, manners)
+    }
+
+    fn serve(
+        name: &str,
+        listener: TcpListener,
+        server: SocketAddr,
+        protocols: &[&str],
+        manners: Manners,
+    ) -> Self {
+        let authority = Authority::new();
+        let identity = authority.identity(name);
+        let acceptor = TlsAcceptor::from(identity.server_of(protocols));
+        let spoken = Spoken::default();
         let address = listener.local_addr().expect("a bound port has an address");
         let stop = CancellationToken::new();
         let front = Front {
@@ -88,6 +105,11 @@ impl TlsFront {
     /// Its URL, without a path.
     pub fn url(&self) -> String {
         format!("https://{}", self.address)
+    }
+
+    /// Where it listens.
+    pub fn addr(&self) -> SocketAddr {
+        self.address
     }
 
     /// The protocols of its connections so far, as ALPN names them: empty where

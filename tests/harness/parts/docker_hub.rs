@@ -29,7 +29,7 @@ pub struct DockerHub {
 impl DockerHub {
     /// Starts one at an address of its own. Needs root, for port 443.
     pub async fn start() -> Self {
-        let (listener, ip) = listener().await;
+        let (listener, ip) = https_listener().await;
         let dir = TempDir::new().expect("a temporary directory");
         let hosts = format!("127.0.0.1 localhost\n{ip} {NAMES}\n");
         fs::write(dir.path().join("hosts"), hosts).expect("it can be written");
@@ -66,7 +66,7 @@ impl DockerHub {
 }
 
 /// Port 443 of a loopback address that nobody else uses.
-async fn listener() -> (TcpListener, Ipv4Addr) {
+pub(crate) async fn https_listener() -> (TcpListener, Ipv4Addr) {
     static NEXT: AtomicU8 = AtomicU8::new(0);
     let [.., high, low] = std::process::id().to_be_bytes();
     for _ in 0..u8::MAX {

@@ -55,7 +55,12 @@ impl Dockerd {
     /// `mirror` in front of it, for example `http://127.0.0.1:5000`.
     pub async fn start_with_mirror(mirror: &str, hub: &DockerHub) -> Self {
         let config = serde_json::json!({"registry-mirrors": [mirror]});
-        Self::start_in(Network::shared().into(), &config.to_string(), Some(hub)).await
+        Self::start_with_settings(&config.to_string(), hub).await
+    }
+
+    /// The same with what `/etc/docker/daemon.json` holds elsewhere.
+    pub async fn start_with_settings(settings: &str, hub: &DockerHub) -> Self {
+        Self::start_in(Network::shared().into(), settings, Some(hub)).await
     }
 
     /// The same, with the image store of containerd in the place of its own.
@@ -67,12 +72,6 @@ impl Dockerd {
         let store = docker.docker(&["info", format]).await.text();
         assert!(store.contains("io.containerd.snapshotter"), "{store}");
         docker
-    }
-
-    /// Starts one with these settings, which `/etc/docker/daemon.json` holds
-    /// elsewhere.
-    pub async fn start_with_settings(settings: &str) -> Self {
-        Self::start_in(Network::shared(), settings).await
     }
 
     /// Starts one in a network of its own, as on another machine. It finds

@@ -1,6 +1,9 @@
 //! The files of a host: this machine's `/etc` with a test's files over it.
 
-use std::path::{Path, PathBuf};
+use std::{
+    net::IpAddr,
+    path::{Path, PathBuf},
+};
 
 use tempfile::TempDir;
 
@@ -29,6 +32,14 @@ impl HostRoot {
         }
         std::fs::write(root.trusted(), ca_pem).expect("it can be written");
         root
+    }
+
+    /// The same, and it finds the host `name` at `ip`.
+    pub fn with_host(self, name: &str, ip: IpAddr) -> Self {
+        let hosts = format!("127.0.0.1 localhost\n{ip} {name}\n");
+        let path = self.path().join("etc/hosts");
+        std::fs::write(path, hosts).expect("it can be written");
+        self
     }
 
     /// Where the files are.

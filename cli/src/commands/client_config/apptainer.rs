@@ -1,6 +1,7 @@
-//! Apptainer: names at MetaHub, and registries.conf where its version reads it.
+//! Apptainer: names at MetaHub. It reads podman's registries.conf, but version
+//! 1.4.5 asks the registry itself for the digest all the same.
 
-use anyhow::bail;
+use anyhow::{bail, ensure};
 
 use super::{
     containers,
@@ -15,28 +16,48 @@ pub(super) fn setup(target: &Target) -> anyhow::Result<Setup> {
     if let Identity::Certificate { .. } = endpoint.identity {
         bail!("apptainer shows no client certificate: use --via node");
     }
-    let mut setup = containers::registries(target)?;
-    setup.files.extend(containers::auth_file(LOGINS, endpoint));
-    let flag = if endpoint.is_plain() {
-        "--no-https "
-    } else {
-        ""
-    };
+    ensure!(
+        !target.enforce,
+        "apptainer cannot be kept from the registry: version 1.4.5 asks there for the digest, \
+         whatever registries.conf says. Name images at MetaHub, where a refusal stays a \
+         refusal:\n{}",
+        example(target)
+    );
+    let mut setup = Setup::default();
+    let logins = containers::auth_file(LOGINS, endpoint);
+    setup.files.extend(logins);
+    setup.then = vec!["nothing to restart".into()];
     setup.notes = vec![
-        "apptainer 1.4.0 ignores registries.conf (apptainer/apptainer#2919), later ones read it again".into(),
-        format!(
-            "each version takes the name at MetaHub, which is not bypassed:\n\
-             apptainer pull {flag}docker://{}/docker.io/library/alpine",
-            endpoint.host()
-        ),
+        format!("name images at MetaHub:\n{}", example(target)),
+        "podman's registries.conf is not enough: apptainer 1.4.5 asks the registry itself for \
+         the digest, and its cache, which hosts may share, goes by that"
+            .into(),
     ];
-    if endpoint.login().is_some() {
+    if endpoint.ca_pem.is_some() {
         setup.notes.push(
-            "the login is root's; others set APPTAINER_DOCKER_USERNAME and APPTAINER_DOCKER_PASSWORD, \
-             or the host runs the node proxy: --via node"
+            "apptainer trusts the system's authorities: add the registry's with \
+             update-ca-certificates"
                 .into(),
         );
     }
-    setup.then = vec!["nothing to restart".into()];
+    if endpoint.login().is_some() {
+        setup.notes.push(
+            "the login is root's; others set APPTAINER_DOCKER_USERNAME and \
+             APPTAINER_DOCKER_PASSWORD, or the host runs the node proxy: --via node"
+                .into(),
+        );
+    }
     Ok(setup)
+}
+
+fn example(target: &Target) -> String {
+    let endpoint = &target.endpoint;
+    let flag = match endpoint.is_plain() {
+        true => "--no-https ",
+        false => "",
+    };
+    format!(
+        "apptainer pull {flag}docker://{}/docker.io/library/alpine",
+        endpoint.host()
+    )
 }

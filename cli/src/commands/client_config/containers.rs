@@ -58,6 +58,13 @@ pub(super) fn registries(target: &Target) -> anyhow::Result<Setup> {
             "registries.conf has no entry for all registries: name them with --upstreams docker.io,ghcr.io"
         );
     };
+    if let Some(name) = names.iter().find(|it| it.contains(':')) {
+        bail!(
+            "{name} has a port, which cannot stand within an image's name as \
+             {}/{name}: give MetaHub's upstream a name without one",
+            target.endpoint.host()
+        );
+    }
     let endpoint = &target.endpoint;
     let host = endpoint.host();
     let tables = names.iter().map(|name| table(target, name));

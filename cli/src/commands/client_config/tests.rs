@@ -19,7 +19,7 @@ struct Line {
 }
 
 /// Each golden file, and the command line that prints it.
-const GOLDEN: [(&str, &str); 20] = [
+const GOLDEN: [(&str, &str); 21] = [
     ("containerd-node", "containerd"),
     (
         "containerd-node-enforce",
@@ -57,7 +57,8 @@ const GOLDEN: [(&str, &str); 20] = [
         "kubelet-login",
         "kubelet --via login --enforce --upstreams docker.io,ghcr.io",
     ),
-    ("apptainer-node", "apptainer --enforce"),
+    ("apptainer-node", "apptainer"),
+    ("apptainer-login", "apptainer --via login"),
     ("nerdctl-node", "nerdctl --enforce"),
     ("k3s-node-all", "k3s --all --enforce"),
     ("k3s-login", "k3s --via login"),
@@ -165,6 +166,7 @@ fn what_an_engine_cannot_do_is_refused_with_the_reason() {
     let cert = "--cert /a --key /b";
     for (line, reason) in [
         ("docker --enforce".to_owned(), "moby/moby#30880"),
+        ("apptainer --enforce".to_owned(), "metahub"),
         (format!("docker --via cert {cert}"), "moby/moby#51662"),
         ("buildkit --enforce".to_owned(), "metahub"),
         ("buildkit --via login".to_owned(), "--via node"),
@@ -175,6 +177,10 @@ fn what_an_engine_cannot_do_is_refused_with_the_reason() {
             "--upstreams",
         ),
         ("podman --all".to_owned(), "--upstreams"),
+        (
+            "cri-o --upstreams registry:5000".to_owned(),
+            "registry:5000 has a port",
+        ),
         (format!("apptainer --via cert {cert}"), "--via node"),
         ("containerd --upstreams ../../etc".to_owned(), "docker.io"),
         (
