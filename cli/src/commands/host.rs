@@ -18,10 +18,11 @@ pub(crate) enum Command {
     /// Host tokens: one lets many hosts of a user join.
     #[command(subcommand)]
     Token(token::Command),
-    /// Joins this host, and keeps its login. Run it on the host.
+    /// Joins this host with the host token in `--token-file`, and keeps its login.
+    /// Run it on the host.
     ///
-    /// It may be repeated: the host then has a new secret, and the best type of
-    /// the day.
+    /// It may be repeated: the host then has a new secret, and the type that suits
+    /// it best by then.
     Login(login::Arguments),
     /// Tells the control plane what this host is now. Run it on the host, from a
     /// timer and at boot.

@@ -13,13 +13,19 @@ use crate::plane::Plane;
 const ADMIN_SERVICES: &str = "/metahub.admin.v1.";
 
 /// The calls that need no token.
-const PUBLIC: [&str; 2] = [
+const PUBLIC: [&str; 4] = [
     "/metahub.admin.v1.AccessService/GetAuthSettings",
     "/metahub.policy.v1.JoinService/Join",
+    // Their messages carry a host token, or the secret of a host's login.
+    "/metahub.policy.v1.HostService/Join",
+    "/metahub.policy.v1.HostService/Report",
 ];
 
 /// What viewers may call of the admin services.
-const VIEWERS: [&str; 17] = [
+const VIEWERS: [&str; 20] = [
+    "HostsService/ListHostTokens",
+    "HostsService/ListHosts",
+    "HostsService/GetHost",
     "AuthorityService/GetAuthority",
     "AdminService/ListUsers",
     "AdminService/ListTypes",
@@ -40,7 +46,14 @@ const VIEWERS: [&str; 17] = [
 ];
 
 /// What owners may call of them.
-const OWNERS: [&str; 21] = [
+const OWNERS: [&str; 28] = [
+    "HostsService/CreateHostToken",
+    "HostsService/ListHostTokens",
+    "HostsService/RevokeHostToken",
+    "HostsService/ListHosts",
+    "HostsService/GetHost",
+    "HostsService/RemoveHost",
+    "HostsService/MoveHost",
     "AdminService/ListUsers",
     "AdminService/CreateType",
     "AdminService/ListTypes",

@@ -95,11 +95,23 @@ fn labels_that_cannot_tell_a_cpu_from_an_older_one_name_the_older_one() {
 }
 
 #[test]
-fn flags_of_no_cpu_are_told() {
-    let inventory = read(&list(&[node("odd", "FXSR AVX512F", &[INTEL])]));
+fn flags_of_no_design_name_the_baseline() {
+    let odd = node("odd", "FXSR AVX512F", &[INTEL]);
+
+    assert_eq!(features(odd), ["cpu:x86_64", "kernel:5.10.198"]);
+}
+
+#[test]
+fn a_node_without_labels_of_its_cpu_is_warned_of() {
+    let inventory = read(&list(&[node("bare", "", &[])]));
 
     assert_eq!(inventory.hosts[0].features, ["kernel:5.10.198"]);
-    assert!(inventory.warnings[0].starts_with("odd: no CPU is known"));
+    let warning = &inventory.warnings[0];
+    assert!(
+        warning.starts_with("bare: no CPU is known"),
+        "{:?}",
+        inventory.warnings
+    );
 }
 
 #[test]
