@@ -138,7 +138,10 @@ async fn each_role_may_call_what_it_is_for_and_nothing_else() {
     let viewer = plane.create_token("viewer", Role::Viewer).await;
     let owner = plane.create_token("owner", Role::Owner).await;
 
-    for call in CALLS.iter().filter(|call| !is_public(call)) {
+    // A rollback to nothing takes the owner with it, so it comes last.
+    let mut calls: Vec<_> = CALLS.iter().filter(|call| !is_public(call)).collect();
+    calls.sort_by_key(|call| call.contains("DeclarationService"));
+    for call in calls {
         let is_admins = call.starts_with(ADMIN_SERVICES);
         let cases = [
             ("admin", &admin, is_admins),

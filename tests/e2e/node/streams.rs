@@ -80,7 +80,11 @@ async fn an_engine_that_reads_slowly_slows_the_workers_down() {
         before > 0 && before == passed
     })
     .await;
-    assert!(passed < layer.bytes.len() / 2, "{passed} bytes have passed");
+    // The kernel's own buffers hold up to 36 MiB (tcp_rmem and tcp_wmem).
+    assert!(
+        passed < layer.bytes.len() / 4 * 3,
+        "{passed} bytes have passed"
+    );
     assert!(node.rss_mib() < 20, "{} MiB", node.rss_mib());
 
     let mut answer = Vec::new();

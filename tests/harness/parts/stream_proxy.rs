@@ -6,6 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use reqwest::StatusCode;
 use tempfile::TempDir;
 
 use crate::{
@@ -60,11 +61,15 @@ impl StreamProxy {
             Balancer::Traefik => traefik(addr, server, dir.path()),
         };
         let mut process = Process::start("balancer", &program, args, dir.path());
-        // It may listen before it knows the server.
+        // It may listen before it knows the server, and answer by itself.
         let client = reqwest::Client::builder().tls_danger_accept_invalid_certs(true);
         let client = client.build().expect("a client without surprises");
         let url = format!("https://{addr}/v2/");
-        answers(&mut process, async || client.get(&url).send().await.is_ok()).await;
+        let is_worker = |answer: reqwest::Response| answer.status() == StatusCode::UNAUTHORIZED;
+        answers(&mut process, async || {
+            client.get(&url).send().await.is_ok_and(is_worker)
+        })
+        .await;
         Self {
             _process: process,
             addr,
