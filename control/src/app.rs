@@ -134,7 +134,8 @@ impl App {
         token.is_new.then(|| token.token.expose())
     }
 
-    /// The policy, for whoever runs the control plane in its own process.
+    /// The policy, for a program that runs the control plane in its own
+    /// process.
     pub fn catalog(&self) -> Catalog {
         self.catalog.clone()
     }
@@ -202,7 +203,7 @@ impl App {
     }
 }
 
-/// What lets workers join.
+/// The rules by which workers join.
 fn joining(tls: &Tls, config: &Config) -> Joining {
     Joining {
         served: tls.current(),

@@ -107,13 +107,13 @@ pub struct Config {
     #[arg(long, env = "METAHUB_WORKER_CERTIFICATE_LIFETIME", default_value = "24h", value_parser = humantime::parse_duration)]
     pub worker_certificate_lifetime: Duration,
 
-    /// The workers' URL as hosts reach it, for example `https://metahub.example`.
-    /// Hosts that join are told it.
+    /// The workers' URL as hosts reach it, for example
+    /// `https://metahub.example`. Hosts get it when they join.
     #[arg(long, env = "METAHUB_REGISTRY_URL", value_name = "URL")]
     pub registry_url: Option<Url>,
 
-    /// Where to serve metrics for Prometheus, on `/metrics`, in plain text and
-    /// without a login. By default nowhere.
+    /// Address for Prometheus metrics, on `/metrics`, in plain text and without
+    /// a login. By default there is none.
     #[arg(long, env = "METAHUB_CONTROL_METRICS_ADDR")]
     pub metrics_addr: Option<SocketAddr>,
 

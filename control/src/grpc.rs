@@ -73,7 +73,8 @@ use crate::{
 
 /// What a request may weigh. The largest are recipes and machine types.
 const LARGEST_REQUEST: usize = 1 << 20;
-/// What a request of a host may weigh: anyone may send one.
+/// The maximum size of a host's request, in bytes: clients without a login may
+/// send one.
 const LARGEST_HOST_REQUEST: usize = 128 << 10;
 /// What an answer may weigh. The largest are lists.
 const LARGEST_ANSWER: usize = 64 << 20;

@@ -14,15 +14,16 @@ use tracing::debug;
 
 use crate::{Catalog, records::Kind};
 
-/// How long a scrape may take, from its connection to its answer.
+/// The timeout of a scrape, from its connection to its answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Serves until `shutdown` is cancelled.
+/// Serves metrics until `shutdown` is cancelled.
 pub(crate) async fn serve(listener: TcpListener, catalog: Catalog, shutdown: CancellationToken) {
     let scrapes = TaskTracker::new();
     while let Some(accepted) = shutdown.run_until_cancelled(listener.accept()).await {
         let Ok((stream, _)) = accepted else {
-            // Out of descriptors, for example: not in a busy loop.
+            // `accept` fails without file descriptors, for example: avoids a
+            // busy loop.
             tokio::time::sleep(Duration::from_millis(100)).await;
             continue;
         };
@@ -55,7 +56,7 @@ async fn answer(
     Ok(response)
 }
 
-/// In Prometheus' text format.
+/// The metrics in Prometheus' text format.
 async fn metrics(catalog: &Catalog) -> String {
     let policy = catalog.policy();
     let mut text = String::new();
@@ -69,7 +70,8 @@ async fn metrics(catalog: &Catalog) -> String {
         ("metahub_logins", "Logins, those of hosts included."),
         policy.count(Kind::Login) as u64,
     );
-    // Nothing rather than a wrong number, while the store does not answer.
+    // Omits the counts, rather than wrong ones, while the store does not
+    // answer.
     if let Ok(counts) = catalog.host_counts().await {
         gauge(
             &mut text,

@@ -174,8 +174,8 @@ impl Store {
         }
     }
 
-    /// The status under `key`: what is observed, and not decided. No revision
-    /// counts it, and no watcher is told.
+    /// The status under `key`: an observation, no decision. A status has no
+    /// revision, and watchers get no event.
     pub(crate) async fn status(&self, key: &str) -> Result<Option<String>, StoreError> {
         match &self.engine {
             Engine::Local(local) => local.status(key.to_owned()).await,

@@ -1,5 +1,5 @@
-//! How long a plan for 10,000 nodes takes, from the text that kubectl prints:
-//! the aim is under 1 s.
+//! Benchmark of a plan for 10,000 nodes, from the text that kubectl prints. The
+//! aim is under 1 s.
 //!
 //! `cargo bench -p metahub-policy --bench plan`
 
@@ -9,7 +9,7 @@ use metahub_policy::{CpuTable, PlanRules, plan, read_inventory};
 
 const NODES: usize = 10_000;
 const ROUNDS: usize = 9;
-/// Images that a kubelet tells of, which make most of a node's text.
+/// Images in a node's status, which make most of a node's text.
 const IMAGES: usize = 50;
 
 const KINDS: [(&str, &str); 4] = [
@@ -56,7 +56,7 @@ fn main() {
     );
 }
 
-/// What `kubectl get nodes -o json` prints of a fleet of eight types.
+/// The output of `kubectl get nodes -o json` for a fleet of eight types.
 fn nodes() -> String {
     let mut text = String::from(r#"{"apiVersion":"v1","kind":"List","items":["#);
     for n in 0..NODES {

@@ -103,7 +103,7 @@ struct Entry {
     ancestors: BTreeSet<usize>,
     features: BTreeSet<String>,
     rank: CpuRank,
-    /// What identifies it on a host, where archspec has it.
+    /// The CPU's signature on a host. `None`: archspec does not have the CPU.
     signature: Option<identify::Signature>,
     /// Whether it counts among the ancestors of others.
     is_ranked: bool,
@@ -160,7 +160,7 @@ impl CpuTable {
         }
     }
 
-    /// The one spelling of a CPU flag: Linux's where the table has it.
+    /// The canonical spelling of a CPU flag: Linux's, if the table has it.
     pub fn canonical_flag(&self, flag: &str) -> String {
         flag_of(flag)
     }

@@ -1,9 +1,9 @@
 //! Plans machine types for hosts: the fewest types that describe them all.
 //!
-//! Hosts with the same values in the namespaces that types are told apart by
-//! are one type. In every other namespace a type has what all of its hosts
-//! have, of minimum versions the lowest: a host is never said to have more
-//! than it has.
+//! Hosts with equal values in the namespaces of [`PlanRules::by`] form one
+//! type. In every other namespace a type has the values that all of its hosts
+//! have, and the lowest of their minimum versions: a type has no feature that
+//! one of its hosts lacks.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -27,76 +27,77 @@ pub use self::inventory::{InvalidInventory, Inventory, list_names, read_inventor
 /// A host to plan for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PlannedHost {
-    /// For people, for example `node17`.
+    /// The host's name in the plan, for example `node17`.
     pub name: String,
     /// The operating system. Empty: `linux`.
     pub os: String,
-    /// The architecture in Go's words. Empty: implied by the CPU, or not known.
+    /// The architecture in Go's spelling. Empty: implied by the CPU, or
+    /// unknown.
     pub architecture: String,
-    /// What it has, for example `cpu:zen4`.
+    /// The host's features, for example `cpu:zen4`.
     pub features: Vec<String>,
 }
 
-/// How hosts become types.
+/// The rules that group hosts into types.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlanRules {
-    /// The namespaces whose values tell types apart.
+    /// The namespaces whose values separate types.
     pub by: Vec<String>,
-    /// Whether minimum versions tell types apart, too.
+    /// True if minimum versions separate types, too.
     pub exact_floors: bool,
-    /// A type of fewer hosts than this is marked as small.
+    /// A type with fewer hosts than this is marked as small.
     pub min_hosts: usize,
 }
 
 /// The types for some hosts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Plan {
-    /// The types, those of most hosts first.
+    /// The types, sorted by number of hosts, most first.
     pub types: Vec<PlannedType>,
-    /// Features that no type can have, by host, with the reason.
+    /// Features that no type can have, with the reason and the first host.
     pub ignored: Vec<IgnoredFeature>,
 }
 
-/// A type, and the hosts that are of it.
+/// A type with its hosts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PlannedType {
-    /// A name that no other type of the plan has.
+    /// The type's name, unique in the plan.
     pub name: String,
-    /// What its hosts have.
+    /// The features that all of its hosts have.
     pub machine_type: MachineType,
-    /// The names of its hosts, in the order that they were given in.
+    /// The names of its hosts, in the order of the input.
     pub hosts: Vec<String>,
     /// Its minimum versions.
     pub floors: Vec<PlannedFloor>,
-    /// Whether it has few hosts.
+    /// True if the type has fewer than [`PlanRules::min_hosts`] hosts.
     pub small: bool,
 }
 
 /// A minimum version of a type.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PlannedFloor {
-    /// For example `nvdrv`.
+    /// The version's namespace, for example `nvdrv`.
     pub namespace: String,
-    /// The lowest version of its hosts: the type has this one, if each of them
-    /// tells one.
+    /// The lowest version of the type's hosts. The type has it if each host
+    /// reports a version.
     pub least: String,
-    /// The highest version of its hosts.
+    /// The highest version of the type's hosts.
     pub most: String,
-    /// The hosts with the lowest version, if they are the smaller half: the
-    /// others could have more without them.
+    /// The hosts with the lowest version, if they are the minority: without
+    /// them the type's minimum would be higher.
     pub held_back_by: Vec<String>,
-    /// The hosts that tell no version: the type has none because of them.
+    /// The hosts without a version: because of them the type has no minimum.
     pub untold_by: Vec<String>,
 }
 
-/// A feature of a host that was left out.
+/// A feature that the plan leaves out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct IgnoredFeature {
-    /// The first host that has it.
+    /// The first host with the feature.
     pub host: String,
-    /// How many hosts have it.
+    /// The number of hosts with the feature.
     pub hosts: usize,
-    /// Why it was left out.
+    /// The reason.
     pub reason: String,
 }
 
@@ -112,7 +113,7 @@ impl Default for PlanRules {
 
 type Features = BTreeMap<String, BTreeSet<String>>;
 
-/// What the hosts of one type have in common.
+/// The values that the hosts of one type share.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Key {
     os: String,
@@ -174,7 +175,8 @@ impl Read<'_> {
 /// Reads features, each spelling once.
 struct Reader<'a> {
     cpus: &'a CpuTable,
-    /// Namespace and value of a feature, or why no type can have it.
+    /// Namespace and value of a feature, or the reason that no type can have
+    /// it.
     known: HashMap<String, Result<(String, String), String>>,
     ignored: BTreeMap<String, IgnoredFeature>,
 }
@@ -253,7 +255,7 @@ fn planned_type(name: String, key: Key, hosts: &[Read<'_>], rules: &PlanRules) -
     }
 }
 
-/// The values in `namespace` that every host has.
+/// The values in `namespace` that all hosts have.
 fn shared(namespace: &str, hosts: &[Read<'_>]) -> BTreeSet<String> {
     let mut values = hosts.iter().map(|host| host.features.get(namespace));
     let first = values.next().flatten().cloned().unwrap_or_default();
@@ -267,7 +269,7 @@ fn floor(namespace: &str, hosts: &[Read<'_>]) -> PlannedFloor {
     let mut told = Vec::new();
     let mut untold_by = Vec::new();
     for host in hosts {
-        // A host that tells several versions has the highest.
+        // The highest version counts if a host reports several.
         let values = host.features.get(namespace).into_iter().flatten();
         let versions = values.filter_map(|text| Some((Version::parse(text)?, text.as_str())));
         match versions.max() {
@@ -291,7 +293,7 @@ fn floor(namespace: &str, hosts: &[Read<'_>]) -> PlannedFloor {
     }
 }
 
-/// In the order of ranking.
+/// The features in the order of ranking.
 fn spelled(features: Features) -> Vec<String> {
     let mut features: Vec<_> = features.into_iter().collect();
     features.sort_by_key(|(namespace, _)| feature::order(namespace));

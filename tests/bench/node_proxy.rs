@@ -1,13 +1,13 @@
-//! What the node proxy costs: CPU time for each GB of a blob, and for each small
-//! answer, beside nginx with `proxy_pass` in the same run.
+//! Benchmark of the node proxy: CPU time for each GB of a blob and for each
+//! small answer, beside nginx with `proxy_pass` in the same run.
 //!
 //! ```sh
 //! cargo build --release --bins && cargo bench -p metahub-tests --bench node-proxy
 //! ```
 //!
-//! Another nginx with the files stands where the workers' balancer would, once
-//! with TLS and once without. The proxies are on the first core, one at a time;
-//! clients and files are on the second.
+//! Another nginx serves the files in the place of the workers' balancer, once
+//! with TLS and once without. The proxies run on the first core, one at a time;
+//! clients and file servers run on the second.
 
 #[path = "node_proxy/nginx.rs"]
 mod nginx;
@@ -31,13 +31,13 @@ use metahub_tests::{
 
 use self::nginx::{BLOB_BYTES, Buffers, Nginx};
 
-/// How often each proxy has its turn.
+/// The number of turns of each proxy.
 const ROUNDS: usize = 5;
-/// How often a turn pulls the blob.
+/// The number of blob pulls in a turn.
 const BLOBS: u32 = 8;
 const SECONDS: &str = "-d3s";
 
-/// A proxy, and what it showed in each turn.
+/// A proxy, with its measurements.
 struct Proxy {
     name: String,
     pid: u32,
@@ -45,7 +45,7 @@ struct Proxy {
     turns: Vec<Turn>,
 }
 
-/// What a proxy needed in one turn.
+/// The measurements of one turn.
 #[derive(Clone, Copy)]
 struct Turn {
     cpu_s_per_gb: f64,
@@ -152,7 +152,7 @@ impl Proxy {
         run(Path::new("taskset"), args).await.text();
     }
 
-    /// Asks for something small for three seconds; says how often.
+    /// Requests a small file for three seconds; returns the number of requests.
     async fn ask(&self) -> f64 {
         let url = self.url(nginx::MANIFEST);
         let args = ["-c", "1", "wrk", "-t1", "-c32", SECONDS, &url];
@@ -163,7 +163,7 @@ impl Proxy {
         number.and_then(|it| it.parse().ok()).expect("a number")
     }
 
-    /// The turn in the middle, by `key`.
+    /// The median of the turns, by `key`.
     fn median(&self, key: impl Fn(&Turn) -> f64) -> f64 {
         let mut values: Vec<f64> = self.turns.iter().map(key).collect();
         values.sort_by(f64::total_cmp);
@@ -171,7 +171,7 @@ impl Proxy {
     }
 }
 
-/// A Markdown table; the second row is what the others are compared to.
+/// The results as a Markdown table. The second row is the base of the ratios.
 fn table(proxies: &[Proxy]) -> String {
     let mut text = String::from(
         "| proxy | CPU s/GB | ratio | GB/s | CPU µs/request | ratio | requests/s | RSS MiB |\n\

@@ -1,4 +1,4 @@
-//! Batch jobs: Slurm with podman, and the pullers of clusters for computing.
+//! Batch jobs: Slurm with podman, and the image pullers of HPC clusters.
 
 use std::{fs, path::Path};
 
@@ -12,7 +12,7 @@ use metahub_tests::{
 };
 use tempfile::TempDir;
 
-/// Limits that a machine grants which has not all capabilities.
+/// Limits that a machine without all capabilities allows.
 const LIMITS: &str = "[containers]\ndefault_ulimits = ['nofile=1024:1024', 'nproc=1024:1024']\n";
 
 /// A Broadwell and a Skylake host, each with its node proxy.
@@ -25,7 +25,7 @@ async fn hosts(cluster: &Cluster) -> [Host; 2] {
     hosts
 }
 
-/// What each of the hosts is to run.
+/// The message of the expected variant for each host.
 fn messages(cluster: &Cluster) -> [&str; 2] {
     [2, 1].map(|n| cluster.oci.images[n].message.trim_end())
 }
@@ -88,7 +88,7 @@ const CH_RUN: Program = Program {
     install: "install the Debian package charliecloud-runtime",
 };
 
-/// Charliecloud asks by HTTPS alone, and so not the node proxy.
+/// Charliecloud pulls over HTTPS only, so it cannot use the node proxy.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn charliecloud_runs_the_variant_of_the_login_in_its_environment() {
     let cluster = Cluster::start().await;
@@ -104,7 +104,7 @@ async fn charliecloud_runs_the_variant_of_the_login_in_its_environment() {
         let place = |name: &str| dir.path().join(name).display().to_string();
         fs::write(place("ca.pem"), front.ca_pem()).expect("it can be written");
         let variables = [
-            // It is Python's, and takes the system's.
+            // The program is a Python script and uses the system's Python.
             "PATH=/usr/sbin:/usr/bin:/sbin:/bin".to_owned(),
             "USER=root".to_owned(),
             format!("REQUESTS_CA_BUNDLE={}", place("ca.pem")),

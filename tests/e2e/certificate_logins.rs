@@ -1,4 +1,4 @@
-//! A worker with TLS of its own, and hosts whose certificate is their login.
+//! A worker with TLS, and hosts with certificates as logins.
 
 use metahub_cli::demo::image::{Form, REPOSITORY};
 use metahub_tests::{
@@ -9,7 +9,7 @@ use metahub_tests::{
 use reqwest::{Method, StatusCode, Version};
 use tempfile::TempDir;
 
-/// A site whose one worker speaks TLS, and takes certificates of `authority`.
+/// A site with one TLS worker that accepts client certificates of `authority`.
 struct Secured {
     site: Site,
     authority: Authority,

@@ -1,6 +1,6 @@
-//! What `metahubctl client-config` writes, with real engines: the host's
-//! variant arrives, a refusal stays a refusal where it is enforced, and the
-//! host's secret goes to MetaHub alone.
+//! The files of `metahubctl client-config` with real engines: the host gets its
+//! variant, a refusal is final where it is enforced, and only MetaHub receives
+//! the host's secret.
 
 mod certificates;
 mod engines;
@@ -19,26 +19,26 @@ use metahub_tests::{
     tls_front::TlsFront,
 };
 
-/// No variant of it is for a host of the tests.
+/// An image without a variant for the test hosts.
 const DENIED: &str = "qnib/zen4";
 
-/// The registry that images name.
+/// The registry in the images' names.
 const NAME: &str = "registry.test";
 
-/// The registry that images name, and engines ask after MetaHub's refusal.
+/// The kind of the registry, which engines ask after MetaHub's refusal.
 #[derive(Clone, Copy)]
 enum Registry {
-    /// It gives everything to everyone.
+    /// It serves every image without a login.
     Open,
-    /// It asks for a login, and so for any secret that an engine has for it.
+    /// It requires a login, so an engine sends any secret that it has for it.
     AsksForLogin,
 }
 
-/// A cluster, and a registry that images name, seen by a tap.
+/// A cluster, and a registry behind a tap.
 struct Hub {
     cluster: Cluster,
     registry: TlsFront,
-    /// Sees what the registry is asked, in plain text.
+    /// Records the requests to the registry, in plain text.
     tap: Tap,
     node: NodeProcess,
 }
@@ -77,8 +77,8 @@ impl Hub {
         }
     }
 
-    /// A host that trusts the registry, with what `client-config` writes for
-    /// it. `line` is its engine and flags.
+    /// A host that trusts the registry and has the files of `client-config`.
+    /// `line` is the engine with its flags.
     async fn host(&self, line: &str) -> HostRoot {
         let root = HostRoot::trusting(&self.registry.ca_pem());
         let root = root.with_host(NAME, self.registry.addr().ip());
@@ -100,12 +100,12 @@ impl Hub {
         run(&ours("metahubctl"), args.chain(flags)).await
     }
 
-    /// An image as its registry names it.
+    /// The full name of an image of the registry.
     fn image(&self, repository: &str) -> String {
         format!("{NAME}/{repository}:docker")
     }
 
-    /// The digest of what the host is to get.
+    /// The digest of the host's variant.
     fn wanted(&self) -> &str {
         &self.cluster.docker.images[2].manifest.digest
     }
@@ -130,7 +130,7 @@ impl Hub {
     }
 }
 
-/// What Basic authentication sends, where a file of the host has it.
+/// The host's Basic credential, from the first file of the host that has one.
 fn basic_in(root: &Path) -> Option<String> {
     let certs = fs::read_dir(root.join("etc/containerd/certs.d"));
     let hosts = certs.into_iter().flatten().flatten();

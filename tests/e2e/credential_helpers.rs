@@ -1,4 +1,4 @@
-//! Engines that no one has logged in pull by MetaHub's credential helper.
+//! Engines without a login that pull by MetaHub's credential helper.
 
 use std::{fs, path::PathBuf};
 
@@ -9,7 +9,7 @@ use metahub_tests::{
 use serde_json::json;
 use tempfile::TempDir;
 
-/// The credential of a host that has joined as `login`, in a file.
+/// Writes the credential of a host with `login` to a file.
 fn credential(dir: &TempDir, cluster: &Cluster, login: &Login) -> PathBuf {
     let credential = json!({
         "schema": 1,

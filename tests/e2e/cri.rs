@@ -1,4 +1,4 @@
-//! containerd as the kubelet drives it: by the image service of CRI, with and
+//! containerd as the kubelet uses it: pulls by the CRI image service, with and
 //! without the credentials of a pod.
 
 use std::fs;
@@ -13,7 +13,7 @@ use metahub_tests::{
 };
 use tempfile::TempDir;
 
-/// A cluster whose upstream is Docker Hub, as containerd names it.
+/// A cluster with the upstream `docker.io`, containerd's name of Docker Hub.
 async fn hub() -> Cluster {
     let mut cluster = Cluster::start().await;
     let url = cluster.upstream.url();
@@ -22,8 +22,8 @@ async fn hub() -> Cluster {
     cluster
 }
 
-/// The hosts file of a node that has a node proxy, and nothing else to ask: as
-/// `metahubctl client-config` makes it.
+/// The hosts file of a node that pulls only by its node proxy: the file of
+/// `metahubctl client-config`.
 async fn by_the_node_proxy() -> String {
     let dir = TempDir::new().expect("a temporary directory");
     let out = format!("--out={}", dir.path().display());
@@ -35,13 +35,13 @@ async fn by_the_node_proxy() -> String {
     fs::read_to_string(file).expect("it is written")
 }
 
-/// The hosts file of a node that asks the workers itself, with this much more.
+/// The hosts file of a node that pulls from the workers, followed by `more`.
 fn by_the_workers(cluster: &Cluster, more: &str) -> String {
     let workers = format!("http://{}", cluster.host());
     format!("server = '{workers}'\n[host.'{workers}']\ncapabilities = ['pull', 'resolve']\n{more}")
 }
 
-/// As a node that has its login in a header.
+/// The hosts file of a node with its login in a header.
 fn by_a_header(cluster: &Cluster, login: &Login) -> String {
     let Login { name, secret } = login;
     let basic = STANDARD.encode(format!("{name}:{secret}"));
@@ -52,7 +52,7 @@ fn by_a_header(cluster: &Cluster, login: &Login) -> String {
     )
 }
 
-/// Pulls an image of Docker Hub for a pod, and fails unless it is `wanted`.
+/// Pulls an image of Docker Hub for a pod. Fails unless it is `wanted`.
 async fn assert_pod_gets(containerd: &Containerd, pod: Option<&Login>, tag: &str, wanted: &Image) {
     let image = format!("docker.io/{REPOSITORY}:{tag}");
     let mut cri = containerd.cri().await;
@@ -79,7 +79,7 @@ async fn each_node_with_a_node_proxy_gets_its_own_variant_for_any_pod() {
         let host = Host::start(&cluster, own).await;
         for pod in [None, Some(others)] {
             for (tag, set) in cluster.forms() {
-                // An image that a node has is not asked for again.
+                // containerd does not pull an image again that it already has.
                 let containerd = Containerd::start_for_kubelet(Some(&host), &hosts_toml).await;
 
                 assert_pod_gets(&containerd, pod, tag, &set.images[n]).await;
@@ -117,7 +117,7 @@ async fn a_node_without_an_identity_gets_the_variant_of_the_pods_credentials() {
     let image = format!("docker.io/{REPOSITORY}:oci");
     let refused = containerd.cri().await.pull(&image, None).await;
     let said = refused.expect_err("nobody is logged in").to_string();
-    // As containerd 1.6 and 2.1 say it.
+    // The error texts of containerd 1.6 and 2.1.
     let words = ["401 Unauthorized", "no basic auth credentials"];
     assert!(words.iter().any(|it| said.contains(it)), "{said}");
 }

@@ -1,6 +1,5 @@
-//! What `metahubctl host detect` says of CPUs against archspec, the dynamic
-//! linker, and CPUs that qemu emulates; and of GPUs by a stand-in for NVIDIA's
-//! library.
+//! `metahubctl host detect`: CPUs against archspec, the dynamic linker, and
+//! CPUs that qemu emulates; GPUs against a stub of NVIDIA's library.
 
 use std::{
     collections::BTreeSet,
@@ -18,8 +17,8 @@ use tempfile::TempDir;
 
 mod nvml;
 
-/// CPUs that qemu's user mode emulates well enough to start programs: Intel's
-/// and AMD's of twenty years, and qemu's own.
+/// CPUs that qemu's user mode emulates well enough to start programs: twenty
+/// years of Intel's and AMD's, and qemu's own.
 const EMULATED: [&str; 24] = [
     "qemu64",
     "kvm64",
@@ -85,7 +84,7 @@ fn this_machine_is_of_the_level_that_the_dynamic_linker_supports() {
     assert_eq!(level(&found), highest_level(&help));
 }
 
-/// Both fed the same emulated cpuid instruction.
+/// Both programs run with the same emulated cpuid instruction.
 #[test]
 fn an_emulated_cpu_is_what_archspec_and_the_dynamic_linker_say() {
     let next = AtomicUsize::new(0);
@@ -154,13 +153,13 @@ fn cpu(found: &DetectedHost) -> &str {
     cpus.next().expect("a CPU")
 }
 
-/// The level as the dynamic linker writes it, for example `x86-64-v3`.
+/// The level in the dynamic linker's spelling, for example `x86-64-v3`.
 fn level(found: &DetectedHost) -> String {
     let level = &found.level.as_ref().expect("an x86-64 machine").name;
     level.replacen("x86_64", "x86-64", 1).replace('_', "-")
 }
 
-/// The first level that the dynamic linker's help lists as supported.
+/// The first supported level in the dynamic linker's help.
 fn highest_level(help: &str) -> &str {
     let levels = help
         .lines()

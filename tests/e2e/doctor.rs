@@ -1,5 +1,5 @@
-//! `metahubctl doctor` on a host that is well, and on one with one thing broken
-//! at a time: its line names that thing, and what to do.
+//! `metahubctl doctor` on a healthy host, and on a host with one fault at a
+//! time: its line names the fault and the remedy.
 
 #[cfg(feature = "real-parts")]
 mod docker;
@@ -237,7 +237,7 @@ async fn an_image_of_which_nothing_fits_is_named_in_the_workers_words() {
 async fn workers_that_disagree_on_a_tag_are_found_by_two_connections() {
     let stage = Stage::without_node().await;
     stage.site.put_variant("qnib/app", &[]);
-    // One worker remembers the tag, the other has not seen it.
+    // One worker caches the tag, the other does not.
     stage.resolve_at_worker(0, "qnib/app").await;
     let cpu = stage.features.iter().find(|it| it.starts_with("cpu:"));
     stage.site.put_variant("qnib/app", &[cpu.unwrap()]);

@@ -1,4 +1,4 @@
-//! Hosts that join by a token, and what they are given.
+//! Hosts that join by a token, and the answers to them.
 
 #[cfg(feature = "real-parts")]
 mod engines;
@@ -22,11 +22,11 @@ use metahub_tests::{
 };
 use tokio::{sync::Semaphore, task::JoinSet};
 
-/// How many hosts join by one token.
+/// The number of hosts that join by one token.
 const HOSTS: usize = 400;
-/// How many of them at a time.
+/// The number of concurrent joins.
 const AT_ONCE: usize = 8;
-/// Four hundred processes on two cores, beside others.
+/// The timeout for 400 processes on two cores, beside other tests.
 const LONG: Duration = Duration::from_secs(600);
 
 /// The CPU of the `n`th host.

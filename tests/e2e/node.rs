@@ -1,4 +1,4 @@
-//! The node proxy: what it adds, what it drops, and what it answers itself.
+//! The node proxy: headers that it adds and drops, and its own answers.
 
 #[cfg(feature = "real-parts")]
 mod engines;

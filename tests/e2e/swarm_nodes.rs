@@ -1,5 +1,6 @@
-//! A docker swarm of two hosts that have joined by one token, each with
-//! `metahub-node` and a type of its own: what each node of a service runs.
+//! A docker swarm of two hosts that joined by one token, each with
+//! `metahub-node` and its own type: the variant that each node of a service
+//! runs.
 
 use std::{fs, time::Duration};
 
@@ -10,13 +11,13 @@ use metahub_tests::{
 };
 use tempfile::TempDir;
 
-/// How long the tasks of a service may take to end.
+/// The timeout for the tasks of a service to complete.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The engines ask the node proxy of their host for images of Docker Hub.
+/// The engines pull images of Docker Hub through the node proxy of their host.
 const SETTINGS: &str = r#"{"registry-mirrors": ["http://127.0.0.1:5000"]}"#;
 
-/// The first host, a Broadwell, manages; the second is a Skylake.
+/// The first host is a Broadwell and the manager; the second is a Skylake.
 struct Swarm {
     manager: Dockerd,
     worker: Dockerd,
@@ -62,8 +63,8 @@ impl Swarm {
         }
     }
 
-    /// Creates a service of one task on each node that takes tasks, and says
-    /// what docker says and what the tasks print, in the order of the alphabet.
+    /// Creates a service with one task on each active node. Returns docker's
+    /// messages and the sorted output of the tasks.
     async fn run(&self, name: &str, flags: &[&str], image: &str) -> (String, Vec<String>) {
         let create = ["service", "create", "--detach", "--mode=global"];
         let name_flag = format!("--name={name}");
@@ -74,7 +75,7 @@ impl Swarm {
         (created.stderr, self.prints(name).await)
     }
 
-    /// What the tasks of a service print, once all have ended.
+    /// The sorted output of a service's tasks, after all have completed.
     async fn prints(&self, service: &str) -> Vec<String> {
         let ps = ["service", "ps", "--format={{.CurrentState}}", service];
         let what = format!("all tasks of {service} complete");
@@ -96,7 +97,7 @@ impl Swarm {
         prints
     }
 
-    /// Deploys a stack of one such service, and says what its tasks print.
+    /// Deploys a stack of one such service and returns the output of its tasks.
     async fn deploy(&self, name: &str, flags: &[&str], image: &str) -> Vec<String> {
         let deploy = "{mode: global, restart_policy: {condition: none}}";
         let service = format!("{{image: '{image}', deploy: {deploy}}}");
@@ -118,7 +119,7 @@ impl Swarm {
         self.cluster.oci.images[1].message.clone()
     }
 
-    /// The image by the address of each host's node proxy, and as one of Docker
+    /// The image's name at the node proxy's address, and its name at Docker
     /// Hub.
     fn names() -> [String; 2] {
         [
@@ -138,7 +139,7 @@ async fn each_node_runs_its_own_variant_where_the_tag_is_left_to_the_nodes() {
         let (_, prints) = swarm.run(&format!("plain{n}"), &flags, image).await;
         assert_eq!(prints, own, "{image}");
 
-        // Nor does the login of whoever creates the service change anything.
+        // The login of the service's creator changes nothing, either.
         let login = &swarm.cluster.type1;
         let manager = &swarm.manager;
         let logged_in = manager.login(Host::NODE, &login.name, &login.secret).await;

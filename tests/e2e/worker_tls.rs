@@ -1,5 +1,5 @@
-//! Real engines at a worker that speaks TLS: by certificate, by password, and
-//! behind load balancers that pass bytes on.
+//! Real engines at a worker with TLS: login by certificate and by password, and
+//! load balancers that forward bytes.
 
 use std::{net::Ipv4Addr, path::Path};
 
@@ -14,7 +14,7 @@ use metahub_tests::{
 use reqwest::StatusCode;
 use tokio_util::sync::CancellationToken;
 
-/// Where no engine looks for the worker but on loopback.
+/// The gateway for tests whose engines use only loopback addresses.
 const HERE: Ipv4Addr = Ipv4Addr::LOCALHOST;
 /// The flags of a worker behind a load balancer on 127.0.0.1.
 const PROXIED: [&str; 2] = ["--trusted-proxy=127.0.0.1", "--proxy-protocol"];

@@ -36,7 +36,7 @@ impl Authority {
     pub fn new() -> Self {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        // Python looks for these.
+        // Python requires these.
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         params.distinguished_name = DistinguishedName::new();
         params
@@ -60,8 +60,8 @@ impl Authority {
         self.identity_of(&[host])
     }
 
-    /// A certificate for `host` that is good for so many days more, or that was
-    /// good until so many days ago.
+    /// A certificate for `host` that expires in `days` days, or that expired so
+    /// many days ago.
     pub fn identity_for_days(&self, host: &str, days: i64) -> Identity {
         let mut params = CertificateParams::new([host.to_owned()]).expect("a host");
         let day = Duration::from_secs(24 * 60 * 60);
@@ -77,7 +77,7 @@ impl Authority {
         self.issue(CertificateParams::new(hosts).expect("hosts"))
     }
 
-    /// A certificate for a client that is called `name`, its common name.
+    /// A client certificate with the common name `name`.
     pub fn client(&self, name: &str) -> Identity {
         let mut params = CertificateParams::default();
         params.distinguished_name = DistinguishedName::new();
@@ -114,7 +114,7 @@ impl Identity {
         self.key.serialize_pem()
     }
 
-    /// Writes certificate and key to files in `dir`, each whole at once.
+    /// Writes certificate and key to files in `dir`. Each write is atomic.
     pub fn write(&self, dir: &Path, certificate: &str, key: &str) {
         for (name, pem) in [(certificate, self.certificate_pem()), (key, self.key_pem())] {
             let next = dir.join(format!("{name}.next"));

@@ -58,13 +58,13 @@ impl RegistryClient {
         }
     }
 
-    /// A client of a registry that speaks TLS with a certificate of `authority`,
-    /// and shows `identity`.
+    /// A client of a TLS registry with a certificate of `authority`. The client
+    /// sends the certificate of `identity`.
     pub fn secured(addr: SocketAddr, authority: &Authority, identity: Option<&Identity>) -> Self {
         Self::secured_from(addr, authority, identity, None)
     }
 
-    /// The same, from an address of this machine.
+    /// A client as [`Self::secured`] makes it, from an address of this machine.
     pub fn secured_from(
         addr: SocketAddr,
         authority: &Authority,
@@ -94,7 +94,7 @@ impl RegistryClient {
         }
     }
 
-    /// The same client with a login.
+    /// The same client, with a login.
     pub fn with(self, login: &Login) -> Self {
         Self {
             login: Some(login.clone()),

@@ -1,5 +1,5 @@
 //! The image service of the Container Runtime Interface, as the kubelet calls
-//! it: the few messages of `runtime.v1` that a pull needs.
+//! it: the messages of `runtime.v1` for a pull.
 
 use http::uri::PathAndQuery;
 use prost::Message;
@@ -22,8 +22,8 @@ struct ImageSpec {
     image: String,
 }
 
-/// What the kubelet makes of a pod's `imagePullSecrets`. It leaves the server's
-/// address empty.
+/// The message that the kubelet makes of a pod's `imagePullSecrets`. The
+/// kubelet leaves the server's address empty.
 #[derive(Clone, PartialEq, Message)]
 struct AuthConfig {
     #[prost(string, tag = "1")]
@@ -71,7 +71,7 @@ impl ImageService {
         Ok(Self(Grpc::new(endpoint.connect().await?)))
     }
 
-    /// Pulls `image`, with the credentials of a pod that has some.
+    /// Pulls `image`, with the credentials of a pod if there are some.
     pub async fn pull(&mut self, image: &str, pod: Option<&Login>) -> Result<(), Status> {
         let request = PullImageRequest {
             image: Some(spec(image)),
@@ -85,7 +85,7 @@ impl ImageService {
         Ok(())
     }
 
-    /// The digests that an image of the runtime was pulled by.
+    /// The digests under which the runtime has pulled an image.
     pub async fn repo_digests(&mut self, image: &str) -> Vec<String> {
         let request = ImageStatusRequest {
             image: Some(spec(image)),

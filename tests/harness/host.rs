@@ -1,4 +1,4 @@
-//! Hosts that join: metahubctl as it runs on each of them.
+//! Hosts that join: runs metahubctl as on each of them.
 
 use std::{fs, path::PathBuf};
 
@@ -12,7 +12,7 @@ use crate::{
     program::ours,
 };
 
-/// The hosts of one site, each with a file of its own for its credential.
+/// The hosts of one site, each with its own credential file.
 #[derive(Debug)]
 pub struct JoiningHosts {
     control: String,
@@ -21,7 +21,7 @@ pub struct JoiningHosts {
 }
 
 impl JoiningHosts {
-    /// Hosts that join at `control` with this token, and pull from `registry`.
+    /// Hosts that join at `control` with `token` and pull from `registry`.
     pub fn new(control: &Place, registry: &str, token: &str) -> Self {
         let dir = TempDir::new().expect("a temporary directory");
         fs::write(dir.path().join("token"), token).expect("it can be written");
@@ -32,7 +32,7 @@ impl JoiningHosts {
         }
     }
 
-    /// Hosts of a token that an admin makes.
+    /// Hosts with a new token, which the admin creates with `flags`.
     pub async fn by_new_token(control: &Place, registry: &str, flags: &[&str]) -> Self {
         let create = ["host", "token", "create", "--user=qnib"];
         let created = Ctl::at(control).json(&[&create[..], flags].concat()).await;
@@ -40,7 +40,7 @@ impl JoiningHosts {
         Self::new(control, registry, token)
     }
 
-    /// `host login` on the host `id`, whose CPU is `cpu`.
+    /// Runs `host login` on the host `id` with the CPU `cpu`.
     pub async fn login(&self, id: &str, cpu: &str, more: &[&str]) -> Outcome {
         let args = [
             "host".to_owned(),
@@ -56,13 +56,13 @@ impl JoiningHosts {
         run(&ours("metahubctl"), args.into_iter().chain(more)).await
     }
 
-    /// `host report` on the host `id`.
+    /// Runs `host report` on the host `id`.
     pub async fn report(&self, id: &str) -> Outcome {
         let file = format!("--credential={}", self.credential_file(id).display());
         run(&ours("metahubctl"), ["host", "report", &file]).await
     }
 
-    /// The file of the credential of the host `id`.
+    /// The credential file of the host `id`.
     pub fn credential_file(&self, id: &str) -> PathBuf {
         self.dir.path().join(format!("{id}.json"))
     }

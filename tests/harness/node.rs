@@ -1,4 +1,4 @@
-//! The node proxy of a host, as a process.
+//! The node proxy of a host, run as a process.
 
 use std::{net::SocketAddr, path::PathBuf};
 
@@ -10,7 +10,7 @@ use crate::{
     program::ours,
 };
 
-/// A node proxy with a credential file of its own.
+/// A node proxy with its own credential file.
 #[derive(Debug)]
 pub struct NodeProcess {
     process: Process,
@@ -19,18 +19,18 @@ pub struct NodeProcess {
 }
 
 impl NodeProcess {
-    /// Starts one that forwards to `registry`, for example `http://127.0.0.1:80`,
-    /// as `login`, and waits until it answers.
+    /// Starts a node proxy that forwards to `registry`, for example
+    /// `http://127.0.0.1:80`, as `login`. Waits until it answers.
     pub async fn start(registry: &str, login: &Login) -> Self {
         Self::start_with(registry, login, &[]).await
     }
 
-    /// Starts one with more flags.
+    /// Starts a node proxy with additional flags.
     pub async fn start_with(registry: &str, login: &Login, flags: &[&str]) -> Self {
         Self::start_as(&credential(registry, login), flags).await
     }
 
-    /// Starts one with this credential and more flags.
+    /// Starts a node proxy with this credential and additional flags.
     pub async fn start_as(credential: &HostCredential, flags: &[&str]) -> Self {
         let dir = TempDir::new().expect("a temporary directory");
         let file = dir.path().join("host.json");
@@ -52,24 +52,24 @@ impl NodeProcess {
         Self { process, addr, dir }
     }
 
-    /// A client of it that has no login.
+    /// A client of the node proxy without a login.
     pub fn client(&self) -> RegistryClient {
         RegistryClient::anonymous(self.addr)
     }
 
-    /// Where engines find it.
+    /// The node proxy's address for engines.
     pub fn addr(&self) -> SocketAddr {
         self.addr
     }
 
-    /// Replaces its credential.
+    /// Replaces the node proxy's credential.
     pub fn log_in(&self, registry: &str, login: &Login) {
         let credential = credential(registry, login);
         let written = credential.write(&self.credential_file());
         written.expect("the credential is written");
     }
 
-    /// Where its credential is.
+    /// The path of the node proxy's credential file.
     pub fn credential_file(&self) -> PathBuf {
         self.dir.path().join("host.json")
     }
@@ -79,28 +79,28 @@ impl NodeProcess {
         self.process.terminate();
     }
 
-    /// Whether it has not ended.
+    /// True if the process has not ended.
     pub fn is_running(&mut self) -> bool {
         self.process.is_running()
     }
 
-    /// All that it has logged.
+    /// The log of the process.
     pub fn log(&self) -> String {
         self.process.log()
     }
 
-    /// How much memory it has, in MiB.
+    /// The resident memory of the process, in MiB.
     pub fn rss_mib(&self) -> u64 {
         self.process.rss_mib()
     }
 
-    /// Its process id.
+    /// The process id.
     pub fn pid(&self) -> u32 {
         self.process.pid()
     }
 }
 
-/// The credential of a host that is `login` at `registry`.
+/// The credential of a host with `login` at `registry`.
 pub fn credential(registry: &str, login: &Login) -> HostCredential {
     HostCredential {
         schema: 1,

@@ -64,7 +64,7 @@ pub(crate) async fn answers(process: &mut Process, mut ready: impl AsyncFnMut() 
     .await;
 }
 
-/// Gives a program the name `hostname` for its machine.
+/// Runs a program with `hostname` as its machine's name.
 fn own_hostname(hostname: &str, program: &Path, args: Vec<String>) -> (PathBuf, Vec<String>) {
     let set = r#"hostname "$0" && exec "$@""#;
     let mut all: Vec<String> = ["--uts", "sh", "-c", set, hostname]

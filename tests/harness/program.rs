@@ -64,7 +64,7 @@ pub fn cpus_python() -> PathBuf {
     part(&CPUS, "METAHUB_TEST_CPUS", ".parts/cpus/bin/python")
 }
 
-/// qemu's emulator of x86-64 CPUs for single programs.
+/// qemu's user-mode emulator of x86-64 CPUs.
 pub fn qemu_x86_64() -> PathBuf {
     QEMU.path()
 }
@@ -131,8 +131,8 @@ pub fn ours(name: &str) -> PathBuf {
     program
 }
 
-/// A script in `dir` that runs `program` where it finds MetaHub's credential
-/// helper, for the credential of a host in the file `credential`.
+/// Writes a script to `dir` that runs `program` with MetaHub's credential
+/// helper in its path, for the host's credential in the file `credential`.
 pub(crate) fn with_helper(program: &Path, credential: &Path, dir: &Path) -> PathBuf {
     let helper = ours("docker-credential-metahub");
     let build = helper.parent().expect("a program is in a directory");

@@ -31,7 +31,7 @@ type Spoken = Arc<Mutex<Vec<String>>>;
 enum Manners {
     /// With `close_notify`, as TLS has it.
     Polite,
-    /// Without, as somebody ends it who cuts the wire.
+    /// Without `close_notify`, as if the wire were cut.
     Rude,
 }
 
@@ -41,8 +41,8 @@ impl TlsFront {
         Self::before_at(Ipv4Addr::LOCALHOST, server).await
     }
 
-    /// Starts one at another address of this machine, which its certificate
-    /// names.
+    /// Starts a front at another address of this machine, with a certificate
+    /// for it.
     pub async fn before_at(ip: Ipv4Addr, server: SocketAddr) -> Self {
         Self::start(ip, server, &[], Manners::Polite).await
     }
@@ -60,7 +60,7 @@ impl TlsFront {
         Self::start(Ipv4Addr::LOCALHOST, server, &[], Manners::Rude).await
     }
 
-    /// Starts one at port 443 of an address of its own, for the host `name`.
+    /// Starts a front at port 443 of an unused address, for the host `name`.
     /// Needs root.
     pub async fn of_host(name: &str, server: SocketAddr) -> Self {
         let (listener, _) = https_listener().await;
@@ -107,7 +107,7 @@ impl TlsFront {
         format!("https://{}", self.address)
     }
 
-    /// Where it listens.
+    /// The front's address.
     pub fn addr(&self) -> SocketAddr {
         self.address
     }

@@ -29,7 +29,7 @@ use crate::{
 /// How long a connection may be silent where others wait for its place: clients
 /// say something as soon as they are connected.
 const SILENT_GRACE: Duration = Duration::from_secs(1);
-/// How many TLS handshakes there are at a time: each takes some 20 KiB.
+/// The maximum number of concurrent TLS handshakes: each takes some 20 KiB.
 const HANDSHAKES: usize = 1024;
 /// The part of the cache that holds answers: one of four. Sources have the
 /// rest.
@@ -166,7 +166,7 @@ fn tls(config: &Config) -> anyhow::Result<Option<Arc<Tls>>> {
     Ok(tls.map(Arc::new))
 }
 
-/// Where the registry API is served. Its certificate is kept fresh until
+/// The port of the registry API. A task reloads its certificate until
 /// `shutdown` is cancelled.
 fn port(
     listener: TcpListener,

@@ -5,8 +5,9 @@
 //! login is remembered: one that is not in the snapshot is refused at once.
 //! Who guesses secrets is slowed down, and no login takes all there is.
 //!
-//! A client certificate is a login as well, where the client says nothing else: an
-//! `Authorization` that is there is what counts, also where it is wrong.
+//! A client certificate is a login as well, if the request has no
+//! `Authorization`: an `Authorization` header takes precedence, also if it is
+//! wrong.
 //!
 //! A login that allows it may carry selectors: features that the host has
 //! besides, or instead of, those of its machine type.
@@ -59,17 +60,17 @@ pub(crate) use self::{
 /// The longest credentials that are looked at, encoded.
 const MAX_ENCODED: usize = 1024;
 
-/// Why a client is not let in. Does not tell a wrong secret from a login that
-/// does not exist.
+/// The reason that authentication fails. Does not distinguish a wrong secret
+/// from a login that does not exist.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Refused {
     /// It has not said who it is.
     NotLoggedIn,
     /// It is not who it says.
     Wrong,
-    /// Its certificate names no login.
+    /// The client's certificate names no login.
     Nameless(Nameless),
-    /// Its certificate names a login that does not exist.
+    /// The client's certificate names a login that does not exist.
     NoSuchLogin(String),
     /// Its token is not good, or not any more.
     Token,
@@ -98,15 +99,15 @@ pub(crate) struct Caller {
     pub(crate) place: Place,
     /// The login, to look it up again.
     pub(crate) login: LoginKey,
-    /// None: it has given its secret or a certificate, not a token.
+    /// `None`: the client sent its secret or a certificate, not a token.
     token: Option<Arc<Known>>,
 }
 
-/// A login with what a client was let in by.
+/// A login with the credential that authenticated the client.
 #[derive(Clone)]
 pub(crate) struct LoginKey {
     name: Box<str>,
-    /// `None`: it has shown a certificate, not the secret.
+    /// `None`: the client sent a certificate, not the secret.
     secret_sha256: Option<[u8; 32]>,
 }
 
@@ -173,10 +174,10 @@ pub(crate) struct Gate {
     verified: Verified,
 }
 
-/// How clients are let in.
+/// The settings of authentication.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
-    /// The proxies that tell whom they speak for.
+    /// The proxies whose forwarded client addresses count.
     pub(crate) proxies: Proxies,
     /// How many requests of a login may be open at a time.
     pub(crate) requests_per_login: usize,
@@ -195,8 +196,8 @@ impl Gate {
         }
     }
 
-    /// Finds out who asks: by the `Authorization` header, or without one by the
-    /// certificate.
+    /// Authenticates a request: by its `Authorization` header or, without one,
+    /// by the client certificate.
     pub(crate) fn admit(&self, snapshot: &Snapshot, request: &Parts) -> Result<Caller, Refused> {
         match self.admit_by_header(snapshot, request) {
             Err(Refused::NotLoggedIn) => {}
@@ -328,7 +329,7 @@ impl Gate {
     }
 }
 
-/// What the client has shown in the handshake.
+/// The client certificate of the handshake.
 fn certificate(request: &Parts) -> Option<&ClientCertificate> {
     request.extensions.get::<Secured>()?.certificate.as_deref()
 }

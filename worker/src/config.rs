@@ -37,7 +37,7 @@ pub struct Config {
     )]
     pub admin_addr: SocketAddr,
 
-    /// How the registry API is served over TLS.
+    /// The TLS settings of the registry API.
     #[command(flatten)]
     pub tls: TlsConfig,
 
@@ -81,7 +81,7 @@ pub struct Config {
     pub state_dir: Option<PathBuf>,
 
     /// A certificate of your own PKI to show to the control plane instead, as
-    /// PEM. Read at each connect. What clients are shown is `--tls-cert`.
+    /// PEM. Read at each connect. The certificate for clients is `--tls-cert`.
     #[arg(long, env = "METAHUB_WORKER_CERT_FILE", requires = "tls_key_file")]
     pub tls_cert_file: Option<PathBuf>,
 
@@ -94,8 +94,8 @@ pub struct Config {
     #[arg(long, env = "METAHUB_WORKER_ID")]
     pub worker_id: Option<String>,
 
-    /// For how long restricted repositories stay open while the control plane
-    /// is not heard. What is open to all is served for ever.
+    /// For how long restricted repositories stay open while the worker gets no
+    /// message of the control plane. What is open to all is served for ever.
     #[arg(long, env = "METAHUB_MAX_POLICY_AGE", default_value = "24h", value_parser = humantime::parse_duration)]
     pub max_policy_age: Duration,
 
@@ -185,9 +185,8 @@ pub struct Config {
     pub max_requests_per_login: usize,
 
     /// The addresses or networks of load balancers, for example
-    /// `10.0.0.0/8,192.168.7.1`. Only these are believed when they tell whom
-    /// they speak for, in `X-Forwarded-For`, `Forwarded` and the like. Can be
-    /// given several times, or with commas.
+    /// `10.0.0.0/8,192.168.7.1`. Only their `X-Forwarded-For`, `Forwarded` and
+    /// the like count. Can be given several times, or with commas.
     #[arg(
         long = "trusted-proxy",
         env = "METAHUB_TRUSTED_PROXY",

@@ -32,15 +32,15 @@ const DEFAULT_PORTS: [u16; 2] = [80, 443];
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Peer(pub(crate) IpAddr);
 
-/// How a request's connection is secured, where it is: this worker speaks TLS, or
-/// the proxy before it that says so. Kept in the request's extensions.
+/// The security of a request's connection: TLS at this worker, or at the proxy
+/// before it. Kept in the request's extensions; absent for plain text.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Secured {
-    /// What the client has shown, and the handshake verified.
+    /// The client certificate that the handshake verified.
     pub(crate) certificate: Option<Arc<ClientCertificate>>,
 }
 
-/// The proxies that are believed.
+/// The proxies whose headers count.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Proxies(pub(crate) Vec<IpNet>);
 

@@ -1,8 +1,8 @@
 //! The registry API that container clients speak to (OCI distribution-spec,
 //! pull side).
 //!
-//! Data flows one way: the path is parsed, the client let in, a snapshot
-//! taken, and only then caches and upstreams asked.
+//! Data flows one way: parse the path, authenticate the client, take a
+//! snapshot, and only then query caches and upstreams.
 
 use std::{
     borrow::Cow,
@@ -88,13 +88,13 @@ pub(crate) struct Registry {
     metrics: Metrics,
 }
 
-/// A request of a client that has been let in.
+/// A request of an authenticated client.
 #[derive(Debug)]
 pub(crate) struct Asked<'a> {
     snapshot: &'a Snapshot,
     /// The caller's machine type.
     kind: &'a Kind,
-    /// The login that it was let in by.
+    /// The login that authenticated the request.
     login: &'a LoginKey,
     method: &'a Method,
     /// Whether only headers are wanted.

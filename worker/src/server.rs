@@ -1,7 +1,7 @@
 //! Accepts connections and serves HTTP on them, within limits.
 //!
-//! HTTP/1.1 and HTTP/2, in plain text or over TLS. Without TLS a TLS hello gets
-//! hyper's plain-text 400, which clients need in order to fall back to plain
+//! HTTP/1.1 and HTTP/2, in plain text or over TLS. A port without TLS answers a
+//! TLS hello with hyper's plain-text 400: clients need it to fall back to plain
 //! HTTP.
 
 use std::{io::Write as _, net::IpAddr, sync::Arc, time::Duration};
@@ -45,10 +45,10 @@ pub(crate) use self::tls::Tls;
 const ACCEPT_AGAIN: Duration = Duration::from_millis(50);
 /// How long to wait for a free place before a silent connection is ended.
 const EVICT_AGAIN: Duration = Duration::from_millis(20);
-/// How long a client that has not asked for anything when the server is told to
-/// stop may take to do so, its handshake included.
+/// The time for a client's first request after shutdown begins, its handshake
+/// included.
 const ABOUT_TO_ASK: Duration = Duration::from_millis(500);
-/// What a client hears whose address has too many connections.
+/// The answer to a client whose address has too many connections.
 const CROWDED: &[u8] = b"HTTP/1.1 429 Too Many Requests\r\n\
     content-type: application/json\r\n\
     retry-after: 2\r\n\
@@ -69,7 +69,7 @@ pub(crate) struct Limits {
     pub(crate) header_timeout: Duration,
     /// How long a client may read nothing of what is written to it.
     pub(crate) stall_timeout: Duration,
-    /// TLS handshakes at a time. More wait.
+    /// Maximum number of concurrent TLS handshakes. Further ones wait.
     pub(crate) handshakes: usize,
     /// How long a connection may be silent where others wait for its place.
     pub(crate) silent_grace: Duration,
@@ -94,14 +94,14 @@ impl Limits {
     }
 }
 
-/// Where connections are accepted, and what comes on them before HTTP.
+/// A listening port, with the protocols before HTTP: PROXY protocol and TLS.
 #[derive(Debug)]
 pub(crate) struct Port {
     pub(crate) listener: TcpListener,
-    /// `None`: plain text.
+    /// The TLS configuration. `None`: plain text.
     pub(crate) tls: Option<Arc<Tls>>,
-    /// Whether a connection of a trusted proxy begins with a header of the PROXY
-    /// protocol.
+    /// True if connections of trusted proxies begin with a PROXY protocol
+    /// header.
     pub(crate) has_proxy_protocol: bool,
 }
 
@@ -136,7 +136,7 @@ struct Door {
 }
 
 /// Answers requests on `port` by `service` until `shutdown` is cancelled, then
-/// lets open requests end.
+/// drains open requests.
 pub(crate) async fn serve<S, F, B>(
     port: impl Into<Port>,
     limits: Limits,
@@ -269,7 +269,7 @@ impl Door {
 /// An address has too many connections.
 struct Crowded;
 
-/// A place among the connections of `address`, if it needs one.
+/// A place among the connections of `address`. `None` for a trusted proxy.
 fn seat(addresses: &Addresses, limits: &Limits, address: IpAddr) -> Result<Option<Seat>, Crowded> {
     if limits.proxies.trusts(address) {
         return Ok(None);
@@ -278,7 +278,7 @@ fn seat(addresses: &Addresses, limits: &Limits, address: IpAddr) -> Result<Optio
     seat.map(Some).ok_or(Crowded)
 }
 
-/// Says why in plain text, if the client is still there to read it, and closes.
+/// Sends an answer in plain text, if the client still reads, and closes.
 fn say(stream: TcpStream, answer: &[u8]) {
     if let Ok(mut stream) = stream.into_std() {
         stream.write_all(answer).ok();

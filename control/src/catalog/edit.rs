@@ -50,7 +50,7 @@ impl Edit {
             .ok_or_else(|| Error::not_found(key.kind(), key.name()))
     }
 
-    /// Refuses what the actor may not see, whether it is there or not.
+    /// Refuses a key outside the actor's scope, also if no record is under it.
     pub(super) fn check_seen(&self, key: &Key) -> Result<()> {
         self.scope.check_seen(key)
     }
@@ -82,8 +82,9 @@ impl Edit {
     }
 
     /// Removes the record under `key`, if there is one. The admin tokens of a
-    /// user's owners and the user's host tokens go with it, or they would be
-    /// good for the next user of that name; so do the logins of a type's hosts.
+    /// user's owners and the user's host tokens go with it: they would be valid
+    /// for the next user of that name. The logins of a type's hosts go with the
+    /// type.
     pub(super) fn remove(&mut self, key: Key) {
         match key.kind() {
             Kind::User => self.remove_tokens_of(key.name()),

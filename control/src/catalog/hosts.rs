@@ -1,9 +1,9 @@
-//! Hosts: each joins by a host token of its user, and gets a login of its own.
+//! Hosts: each joins by a host token of its user and gets its own login.
 //!
-//! One commit spends a use of the token and makes the login, so a token for
-//! 400 hosts makes 400 logins, whichever control planes are asked. A host makes
-//! its secret itself and tells its hash: to ask again, because an answer got
-//! lost, spends nothing and ends in the same login.
+//! One commit spends a use of the token and creates the login: a token for 400
+//! hosts creates 400 logins at any number of control planes. A host makes its
+//! own secret and sends the hash. A repeated request, after a lost answer,
+//! spends no use and returns the same login.
 
 mod choice;
 mod counts;
@@ -32,7 +32,7 @@ use crate::{
     secrets,
 };
 
-/// A host that wants to join.
+/// A host's request to join.
 #[derive(Clone, Debug)]
 pub(crate) struct HostWish {
     /// The secret of the host token.
@@ -43,17 +43,17 @@ pub(crate) struct HostWish {
     /// SHA-256 of the secret that the host has made, in lower-case hex.
     pub(crate) secret_sha256: Secret,
     pub(crate) facts: HostFacts,
-    /// The type that it asks for. `None`: the best.
+    /// The requested type. `None`: the best.
     pub(crate) machine_type: Option<String>,
-    /// Whether it takes the place of another machine with this id.
+    /// True if the host replaces another machine with this id.
     pub(crate) replaces: bool,
 }
 
-/// A host that has joined.
+/// The result of a join.
 #[derive(Clone, Debug)]
 pub(crate) struct JoinedHost {
     pub(crate) login: Login,
-    /// Why it got its type, for people.
+    /// The reason for the type, as a sentence.
     pub(crate) why: String,
 }
 
@@ -65,11 +65,11 @@ pub(crate) struct HostName {
 }
 
 impl Catalog {
-    /// Lets a host join, or join again: then its former secret is worthless.
+    /// Joins a host. A repeated join makes the host's former secret invalid.
     pub(crate) async fn join_host(&self, actor: &Actor, wish: &HostWish) -> Result<JoinedHost> {
         check(wish)?;
         let hash = secrets::sha256_hex(&wish.token);
-        // Before it waits for its turn among those who change the policy.
+        // Checked before the join waits for the policy's write lock.
         good_token(&self.policy(), &hash)?;
         let joining = self.edit(actor, "host.join", |edit| {
             let token = good_token(edit.base(), &hash)?;
@@ -92,7 +92,7 @@ impl Catalog {
             user: joined.login.user.clone(),
             id: wish.id.clone(),
         };
-        // The host is in, whether this is noted or not.
+        // The host has joined, even if the status cannot be written.
         let came = (Came::ToJoin, false);
         let noted = self.observe(&name, &wish.facts, actor.from, came).await;
         if let Err(error) = noted {
@@ -112,8 +112,8 @@ impl Catalog {
         self.forget_observed(name).await
     }
 
-    /// Moves a host to another type of its user. Its former login stays until
-    /// the host uses the new one. Returns the new one.
+    /// Moves a host to another type of its user and returns the new login. The
+    /// former login stays until the host uses the new one.
     pub(crate) async fn move_host(
         &self,
         actor: &Actor,
@@ -136,7 +136,7 @@ impl HostName {
         logins.find(|it| it.host.as_ref().is_some_and(|host| host.moved_to.is_none()))
     }
 
-    /// The host's login, and those of types that it was moved from.
+    /// The host's login, and its logins of the types before a move.
     fn logins<'a>(&self, policy: &'a Policy) -> Vec<&'a Login> {
         let start = Key::login(&format!("{}-", self.user));
         let end = format!("{HOST_MARK}{}", self.id);
@@ -146,7 +146,7 @@ impl HostName {
     }
 
     fn need<'a>(&self, edit: &'a Edit) -> Result<&'a Login> {
-        // What may not be seen is refused whether it is there or not.
+        // Refuses a key outside the scope, also if no record is under it.
         edit.check_seen(&Key::login(&format!("{}-{HOST_MARK}", self.user)))?;
         self.login(edit.base()).ok_or_else(|| Error::NotFound {
             kind: "host",
@@ -172,7 +172,7 @@ fn check(wish: &HostWish) -> Result<()> {
     Ok(())
 }
 
-/// Refuses a machine that comes with the id of another.
+/// Refuses a machine whose host id belongs to another machine.
 fn check_machine(known: Option<&LoginHost>, wish: &HostWish) -> Result<()> {
     let is_another = known.is_some_and(|known| {
         !known.machine.is_empty() && !wish.machine.is_empty() && known.machine != wish.machine

@@ -1,4 +1,4 @@
-//! Hosts and their tokens.
+//! Converts hosts and host tokens.
 
 use std::time::Duration;
 
@@ -10,15 +10,15 @@ use crate::{
     records::{Evidence, HostToken},
 };
 
-/// How many features the evidence may be about.
+/// The maximum number of features in the evidence.
 const MOST_EVIDENCE: usize = 256;
-/// How long a text of the evidence may be, in bytes.
+/// The maximum length of one text of the evidence, in bytes.
 const LONGEST_EVIDENCE: usize = 256;
-/// How long all texts of the evidence may be, in bytes.
+/// The maximum length of all texts of the evidence, in bytes.
 const LARGEST_EVIDENCE: usize = 16 << 10;
 const LONGEST_VERSION: usize = 64;
 
-/// Without the secret.
+/// Converts a host token without its secret.
 pub(crate) fn host_token(it: &HostToken) -> proto::HostToken {
     proto::HostToken {
         user: it.user.clone(),
@@ -42,7 +42,7 @@ pub(crate) fn host_token_wish_from(it: proto::CreateHostTokenRequest) -> HostTok
     }
 }
 
-/// Refuses what is larger than any host's.
+/// Converts a host's facts. Refuses evidence over the limits.
 pub(crate) fn host_facts_from(it: policy::HostFacts) -> Result<HostFacts> {
     let evidence = it.evidence.iter();
     let texts = evidence.flat_map(|it| [&it.feature, &it.source, &it.raw]);
@@ -69,7 +69,7 @@ pub(crate) fn host_facts_from(it: policy::HostFacts) -> Result<HostFacts> {
     })
 }
 
-/// A hash as the store has it.
+/// A hash in the store's spelling: lower-case hex.
 pub(crate) fn hex(hash: &[u8]) -> Secret {
     let hex = hash.iter().take(64).map(|byte| format!("{byte:02x}"));
     Secret::from(hex.collect::<String>())

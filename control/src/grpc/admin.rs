@@ -389,7 +389,8 @@ impl AdminServiceTrait for AdminApi {
         _: Request<proto::GetStatusRequest>,
     ) -> Answer<proto::GetStatusResponse> {
         let policy = self.parts.catalog.policy();
-        // Unknown while the store does not answer: the rest is still told.
+        // The counts are 0 while the store does not answer; the rest is still
+        // sent.
         let hosts = self.parts.catalog.host_counts().await.unwrap_or_default();
         let members = self.parts.members().await;
         let connected = members.iter().filter(|it| it.connected);

@@ -1,5 +1,5 @@
-//! Lets hosts join, and takes their reports. A token or a login's secret is in
-//! each request.
+//! Serves joins and reports of hosts. Each request carries a host token or a
+//! login's secret.
 
 use std::net::IpAddr;
 

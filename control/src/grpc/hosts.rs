@@ -1,4 +1,4 @@
-//! Serves host tokens, and shows, moves and removes hosts.
+//! Serves the API for host tokens, and lists, moves and removes hosts.
 
 use metahub_proto::admin::v1::{
     self as proto, hosts_service_server::HostsService as HostsServiceTrait,

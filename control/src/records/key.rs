@@ -212,8 +212,8 @@ impl Key {
         Some(user).filter(|user| *user != "*")
     }
 
-    /// Whether hosts make the record on their own: the login of a host, or a
-    /// type that was made for a host. No declaration states it.
+    /// True if a host's join creates the record: the login of a host, or a type
+    /// for a host. Declarations do not contain it.
     pub(crate) fn is_made_by_hosts(&self) -> bool {
         match self.kind {
             Kind::Login => self.name().contains(HOST_MARK),

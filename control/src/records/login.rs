@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{HOST_MARK, Key, Kind, LoginHost, Secret};
 
-/// What a host logs in with. Its name is `<user>-<type>`, or
+/// The login of a host. Its name is `<user>-<type>`, or
 /// `<user>-<type>--<label>`, or `<user>-<type>~<host>`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Login {
@@ -17,7 +17,7 @@ pub(crate) struct Login {
     /// What tells a further login of the type apart. `None`: the type's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) label: Option<String>,
-    /// The host that alone uses it. `None`: it is for any.
+    /// The only host that may use the login. `None`: any host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) host: Option<LoginHost>,
 }
@@ -33,7 +33,7 @@ impl Login {
         }
     }
 
-    /// What the names of the logins of a type's hosts start with.
+    /// The prefix of the login names of a type's hosts.
     pub(crate) fn of_hosts(user: &str, machine_type: &str) -> Key {
         Key::login(&format!("{}{HOST_MARK}", login_name(user, machine_type)))
     }
@@ -43,7 +43,7 @@ impl Login {
         Key::login(&format!("{}{LABEL_MARK}", login_name(user, machine_type)))
     }
 
-    /// The type's name in the key of a host's login. `None`: it is another key.
+    /// The type's name in the key of a host's login. `None` for other keys.
     pub(crate) fn type_of_host_login(key: &Key) -> Option<&str> {
         if key.kind() != Kind::Login {
             return None;

@@ -10,7 +10,7 @@
 //! | `log/<number>/<piece>` | the keys that a revision changed, and its batch; the last thousand revisions |
 //! | `audit/<number>/<piece>` | who changed what |
 //! | `audit-reach` | the revision after which the audit is complete, once it was swept |
-//! | `status/<key>` | what is observed of a host, outside the revision |
+//! | `status/<key>` | the observed status of a host, outside the revision |
 //! | `replica/<name>/<piece>` | what a replica tells the others of its workers, under a lease |
 //! | `stage/<number>/<batch>/<piece>` | pieces of a batch that is too large for one transaction |
 //!
@@ -26,9 +26,9 @@
 //!    a straggler cannot undo what came later.
 //! 4. One transaction moves the head and sweeps the stage.
 //!
-//! A writer that stops after the second step leaves the rest to whoever comes
-//! by, a reader included. Readers read at one revision of etcd at which nothing
-//! is pending, so they see whole commits only.
+//! If a writer stops after the second step, any other replica does the rest, a
+//! reader included. Readers read at one revision of etcd at which nothing is
+//! pending, so they see whole commits only.
 //!
 //! Every batch has a name drawn at random, in the head and in the log. A writer
 //! whose answer got lost finds out by it whether the batch was committed.

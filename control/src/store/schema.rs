@@ -39,7 +39,7 @@ const MIGRATIONS: [&str; 3] = [
     // Where a change came from, and how far back the audit is complete.
     "alter table audit add column peer text;
      alter table history add column audit_after integer not null default 0;",
-    // What is observed, and not decided: no revision counts it.
+    // Observed statuses: they have no revision.
     "create table status (
          key text primary key,
          value text not null

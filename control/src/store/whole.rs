@@ -11,7 +11,7 @@ use crate::audit::AuditRecord;
 pub(crate) struct Whole {
     pub(crate) contents: Contents,
     pub(crate) audit: Vec<AuditRecord>,
-    /// What is observed, by key.
+    /// The observed statuses, by key.
     pub(crate) statuses: Vec<(String, String)>,
     /// The revision after which the audit is complete.
     pub(crate) audit_reach: u64,

@@ -16,7 +16,7 @@ pub(super) struct Facts {
     flag: HashMap<String, FlagAlias>,
     /// Canonical flags by another spelling, without separators.
     spelling: HashMap<String, String>,
-    /// Vendors of arm64 CPUs by the number that Linux writes.
+    /// Vendors of arm64 CPUs, by the number in Linux's /proc/cpuinfo.
     pub(super) arm_vendor: HashMap<String, String>,
     pub(super) gfx_generic: HashMap<String, Vec<String>>,
 }
@@ -36,10 +36,11 @@ pub(super) struct Target {
     /// Whose builds it runs besides, and no more.
     #[serde(default)]
     pub(super) also: Vec<String>,
-    /// The flags by which archspec identifies it, over those of its parents.
+    /// The flags by which archspec identifies the CPU, without those of its
+    /// parents.
     #[serde(default)]
     pub(super) features: Vec<String>,
-    /// Flags that it has besides.
+    /// Further flags of the CPU.
     #[serde(default)]
     pub(super) extra: Vec<String>,
     /// The vendor of a design that archspec identifies.

@@ -1,8 +1,8 @@
 //! Identifies a machine's CPU: the most specific name of the table whose flags
 //! the processors report.
 //!
-//! archspec's algorithm over archspec's names, so that both give one answer.
-//! Names that only compilers have are never the answer.
+//! Uses archspec's algorithm and archspec's names, so that both give the same
+//! answer. Names that only compilers have are never the answer.
 
 use std::collections::BTreeSet;
 
@@ -14,16 +14,16 @@ use super::{
 
 mod partial;
 
-/// Most flags that a design may lack to be named as near.
+/// The maximum number of missing flags for `IdentifiedCpu::nearly`.
 const MAX_LACKING: usize = 3;
 
-/// What a kernel reports of a machine's processors.
+/// The facts that a kernel reports about a machine's processors.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Processor {
     /// The name of the baseline, for example `x86_64` or `aarch64`.
     pub family: String,
-    /// As the kernel writes it, for example `GenuineIntel` or `0x41`, or as
-    /// archspec does, for example `ARM`.
+    /// The vendor in the kernel's spelling, for example `GenuineIntel` or
+    /// `0x41`, or in archspec's, for example `ARM`.
     pub vendor: String,
     /// The CPU flags that all processors report, in any spelling.
     pub flags: BTreeSet<String>,
@@ -38,22 +38,22 @@ pub struct Processor {
 /// The CPU of a machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IdentifiedCpu {
-    /// The table's name for it, for example `zen4`.
+    /// The CPU's name in the table, for example `zen4`.
     pub name: String,
     /// The x86-64 level. `None` on other architectures.
     pub level: Option<CpuLevel>,
-    /// Flags that CPUs of this name have and this machine does not report,
-    /// mostly because a hypervisor hides them.
+    /// Flags of CPUs with this name that the machine does not report, mostly
+    /// because a hypervisor hides them.
     pub absent: Vec<String>,
-    /// Where the answer is a level and no design: the design of the vendor that
-    /// fits but for a few flags, and those flags.
+    /// If the answer is a level and no design: the vendor's design with the
+    /// fewest missing flags, and those flags.
     pub nearly: Option<(String, Vec<String>)>,
 }
 
 /// The level of an x86-64 CPU by its flags alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CpuLevel {
-    /// From `x86_64` to `x86_64_v4`.
+    /// The level's name, from `x86_64` to `x86_64_v4`.
     pub name: String,
     /// The level above it.
     pub next: Option<String>,
@@ -61,10 +61,10 @@ pub struct CpuLevel {
     pub missing: Vec<String>,
 }
 
-/// What identifies a CPU of the table on a host.
+/// The vendor and flags that identify a CPU of the table on a host.
 #[derive(Clone, Debug)]
 pub(super) struct Signature {
-    /// `None` for a generic one.
+    /// The vendor. `None` for a generic CPU.
     vendor: Option<String>,
     flags: BTreeSet<String>,
     part: String,
@@ -72,7 +72,7 @@ pub(super) struct Signature {
 }
 
 impl Signature {
-    /// That of `target`, whose flags come on top of those of its parents.
+    /// The signature of `target`, with the flags of its parents.
     pub(super) fn new(target: &Target, parents: &[CpuId], table: &CpuTable) -> Self {
         let parents = parents.iter().map(|parent| &table.cpus[parent.0]);
         let inherited = parents.filter_map(|parent| parent.signature.as_ref());
@@ -96,7 +96,7 @@ impl Signature {
         match processor.family.as_str() {
             "ppc64le" | "ppc64" => self.generation <= processor.generation,
             "riscv64" => self.is_generic() || name == processor.design,
-            // Flags do not tell the version of the architecture.
+            // Flags do not identify the version of the architecture.
             "aarch64" if self.is_generic() => name == "aarch64",
             _ => {
                 let own = self.vendor.as_ref();
@@ -111,9 +111,9 @@ impl Signature {
 }
 
 impl CpuTable {
-    /// The most specific built-in name that fits `processor`: of its family, of
-    /// its vendor or of none, with flags that it reports. `None` where the
-    /// table does not have the family.
+    /// The most specific built-in name that fits `processor`: the family is
+    /// equal, the vendor is equal or absent, and the processor reports all
+    /// flags. `None` if the table does not have the family.
     pub fn identify(&self, processor: &Processor) -> Option<IdentifiedCpu> {
         let flags: BTreeSet<_> = processor.flags.iter().map(|flag| flag_of(flag)).collect();
         let id = self.most_specific(processor, &as_archspec(&flags))?;
@@ -133,7 +133,7 @@ impl CpuTable {
         })
     }
 
-    /// The design of `vendor` above `generic` that lacks the fewest flags.
+    /// The design of `vendor` above `generic` with the fewest missing flags.
     fn nearly(
         &self,
         generic: usize,
@@ -169,8 +169,8 @@ impl CpuTable {
             !processor.part.is_empty() && part == Some(&processor.part)
         };
         let has_part = candidates.iter().any(|(_, cpu)| own_part(cpu));
-        // Above the best generic CPU: a niche flag that the firmware hides does
-        // not make an old design of a new one.
+        // Only designs above the best generic CPU count: a rare flag that the
+        // firmware hides must not turn a new design into an old one.
         let designs = candidates
             .iter()
             .filter(|(_, cpu)| cpu.ancestors.contains(&generic) && (!has_part || own_part(cpu)));
@@ -199,8 +199,8 @@ fn vendor(reported: &str) -> &str {
     name.map_or(reported, String::as_str)
 }
 
-/// The flags that archspec goes by: to it, Linux' `pni` is no `sse3`, which it
-/// takes from `ssse3` alone.
+/// The flags as archspec reads them: archspec derives `sse3` from `ssse3`, not
+/// from Linux's `pni`.
 fn as_archspec(flags: &BTreeSet<String>) -> BTreeSet<String> {
     let mut flags = flags.clone();
     if !flags.contains("ssse3") {
@@ -213,7 +213,7 @@ fn is_generic(cpu: &Entry) -> bool {
     cpu.signature.as_ref().is_some_and(Signature::is_generic)
 }
 
-/// The one with the most ancestors, then with the most flags.
+/// The CPU with the most ancestors, then with the most flags.
 fn best<'a>(cpus: impl Iterator<Item = &'a (usize, &'a Entry)>) -> Option<usize> {
     let order = |(_, cpu): &&(usize, &'a Entry)| {
         let flags = cpu.signature.as_ref().map(|it| it.flags.len());

@@ -1,9 +1,8 @@
-//! Reads lists of hosts: what `kubectl get nodes -o json` and `kubectl get
-//! resourceslices -o json` print, together or one after the other, and what
-//! `metahubctl host detect -o json` prints.
+//! Reads lists of hosts: the output of `kubectl get nodes -o json` and `kubectl
+//! get resourceslices -o json`, together or one after the other, and of
+//! `metahubctl host detect -o json`.
 //!
-//! An entry that cannot be read is left out with a warning, and does not hide
-//! the others.
+//! Skips an unreadable entry with a warning and reads the others.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -17,38 +16,38 @@ use super::{
 };
 use crate::CpuTable;
 
-/// Most names in one warning.
+/// Maximum number of names in one warning.
 const MOST_NAMES: usize = 5;
-/// Longest name of a host that is shown, in characters.
+/// Maximum length of a displayed host name, in characters.
 const LONGEST_NAME: usize = 253;
 
-/// Hosts that were read.
+/// The hosts of a list, with warnings.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Inventory {
-    /// The hosts, in the order of the first entry about each.
+    /// The hosts, in the order of the first entry for each.
     pub hosts: Vec<PlannedHost>,
-    /// What is missing or could not be read, for people.
+    /// Warnings about missing and unreadable entries, as sentences.
     pub warnings: Vec<String>,
 }
 
-/// A text that is no list of hosts.
+/// The reason that a text is no list of hosts.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidInventory {
-    /// It is not JSON.
+    /// The text is not JSON.
     #[error("not JSON: give what `kubectl get nodes -o json` prints")]
     Json {
-        /// Why.
+        /// The parser's error.
         #[source]
         source: serde_json::Error,
     },
-    /// It has no entry about a host.
+    /// The text has no entry for a host.
     #[error(
         "no host: give what `kubectl get nodes -o json`, `kubectl get resourceslices -o json` or \
          `metahubctl host detect -o json` prints; this is {found}"
     )]
     NoHosts {
-        /// What it holds.
+        /// The entries of the text.
         found: String,
     },
 }
@@ -82,7 +81,7 @@ struct Metadata {
 struct Status {
     #[serde(rename = "nodeInfo")]
     node_info: NodeInfo,
-    /// Resources that device plugins announce.
+    /// Resources of device plugins.
     capacity: BTreeMap<String, serde_json::Value>,
 }
 
@@ -94,7 +93,7 @@ pub(super) struct NodeInfo {
     pub(super) operating_system: String,
 }
 
-/// A name alone, of an object that cannot be read otherwise.
+/// The name of an object that cannot be read otherwise.
 #[derive(Deserialize)]
 struct Named {
     metadata: NameAlone,
@@ -105,7 +104,7 @@ struct NameAlone {
     name: String,
 }
 
-/// As `metahubctl host detect` prints it. Scripts may add the host's name.
+/// The output of `metahubctl host detect`. Scripts may add the host's name.
 #[derive(Deserialize)]
 struct Detected {
     #[serde(default, alias = "host_id", alias = "hostname", alias = "id")]
@@ -126,13 +125,13 @@ pub fn read_inventory(bytes: &[u8], cpus: &CpuTable) -> Result<Inventory, Invali
 struct Reader<'a> {
     labels: LabelReader<'a>,
     hosts: Vec<PlannedHost>,
-    /// The place of a node in `hosts`, by its name.
+    /// The index of a node in `hosts`, by name.
     nodes: HashMap<String, usize>,
-    /// How many entries there are of other kinds.
+    /// The number of entries of other kinds.
     others: BTreeMap<String, usize>,
     unread: Vec<String>,
     unnamed_slices: usize,
-    /// Warnings that hold for several hosts, with their names.
+    /// Warnings, each with the names of its hosts.
     about: BTreeMap<&'static str, Vec<String>>,
 }
 
@@ -166,7 +165,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Reads one object, of the kind that it tells or else of its list's.
+    /// Reads one object. Without a kind of its own, it has the list's.
     fn item(&mut self, text: &RawValue, of_list: Option<&str>) {
         let document = serde_json::from_str::<Document<'_>>(text.get()).ok();
         let kind = document.and_then(|document| document.kind);
@@ -225,7 +224,7 @@ impl<'a> Reader<'a> {
                 self.hosts.len() - 1
             }
         };
-        // Labels tell one GPU of a node, slices tell all.
+        // Labels describe one GPU of a node, slices describe all.
         let told = slices::features(slice);
         let host = &mut self.hosts[place];
         for feature in told {
@@ -294,7 +293,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Some of `names`, and how many more there are.
+/// The first of `names`, and the number of the others.
 pub fn list_names(names: &[String]) -> String {
     let first = names.iter().take(MOST_NAMES).cloned();
     let first: Vec<_> = first.collect();
@@ -304,7 +303,7 @@ pub fn list_names(names: &[String]) -> String {
     }
 }
 
-/// A name as it can be shown on a terminal.
+/// A name, safe to print on a terminal.
 fn shown(name: &str) -> String {
     let shown = name.chars().filter(|c| !c.is_control());
     shown.take(LONGEST_NAME).collect()

@@ -1,4 +1,4 @@
-//! Reads what a Kubernetes node is from its labels: those of node feature
+//! Reads a Kubernetes node's features from its labels: those of node feature
 //! discovery (`feature.node.kubernetes.io/…`) and of NVIDIA's GPU feature
 //! discovery (`nvidia.com/…`).
 
@@ -15,19 +15,19 @@ pub(super) type Labels = BTreeMap<String, String>;
 const NFD: &str = "feature.node.kubernetes.io/";
 const GFD: &str = "nvidia.com/";
 
-/// What labels tell.
+/// The facts in a node's labels.
 pub(super) struct ReadLabels {
     pub(super) os: String,
     pub(super) architecture: String,
     pub(super) features: Vec<String>,
-    /// For people; the node's name goes in front.
+    /// Warnings without the node's name, as sentences.
     pub(super) warnings: Vec<&'static str>,
 }
 
-/// Reads the labels of many nodes, of which most are alike.
+/// Reads the labels of many nodes; caches the CPU names of equal labels.
 pub(super) struct LabelReader<'a> {
     cpus: &'a CpuTable,
-    /// CPU names by what the labels tell of a CPU.
+    /// CPU names, by the CPU facts in the labels.
     identified: HashMap<cpu::Told, Option<String>>,
 }
 
@@ -39,8 +39,8 @@ impl<'a> LabelReader<'a> {
         }
     }
 
-    /// Reads one node: its labels, what the kubelet tells of it, and the names
-    /// of the resources that device plugins announce.
+    /// Reads one node: its labels, the kubelet's node information, and the
+    /// names of the resources of device plugins.
     pub(super) fn read<'r>(
         &mut self,
         labels: &Labels,
@@ -124,7 +124,7 @@ impl ReadLabels {
         self.add("cuda", leading(&cuda, 2));
     }
 
-    /// Labels of AMD's device plugin name a product and no target.
+    /// Labels of AMD's device plugin contain a product and no target.
     fn amd(&mut self, labels: &Labels, resources: &BTreeSet<&str>) {
         let is_amd = |name: &String| name.starts_with("amd.com/gpu.");
         if resources.contains("amd.com/gpu") || labels.keys().any(is_amd) {

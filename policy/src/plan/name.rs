@@ -1,15 +1,15 @@
-//! Names for planned types, in the grammar of machine types' names.
+//! Names for planned types, in the grammar of machine type names.
 
 use std::collections::HashSet;
 
 use super::Key;
 use crate::feature;
 
-/// Longest name before the number that tells two apart.
+/// Maximum length of a name before its distinguishing number.
 const LONGEST: usize = 56;
 
-/// A name for the type of `key` that is not in `taken`, for example
-/// `zen4-nv9.0`.
+/// An unused name for the type of `key`, for example `zen4-nv9.0`. Adds it to
+/// `taken`.
 pub(super) fn unique(key: &Key, taken: &mut HashSet<String>) -> String {
     let base = base(key);
     let numbered = (2..).map(|number| format!("{base}-{number}"));

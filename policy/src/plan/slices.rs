@@ -10,7 +10,7 @@ use crate::version::Version;
 /// The name of NVIDIA's driver, and of the domain of its attributes.
 const NVIDIA: &str = "gpu.nvidia.com";
 
-/// What one driver offers on one node.
+/// The devices of one driver on one node.
 #[derive(Deserialize)]
 pub(super) struct Slice {
     spec: Spec,
@@ -26,7 +26,7 @@ struct Spec {
     devices: Vec<Device>,
 }
 
-/// A device, of `resource.k8s.io/v1` or, with `basic`, of the betas.
+/// A device, of `resource.k8s.io/v1` or, with `basic`, of the beta versions.
 #[derive(Deserialize)]
 struct Device {
     #[serde(default)]
@@ -41,7 +41,7 @@ struct Basic {
     attributes: BTreeMap<String, Attribute>,
 }
 
-/// A value. Others than texts and versions do not count here.
+/// An attribute's value. Other kinds than texts and versions are ignored.
 #[derive(Deserialize)]
 struct Attribute {
     string: Option<String>,
@@ -49,14 +49,14 @@ struct Attribute {
 }
 
 impl Slice {
-    /// The node that it is about, unless it is about several.
+    /// The node of the slice. `None` if the slice covers several nodes.
     pub(super) fn node(&self) -> Option<&str> {
         let name = self.spec.node_name.as_deref();
         name.filter(|name| !name.is_empty())
     }
 }
 
-/// The features that a slice tells. Empty for other drivers than NVIDIA's.
+/// The features of a slice's devices. Empty for other drivers than NVIDIA's.
 pub(super) fn features(slice: &Slice) -> Vec<String> {
     if slice.spec.driver != NVIDIA {
         return Vec::new();
@@ -88,7 +88,7 @@ impl Device {
     }
 }
 
-/// The first numbers of a version: `9.0` of `9.0.0` by two parts.
+/// The first `parts` numbers of a version: `9.0` of `9.0.0` for two parts.
 pub(super) fn leading(version: &str, parts: usize) -> Option<String> {
     Version::parse(version)?;
     let digits = |part: &&str| !part.is_empty() && part.chars().all(|c| c.is_ascii_digit());

@@ -1,4 +1,4 @@
-//! Which hosts become which types.
+//! Tests of the grouping of hosts into types.
 
 use super::*;
 

@@ -45,7 +45,7 @@ impl View<'_> {
         })
     }
 
-    /// What the host has in a namespace whose requirements it does not meet.
+    /// The unmet requirements of one namespace, with the host's values there.
     pub(super) fn group_unmet(&self, group: &[Requirement<'_>]) -> Option<Unmet> {
         let namespace = &group[0].namespace;
         let needs = group.iter().map(|it| it.value.as_str());

@@ -1,8 +1,8 @@
-//! Which machine type suits a host: the selection with the types as variants.
+//! Chooses a host's machine type: the selection with the types as variants.
 //!
-//! A type suits a host that has every feature of the type, so that what is
-//! chosen for the type runs on the host. Of several the best is taken, by the
-//! order in which variants are ranked.
+//! A type suits a host that has every feature of the type: variants for the
+//! type then run on the host. The best type is the first in the order of
+//! variants.
 
 use std::{collections::BTreeSet, fmt, sync::Arc};
 
@@ -20,8 +20,8 @@ use crate::{
     version::Version,
 };
 
-/// The namespaces of a type that is made for a host: what tells hosts apart,
-/// and the versions that variants ask for.
+/// The namespaces of a type that is created for a host: those that separate
+/// hosts, and the versions that variants require.
 const OWN_TYPE: [&str; 7] = [
     feature::CPU,
     feature::NVCAP,
@@ -37,23 +37,23 @@ const OWN_TYPE: [&str; 7] = [
 pub struct Unmet {
     /// The namespace, for example `nvdrv`.
     pub namespace: String,
-    /// What the type says, for example `550`.
+    /// The type's value, for example `550`.
     pub needs: String,
-    /// What the host has there, for example `535`. Empty: nothing.
+    /// The host's value, for example `535`. Empty: the host has none.
     pub has: String,
 }
 
-/// Which machine type suits a host, and why the others do not.
+/// The best machine type for a host, and the unmet features of all types.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TypeChoice {
-    /// The place of the best type. `None`: none suits the host.
+    /// The index of the best type. `None`: no type suits the host.
     pub best: Option<usize>,
-    /// For each type, what the host lacks. Empty: it suits the host.
+    /// The unmet features of each type. Empty: the type suits the host.
     pub unmet: Vec<Vec<Unmet>>,
 }
 
-/// Chooses the machine type for a host with `features`. Of equally good ones
-/// the first is taken. Total and deterministic.
+/// Chooses the machine type for a host with `features`: the first of equally
+/// good ones. Total and deterministic.
 ///
 /// # Errors
 ///
@@ -103,9 +103,9 @@ pub fn choose_type(
     })
 }
 
-/// The name and the features of a type for hosts with just these features,
-/// `auto-` and eight hex digits. Equal features give an equal name. A driver
-/// counts by its major version, so that an update makes no new type.
+/// The name and the features of a type for hosts with exactly these features.
+/// The name is `auto-` and eight hex digits, equal for equal features. A driver
+/// counts by its major version: an update creates no new type.
 pub fn own_type(features: &[String], cpus: &CpuTable) -> (String, Vec<String>) {
     let own = features.iter().filter_map(|text| Feature::parse(text));
     let own = own.filter(|it| OWN_TYPE.contains(&&*it.namespace));
@@ -141,7 +141,7 @@ fn host(
     Host::new(own, cpus.clone())
 }
 
-/// A variant that requires what the type says.
+/// A variant that requires the features of a type.
 fn entry(kind: &MachineType) -> Entry {
     Entry {
         digest: String::new(),
@@ -158,7 +158,7 @@ fn entry(kind: &MachineType) -> Entry {
     }
 }
 
-/// What the host lacks of a type.
+/// The features of a type that the host does not have.
 fn lacks(
     view: View<'_>,
     kind: &MachineType,
@@ -183,7 +183,7 @@ fn lacks(
         let before = lacks.len();
         let missing = group.iter().filter(|it| !view.fits(it));
         lacks.extend(missing.map(|it| unmet(view, it)));
-        // Each is there, but a GPU of the host is none of them.
+        // The host has each value, but one of its GPUs has none of them.
         if lacks.len() == before
             && let Some(misfit) = view.group_unmet(group)
         {

@@ -1,4 +1,4 @@
-//! nginx with files, and nginx as a proxy.
+//! nginx as a file server, and nginx as a proxy.
 
 use std::{fs, net::SocketAddr};
 
@@ -16,12 +16,12 @@ const NGINX: Program = Program {
     install: "install the Debian package nginx-light",
 };
 
-/// How a proxy reads.
+/// The buffer settings of a proxy.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Buffers {
-    /// As nginx does unless it is told otherwise.
+    /// nginx's defaults.
     Default,
-    /// In large pieces, and never by way of a file.
+    /// Large buffers, and no temporary files.
     Tuned,
 }
 
@@ -35,7 +35,7 @@ pub(crate) struct Nginx {
 }
 
 impl Nginx {
-    /// One that serves the files, by TLS with a certificate of `authority`.
+    /// Starts nginx as a file server, with TLS if there is an `authority`.
     pub(crate) fn files(authority: Option<&Authority>) -> Self {
         let dir = TempDir::new().expect("a temporary directory");
         for (path, bytes) in [(BLOB, BLOB_BYTES), (MANIFEST, MANIFEST_BYTES)] {
@@ -66,7 +66,7 @@ impl Nginx {
         Self::start("files", scheme, dir, server)
     }
 
-    /// One that passes everything on to `url`.
+    /// Starts nginx as a proxy that forwards to `url`.
     pub(crate) fn proxy(url: &str, buffers: Buffers) -> Self {
         let dir = TempDir::new().expect("a temporary directory");
         let (scheme, host) = url.split_once("://").expect("a URL");

@@ -1,4 +1,4 @@
-//! Engines that show a worker with TLS of its own a client certificate.
+//! Engines that authenticate by a client certificate at a worker with TLS.
 
 use metahub_tests::{
     authority::Authority,
@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use super::*;
 
-/// A site whose worker knows hosts by their certificates, and a host with one.
+/// A site whose worker accepts client certificates, and a host with one.
 struct Secured {
     site: Site,
     host: HostRoot,
@@ -17,7 +17,8 @@ struct Secured {
 }
 
 impl Secured {
-    /// `engine` is configured on the host. It trusts no authority without that.
+    /// Starts the site and configures `engine` on the host, which trusts no
+    /// other authority.
     async fn start(engine: &str) -> Self {
         let (authority, dir) = (Authority::new(), TempDir::new().expect("a directory"));
         let path = |name: &str| dir.path().join(name).display().to_string();

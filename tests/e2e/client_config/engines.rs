@@ -1,4 +1,4 @@
-//! Each engine with the files that were made for it.
+//! Each engine with its generated files.
 
 use metahub_tests::parts::{Containerd, Containers, DockerHub, Dockerd, HostRoot};
 
@@ -94,7 +94,8 @@ async fn a_registry_that_asks_podman_for_a_login_is_not_given_the_hosts() {
     hub.assert_secret_stayed(&host);
 }
 
-/// `--user` stands for kubelet: containerd hands it to every host that asks.
+/// `--user` stands for kubelet: containerd sends it to every host that requires
+/// a login.
 #[tokio::test]
 async fn the_files_that_come_with_kubelets_provider_keep_its_secret_from_the_registry() {
     let hub = Hub::start(Registry::AsksForLogin).await;
@@ -123,7 +124,7 @@ async fn kubelets_provider_is_refused_until_containerd_reads_the_files() {
         .configure(&host, "kubelet --via login --enforce --these")
         .await;
 
-    // The credential of a test is in no helper's place.
+    // The test's credential is not at the credential helper's path.
     assert!(said.complaint().contains("host login"));
     assert!(!host.path().join("etc/metahub").exists());
 }

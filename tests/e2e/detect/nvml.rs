@@ -1,5 +1,5 @@
-//! NVIDIA's management library, by a stand-in that the test compiles: no
-//! machine of the tests has a GPU. The program that loads it is a dynamic one.
+//! NVIDIA's management library, as a stub that the test compiles: no test
+//! machine has a GPU. A dynamically linked program loads it.
 
 use std::{path::Path, process::Command};
 
@@ -32,7 +32,7 @@ fn gpus_and_driver_are_what_nvml_says() {
     assert!(found.evidence["nvcap:9.0"].raw.ends_with("(MIG)"));
 }
 
-/// The machine of the tests has neither a GPU nor the library.
+/// The test machine has neither a GPU nor the library.
 #[test]
 fn a_program_without_nvml_tells_of_no_gpu_and_warns_of_nothing() {
     let mut metahubctl = Command::new(ours("dynamic/metahubctl"));

@@ -1,4 +1,4 @@
-//! With a real docker daemon: its swarm, and a pull of its own.
+//! doctor with a real docker daemon: its swarm, and a pull.
 
 use std::{fs, os::unix::fs::symlink, path::Path};
 

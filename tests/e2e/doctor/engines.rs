@@ -1,4 +1,4 @@
-//! Engines that get past MetaHub, or would: one file broken at a time.
+//! Engines that bypass MetaHub, or could: one faulty file at a time.
 
 use std::{fs, net::SocketAddr, os::unix::fs::PermissionsExt as _};
 
@@ -13,7 +13,7 @@ use super::stage::{Said, doctor, host_root};
 
 const DOCKER_HUB: &str = "etc/containerd/certs.d/docker.io/hosts.toml";
 
-/// A host without a registry: what engines are configured for can be read.
+/// A host without a registry, for checks of engine files.
 struct Host {
     root: TempDir,
     node: SocketAddr,
@@ -33,7 +33,7 @@ impl Host {
         Self { root, node }
     }
 
-    /// With what `client-config` writes.
+    /// A host with the files of `client-config`.
     async fn configured(args: &[&str]) -> Self {
         let host = Self::new();
         host.configure(args).await;
@@ -61,7 +61,8 @@ impl Host {
         fs::read_to_string(self.root.path().join(path)).expect("it can be done")
     }
 
-    /// All is said of engines, and the registry is not there: it fails.
+    /// Runs doctor. It fails, because there is no registry, but checks the
+    /// engines.
     async fn doctor(&self) -> Said {
         doctor(self.root.path(), self.node, &[]).await
     }
@@ -132,14 +133,14 @@ async fn an_engine_that_is_asked_for_and_not_configured_is_named() {
 async fn a_mirror_that_resolves_tags_ahead_of_metahub_fails_in_each_engine() {
     for (engine, path, text) in [
         (
-            // As spegel writes it.
+            // The file in spegel's format.
             "containerd",
             DOCKER_HUB,
             "server = 'http://NODE'\n\n[host.'http://10.0.0.7:30020']\ncapabilities = ['pull', 'resolve']\n\n\
              [host.'http://NODE']\ncapabilities = ['pull', 'resolve']\n",
         ),
         (
-            // As Dragonfly has it.
+            // The file in Dragonfly's format.
             "docker",
             "etc/docker/daemon.json",
             r#"{"registry-mirrors": ["http://127.0.0.1:4001", "http://NODE"]}"#,
@@ -406,7 +407,7 @@ async fn a_mirror_of_containerd_without_a_login_is_warned_of() {
 async fn a_file_that_this_user_may_not_read_is_named_where_root_is_needed() {
     let host = Host::configured(&["containerd", "--enforce"]).await;
     let path = host.root.path().join("etc/docker/daemon.json");
-    // A directory is as unreadable as a file of another user, for root too.
+    // Reading a directory fails, also for root, as does another user's file.
     fs::create_dir_all(&path).unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).unwrap();
 

@@ -1,5 +1,5 @@
-//! Between the host and the workers: its name, its port, its certificate, its
-//! clock, and what answers there.
+//! Faults between the host and the workers: the name, the port, the
+//! certificate, the clock, and the answering server.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -45,7 +45,7 @@ impl Host {
     }
 }
 
-/// A server that does no more than to shake hands.
+/// A server that does nothing after the TLS handshake.
 async fn tls_server(identity: &Identity) -> SocketAddr {
     let acceptor = TlsAcceptor::from(identity.server_of(&[]));
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");

@@ -1,5 +1,6 @@
-//! A host: a root directory with a credential and a generated configuration of
-//! containerd, a node proxy, and two workers with TLS behind a balancer.
+//! A host for doctor: a root directory with a credential and a generated
+//! configuration of containerd, a node proxy, and two workers with TLS behind a
+//! balancer.
 
 use std::{
     fs,
@@ -30,7 +31,7 @@ pub(super) const IMAGE: &str = "qnib/bench";
 pub(super) struct Stage {
     pub(super) site: Site,
     pub(super) login: Login,
-    /// What this machine is, as `host detect` says.
+    /// The machine's features, from `host detect`.
     pub(super) features: Vec<String>,
     credential: Mutex<HostCredential>,
     root: TempDir,
@@ -39,13 +40,13 @@ pub(super) struct Stage {
     _certificate: TempDir,
 }
 
-/// What doctor said.
+/// The output of doctor.
 pub(super) struct Said {
     pub(super) outcome: Outcome,
 }
 
 impl Stage {
-    /// A host that is well.
+    /// Starts a healthy host.
     pub(super) async fn start() -> Self {
         let mut stage = Self::without_node().await;
         let registry = stage.read().registry.to_string();
@@ -57,7 +58,7 @@ impl Stage {
         stage
     }
 
-    /// A host whose node proxy does not run.
+    /// Starts a host without a running node proxy.
     pub(super) async fn without_node() -> Self {
         let (authority, certificate) = (
             Authority::new(),
@@ -113,7 +114,7 @@ impl Stage {
         self.credential.lock().expect("no panic").clone()
     }
 
-    /// Writes the host's credential, with a change.
+    /// Changes the host's credential file.
     pub(super) fn change(&self, change: impl FnOnce(&mut HostCredential)) {
         let mut credential = self.read();
         change(&mut credential);
@@ -138,7 +139,7 @@ impl Stage {
         self.login = login;
     }
 
-    /// Gives the node proxy another login than the host's.
+    /// Sets the node proxy's login, but not the host's.
     pub(super) fn log_node_in(&self, login: &Login) {
         let mut credential = self.read();
         credential.login = login.name.clone();
@@ -154,7 +155,7 @@ impl Stage {
         }
     }
 
-    /// Has `client-config` write containerd's files, with the node proxy alone.
+    /// Writes containerd's files with `client-config`, for the node proxy only.
     pub(super) async fn configure_containerd(&self, node: SocketAddr) {
         let _ = fs::remove_dir_all(self.path("etc/containerd/certs.d"));
         let (node, out) = (node.to_string(), self.path("").display().to_string());
@@ -170,7 +171,7 @@ impl Stage {
         run(&ours("metahubctl"), args).await.text();
     }
 
-    /// What a tag means at one worker, which remembers it from then on.
+    /// Resolves a tag at one worker, which caches the digest, and returns it.
     pub(super) async fn resolve_at_worker(&self, n: usize, repository: &str) -> String {
         let client = reqwest::Client::builder().tls_danger_accept_invalid_certs(true);
         let client = client.no_proxy().build().expect("it can be done");
@@ -187,7 +188,7 @@ impl Stage {
         self.doctor_at(self.node_addr, args).await
     }
 
-    /// Runs doctor with the node proxy at another address.
+    /// Runs doctor with the node proxy at this address.
     pub(super) async fn doctor_at(&self, node: SocketAddr, args: &[&str]) -> Said {
         doctor(self.root.path(), node, args).await
     }
@@ -218,7 +219,7 @@ impl Said {
         self.lines().join("\n") + &self.outcome.stderr
     }
 
-    /// Whether a check has a line.
+    /// True if a check has a line.
     pub(super) fn has(&self, check: &str) -> bool {
         let lines = self.lines();
         lines
@@ -238,7 +239,8 @@ impl Said {
         self.line("warn", check, what, next);
     }
 
-    /// A line of this status and check that has both texts, around the arrow.
+    /// Fails unless a line has this status and check, and both texts, one
+    /// before and one after the arrow.
     #[track_caller]
     pub(super) fn line(&self, status: &str, check: &str, what: &str, next: &str) {
         let start = format!("{status:<4}  {check}: ");
@@ -274,7 +276,7 @@ async fn features(root: &Path) -> Vec<String> {
     serde_json::from_value(detected["features"].clone()).expect("it can be done")
 }
 
-/// Gives each connection to the next of `servers`.
+/// Forwards each connection to the next of `servers`.
 async fn balancer(servers: Vec<SocketAddr>) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let addr = listener.local_addr().expect("it is bound");
@@ -294,7 +296,7 @@ async fn balancer(servers: Vec<SocketAddr>) -> SocketAddr {
     addr
 }
 
-/// A server that answers everything with `head`.
+/// A server that answers every request with `head`.
 pub(super) async fn web_server(head: &str) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let addr = listener.local_addr().expect("it is bound");

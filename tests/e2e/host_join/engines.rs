@@ -1,4 +1,4 @@
-//! A host's login has a `~` in its name: every engine logs in with it.
+//! A host's login name contains a `~`: every engine can log in with it.
 
 use metahub_cli::demo::image::REPOSITORY;
 use metahub_tests::{

@@ -1,4 +1,4 @@
-//! Hosts that join at several control planes over one etcd cluster.
+//! Hosts that join at several control planes with one etcd cluster.
 
 use metahub_tests::{
     control::{ControlProcess, Place},

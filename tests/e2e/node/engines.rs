@@ -1,6 +1,6 @@
-//! Real engines that pull Docker Hub's names through the node proxy, behind which
-//! two workers stand. No engine has a login, and each test sees whether an engine
-//! goes to Docker Hub itself.
+//! Real engines that pull Docker Hub's names through the node proxy and two
+//! workers. No engine has a login, and each test counts connections to Docker
+//! Hub.
 
 use std::cell::Cell;
 
@@ -14,17 +14,18 @@ use metahub_tests::{
     tap::Tap,
 };
 
-/// Docker Hub's names of an image for each type, and of one for neither.
+/// Docker Hub's names of an image with a variant for each type, and of one with
+/// none.
 const BENCH: &str = "docker.io/qnib/bench:docker";
 const ZEN4: &str = "docker.io/qnib/zen4:latest";
 
-/// A cluster whose Docker Hub is its upstream, and a host of it.
+/// A cluster with Docker Hub as its upstream, and a host of it.
 struct Host {
     cluster: Cluster,
     node: NodeProcess,
-    /// The node's port for Docker Hub alone.
+    /// The node proxy's port for Docker Hub only.
     hub_port: u16,
-    /// Docker Hub, as the host finds it.
+    /// Docker Hub, as the host resolves it.
     hub: DockerHub,
 }
 
@@ -55,13 +56,13 @@ impl Host {
         }
     }
 
-    /// Makes the host one of this type.
+    /// Logs the node proxy in with this type's login.
     fn become_type(&self, login: &Login) {
         let registry = format!("http://{}", self.cluster.host());
         self.node.log_in(&registry, login);
     }
 
-    /// Each type, with what it is to get.
+    /// Each type's login, with the expected image.
     fn types(&self) -> [(&Login, &Image); 2] {
         let images = &self.cluster.docker.images;
         [
@@ -74,12 +75,12 @@ impl Host {
         format!("http://{}", self.node.addr())
     }
 
-    /// The node's URL as a mirror that knows of Docker Hub only.
+    /// The node proxy's URL as a mirror of Docker Hub only.
     fn hub_mirror(&self) -> String {
         format!("http://127.0.0.1:{}", self.hub_port)
     }
 
-    /// Where podman and the like find Docker Hub's names.
+    /// The location of Docker Hub's names in registries.conf.
     fn location(&self) -> String {
         format!("{}/docker.io", self.node.addr())
     }
@@ -88,8 +89,8 @@ impl Host {
         Containers::podman().with_location(&self.location(), &self.hub)
     }
 
-    /// Fails unless a refusal names the type and what the image needs, and no
-    /// engine has been at Docker Hub.
+    /// Fails unless a refusal names the type and the image's requirements, and
+    /// no engine has connected to Docker Hub.
     fn assert_denied(&self, said: &str) {
         for part in ["denied", "cpu:zen4"] {
             assert!(said.contains(part), "no {part} in: {said}");
@@ -170,7 +171,7 @@ async fn containerd_runs_the_variant_of_its_type_and_is_denied_the_others() {
         assert_eq!(containerd.run(BENCH).await, wanted.message);
 
         let denied = containerd.pull_from(&host.url(), ZEN4, &host.hub).await;
-        // ctr 1.6 does not print the registry's words.
+        // ctr 1.6 does not print the registry's message.
         let said = denied.complaint();
         assert!(said.contains("403 Forbidden"), "{said}");
     }

@@ -1,4 +1,4 @@
-//! Transfers through the node proxy: in part, slow, and under way at its end.
+//! Transfers through the node proxy: ranges, slow clients, and shutdown.
 
 use std::time::Duration;
 
@@ -19,10 +19,10 @@ use tokio::{
 };
 
 const BIG: &str = "qnib/big";
-/// More than all buffers between a registry and a client that reads nothing.
+/// More than all buffers between a registry and a client that does not read.
 const MEBIBYTES: usize = 48;
 
-/// A site whose upstream has an image of one big layer.
+/// A site with an image of one big layer upstream.
 async fn site() -> (Site, Content) {
     let site = Site::start(1).await;
     let image = large(MEBIBYTES);
@@ -31,7 +31,7 @@ async fn site() -> (Site, Content) {
     (site, layer)
 }
 
-/// Its manifest is in the place of an index.
+/// The image's manifest, in the place of an index.
 fn set(image: Image) -> ImageSet {
     ImageSet {
         index: image.manifest.clone(),
@@ -72,7 +72,7 @@ async fn an_engine_that_reads_slowly_slows_the_workers_down() {
     let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
     engine.write_all(request.as_bytes()).await.unwrap();
 
-    // Passes until all buffers are full.
+    // Reads succeed until all buffers are full.
     let mut passed = 0;
     eventually("no more passes", async || {
         tokio::time::sleep(Duration::from_millis(300)).await;

@@ -89,7 +89,8 @@ impl Cluster {
         [("docker", &self.docker), ("oci", &self.oci)]
     }
 
-    /// Creates a token by which this many hosts of `qnib` join, into a file.
+    /// Creates a token by which `uses` hosts of `qnib` may join, and writes it
+    /// to `file`.
     pub async fn create_host_token(&self, uses: u32, file: &Path) {
         let place = self.control.place();
         let args = [

@@ -41,9 +41,9 @@ impl Containerd {
         Self::start_in(TempDir::new().expect("a temporary directory"), None, more).await
     }
 
-    /// Starts one as a kubelet has it, on `host` or in this machine's network,
-    /// and waits until it answers. These are the contents of `hosts.toml` for
-    /// Docker Hub.
+    /// Starts containerd with a kubelet's settings, on `host` or in this
+    /// machine's network. Waits until it answers. `hosts_toml` is the content
+    /// of `hosts.toml` for Docker Hub.
     pub async fn start_for_kubelet(host: Option<&Host>, hosts_toml: &str) -> Self {
         let dir = TempDir::new().expect("a temporary directory");
         let certs = dir.path().join("certs.d");
@@ -96,7 +96,7 @@ impl Containerd {
         run(&self.client, place.iter().chain(args)).await
     }
 
-    /// The same with the files of `host`.
+    /// Runs ctr with the files of `host`.
     pub async fn ctr_on(&self, host: &HostRoot, args: &[&str]) -> Outcome {
         let place = ["-a", &self.socket];
         let args: Vec<String> = place.iter().chain(args).map(|it| (*it).into()).collect();
@@ -110,14 +110,14 @@ impl Containerd {
         self.ctr(&args).await
     }
 
-    /// Connects to it as the kubelet does. What it pulls is in the namespace
-    /// `k8s.io`.
+    /// Connects to containerd's CRI service, as the kubelet does. Its pulls are
+    /// in the namespace `k8s.io`.
     pub async fn cri(&self) -> ImageService {
         let service = ImageService::connect(&self.socket).await;
         service.expect("the socket is there")
     }
 
-    /// Pulls `image` from the registry at `mirror` alone, for example
+    /// Pulls `image` only from the registry at `mirror`, for example
     /// `http://127.0.0.1:5000`, on a host whose Docker Hub is `hub`.
     pub async fn pull_from(&self, mirror: &str, image: &str, hub: &DockerHub) -> Outcome {
         let hosts = self.dir.path().join("certs.d");
@@ -141,7 +141,7 @@ impl Containerd {
         run(&program, args).await
     }
 
-    /// Pulls `image` as the `hosts.toml` files in a directory say.
+    /// Pulls `image` by the `hosts.toml` files in a directory.
     pub async fn pull_by(&self, hosts_dir: &Path, image: &str) -> Outcome {
         let hosts_dir = hosts_dir.display().to_string();
         self.ctr(&["images", "pull", "--hosts-dir", &hosts_dir, image])
@@ -156,7 +156,7 @@ impl Containerd {
         self.run_in("default", image).await
     }
 
-    /// The same for an image in a namespace.
+    /// Runs an image in a namespace.
     pub async fn run_in(&self, namespace: &str, image: &str) -> String {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let id = format!("c{}", NEXT.fetch_add(1, Ordering::Relaxed));

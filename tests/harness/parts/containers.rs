@@ -51,16 +51,16 @@ impl Containers {
         )
     }
 
-    /// The same program for a host whose Docker Hub is `hub`, and which pulls the
-    /// names of Docker Hub from `location`, for example `127.0.0.1:5000/docker.io`,
-    /// by plain HTTP.
+    /// The same program for a host whose Docker Hub is `hub`. It pulls Docker
+    /// Hub's names from `location`, for example `127.0.0.1:5000/docker.io`,
+    /// over plain HTTP.
     pub fn with_location(self, location: &str, hub: &DockerHub) -> Self {
         let registries = self.dir.path().join("registries.conf");
         let text = format!(
             "[[registry]]\nprefix = \"docker.io\"\nlocation = \"{location}\"\ninsecure = true\n"
         );
         fs::write(&registries, text).expect("the configuration can be written");
-        // A mount, since skopeo knows no variable for it.
+        // A mount, because skopeo has no variable for this file.
         let script = "mount --bind \"$0\" /etc/containers/registries.conf && exec \"$@\"";
         let mut args = vec!["-c".into(), script.into(), registries.display().to_string()];
         args.push(self.path.display().to_string());
@@ -104,7 +104,7 @@ impl Containers {
         }
     }
 
-    /// The same program with these contents of containers.conf.
+    /// The same program with this content of containers.conf.
     pub fn with_settings(mut self, containers_conf: &str) -> Self {
         let file = self.path_of("containers.conf");
         fs::write(&file, containers_conf).expect("it can be written");
@@ -123,7 +123,7 @@ impl Containers {
         run(&self.path, place.chain(args.iter().copied())).await
     }
 
-    /// The same with the files of `host`.
+    /// Runs the program with the files of `host`.
     pub async fn run_on(&self, host: &HostRoot, args: &[&str]) -> Outcome {
         let args = args.iter().map(|it| (*it).to_owned());
         let args: Vec<String> = self.place.iter().cloned().chain(args).collect();
@@ -146,8 +146,8 @@ impl Containers {
         run_with_input(&self.path, place.chain(args), secret).await
     }
 
-    /// Asks MetaHub's credential helper for the login at `registry`, where the
-    /// host's credential is the file `credential`.
+    /// Configures MetaHub's credential helper for `registry`, with the host's
+    /// credential in the file `credential`.
     pub fn use_helper(&mut self, registry: &str, credential: &Path) {
         let config = serde_json::json!({"credHelpers": {registry: "metahub"}});
         let path = self.dir.path().join("auth.json");

@@ -1,4 +1,4 @@
-//! What stands in the place of Docker Hub: engines that go there are noticed.
+//! A stand-in for Docker Hub that counts the connections of engines.
 
 use std::{
     fs,
@@ -14,20 +14,20 @@ use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-/// The hosts that engines know Docker Hub by.
+/// The host names under which engines connect to Docker Hub.
 const NAMES: &str = "docker.io index.docker.io registry-1.docker.io auth.docker.io";
 
 /// A Docker Hub that closes every connection.
 #[derive(Debug)]
 pub struct DockerHub {
     asked: Arc<AtomicUsize>,
-    /// The directory of a file of hosts by which Docker Hub is here.
+    /// The directory of an `/etc/hosts` with the stand-in's address.
     dir: TempDir,
     _stop: DropGuard,
 }
 
 impl DockerHub {
-    /// Starts one at an address of its own. Needs root, for port 443.
+    /// Starts a stand-in at an unused address. Needs root, for port 443.
     pub async fn start() -> Self {
         let (listener, ip) = https_listener().await;
         let dir = TempDir::new().expect("a temporary directory");
@@ -47,13 +47,13 @@ impl DockerHub {
         }
     }
 
-    /// How often an engine has connected.
+    /// The number of connections so far.
     pub fn connections(&self) -> usize {
         self.asked.load(Relaxed)
     }
 
-    /// The program that runs another where Docker Hub is here, with the arguments
-    /// for that.
+    /// Wraps a program and its arguments, so that it resolves Docker Hub's
+    /// names to this stand-in.
     pub fn enter(&self, program: PathBuf, args: Vec<String>) -> (PathBuf, Vec<String>) {
         let hosts = self.dir.path().join("hosts");
         let script = "mount --bind \"$0\" /etc/hosts && exec \"$@\"";
@@ -65,7 +65,7 @@ impl DockerHub {
     }
 }
 
-/// Port 443 of a loopback address that nobody else uses.
+/// A listener on port 443 of an unused loopback address.
 pub(crate) async fn https_listener() -> (TcpListener, Ipv4Addr) {
     static NEXT: AtomicU8 = AtomicU8::new(0);
     let [.., high, low] = std::process::id().to_be_bytes();

@@ -25,8 +25,8 @@ const CLIENT: Program = Program {
     name: "docker",
     install: "install the Debian package docker.io (or docker-cli)",
 };
-/// Covers the directory of docker's settings by one of the daemon's own, which has
-/// the files in the second argument for the registry that is the first.
+/// A script that mounts a private `/etc/docker` for the daemon. It copies the
+/// files of the directory `$2` as certificates for the registry `$1`.
 const TRUST: &str = r#"set -e
 mkdir -p /etc/docker
 mount -t tmpfs tmpfs /etc/docker
@@ -51,14 +51,14 @@ impl Dockerd {
         Self::start_in(Network::shared().into(), "{}", None).await
     }
 
-    /// The same for a host whose Docker Hub is `hub`, with the registry at
-    /// `mirror` in front of it, for example `http://127.0.0.1:5000`.
+    /// Starts dockerd for a host whose Docker Hub is `hub`, with the registry
+    /// at `mirror`, for example `http://127.0.0.1:5000`, as its mirror.
     pub async fn start_with_mirror(mirror: &str, hub: &DockerHub) -> Self {
         let config = serde_json::json!({"registry-mirrors": [mirror]});
         Self::start_with_settings(&config.to_string(), hub).await
     }
 
-    /// The same with what `/etc/docker/daemon.json` holds elsewhere.
+    /// Starts dockerd with these settings, the content of a `daemon.json`.
     pub async fn start_with_settings(settings: &str, hub: &DockerHub) -> Self {
         Self::start_in(Network::shared().into(), settings, Some(hub)).await
     }
@@ -80,7 +80,7 @@ impl Dockerd {
         Self::start_in(Network::apart().into(), "{}", None).await
     }
 
-    /// Starts one on `host`, with these settings as JSON.
+    /// Starts dockerd on `host`, with these settings as JSON.
     pub async fn start_on(host: &Host, config: &str) -> Self {
         Self::start_in(host.network(), config, None).await
     }
@@ -114,8 +114,8 @@ impl Dockerd {
         }
     }
 
-    /// Puts the files in `dir` where the daemon looks for the certificates of
-    /// `registry`. It alone sees them.
+    /// Copies the files in `dir` to the daemon's directory of certificates for
+    /// `registry`. Only this daemon sees them.
     pub async fn trust(&self, registry: &str, dir: &Path) {
         let (pid, dir) = (self.process.pid().to_string(), dir.display().to_string());
         let args = [
@@ -135,8 +135,8 @@ impl Dockerd {
         run_with_input(&self.client, self.with_place(&args), secret).await
     }
 
-    /// Has the docker program keep a login for Docker Hub, as `docker login` does
-    /// once Docker Hub has accepted it.
+    /// Stores a login for Docker Hub in the client's settings, as `docker
+    /// login` does after Docker Hub has accepted it.
     pub fn keep_hub_login(&self, name: &str, secret: &str) {
         let auth = STANDARD.encode(format!("{name}:{secret}"));
         let config = serde_json::json!({
@@ -147,8 +147,8 @@ impl Dockerd {
         fs::write(dir.join("config.json"), config.to_string()).expect("it can be written");
     }
 
-    /// Asks MetaHub's credential helper for the login at `registry`, where the
-    /// host's credential is the file `credential`.
+    /// Configures MetaHub's credential helper for `registry`, with the host's
+    /// credential in the file `credential`.
     pub fn use_helper(&mut self, registry: &str, credential: &Path) {
         let config = serde_json::json!({"credHelpers": {registry: "metahub"}});
         let client = self.dir.path().join("client");

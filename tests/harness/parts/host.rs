@@ -1,4 +1,4 @@
-//! A host of a cluster: a network of its own, and `metahub-node` in it.
+//! A host of a cluster: its own network with `metahub-node` in it.
 
 use std::{fs, net::Ipv4Addr, path::Path, sync::Arc};
 
@@ -14,8 +14,8 @@ use crate::{
     tls_front::TlsFront,
 };
 
-/// A host that has the identity of one login. Its engines reach its node proxy
-/// at [`Host::NODE`], and no registry without it.
+/// A host with the identity of one login. Its engines reach the node proxy at
+/// [`Host::NODE`], and other registries only through it.
 #[derive(Debug)]
 pub struct Host {
     node: Process,
@@ -25,11 +25,11 @@ pub struct Host {
 }
 
 impl Host {
-    /// Where a host's engines find its node proxy: the same on each host.
+    /// The node proxy's address for engines, the same on each host.
     pub const NODE: &str = "127.0.0.1:5000";
 
-    /// Starts one that has the credential of `login`, and waits until its node
-    /// proxy listens.
+    /// Starts a host with the credential of `login`. Waits until its node proxy
+    /// listens.
     pub async fn start(cluster: &Cluster, login: &Login) -> Self {
         Self::start_with(cluster, async |front, file| {
             let mut credential = credential(&front.url(), login);
@@ -39,8 +39,8 @@ impl Host {
         .await
     }
 
-    /// The same for one that joins by the host token in a file, as a machine that
-    /// has this feature. Its node proxy gets what `metahubctl host login` wrote.
+    /// Starts a host that joins by the host token in a file, with one feature.
+    /// Its node proxy uses the credential that `metahubctl host login` wrote.
     pub async fn join(cluster: &Cluster, token: &Path, id: &str, feature: &str) -> Self {
         Self::start_with(cluster, async |front, file| {
             let authority = file.with_extension("pem");
@@ -82,17 +82,17 @@ impl Host {
         host
     }
 
-    /// Its network.
+    /// The host's network.
     pub fn network(&self) -> Arc<Network> {
         self.network.clone()
     }
 
-    /// Its address, as hosts see it that it is joined with.
+    /// The host's address for hosts on joined networks.
     pub fn addr(&self) -> Ipv4Addr {
         self.network.far()
     }
 
-    /// Ends its node proxy.
+    /// Ends the host's node proxy.
     pub fn stop_node(&mut self) {
         self.node.kill();
     }

@@ -9,21 +9,20 @@ use tempfile::TempDir;
 
 use crate::invocation::{Outcome, run};
 
-/// Mounts `$1/etc` over `/etc`, for this process and its children alone. What
-/// they write there stays in `$1`.
+/// Mounts `$1/etc` over `/etc`, only for this process and its children. Their
+/// writes go to `$1/upper`.
 const ENTER: &str = "mkdir -p $1/upper $1/work && \
     mount -t overlay overlay -o \"lowerdir=$1/etc:/etc,upperdir=$1/upper,workdir=$1/work\" /etc && \
     shift && exec \"$@\"";
 
-/// A directory with the files that a host has more than this machine, or
-/// instead.
+/// A directory with the files that differ from this machine's.
 #[derive(Debug)]
 pub struct HostRoot {
     dir: TempDir,
 }
 
 impl HostRoot {
-    /// One that trusts this authority (PEM) and no other.
+    /// A host that trusts only this authority (PEM).
     pub fn trusting(ca_pem: &str) -> Self {
         let dir = TempDir::new().expect("a temporary directory");
         let root = Self { dir };
@@ -34,7 +33,7 @@ impl HostRoot {
         root
     }
 
-    /// The same, and it finds the host `name` at `ip`.
+    /// The same host, which resolves `name` to `ip`.
     pub fn with_host(self, name: &str, ip: IpAddr) -> Self {
         let hosts = format!("127.0.0.1 localhost\n{ip} {name}\n");
         let path = self.path().join("etc/hosts");
@@ -42,12 +41,12 @@ impl HostRoot {
         self
     }
 
-    /// Where the files are.
+    /// The directory of the files.
     pub fn path(&self) -> &Path {
         self.dir.path()
     }
 
-    /// Runs a program as on this host, by root.
+    /// Runs a program with this host's files, as root.
     pub async fn run(&self, program: &Path, args: &[String]) -> Outcome {
         let home = self.path().join("root");
         let enter = ["--mount", "sh", "-c", ENTER, "sh"].map(String::from);
@@ -55,7 +54,7 @@ impl HostRoot {
             self.path().display().to_string(),
             "env".into(),
             format!("HOME={}", home.display()),
-            // Go's programs take it for the system's authorities.
+            // Programs in Go read it as the system's authorities.
             format!("SSL_CERT_FILE={}", self.trusted().display()),
             program.display().to_string(),
         ];

@@ -1,5 +1,5 @@
-//! A worker that speaks TLS, and hosts that have certificates: real parts but
-//! for the authority.
+//! A worker with TLS, and hosts with certificates. All parts but the authority
+//! are real.
 
 use std::{
     fs,
@@ -32,13 +32,13 @@ pub struct SecuredWorker {
     pub control: ControlProcess,
     /// The upstream.
     pub upstream: DockerRegistry,
-    /// What edits the policy.
+    /// The client that edits the policy.
     pub admin: Admin,
     /// The login of a Broadwell host.
     pub type1: Login,
     /// The login of a Skylake host.
     pub type2: Login,
-    /// What issues the certificates of the worker and of hosts.
+    /// The issuer of the certificates of the worker and of hosts.
     pub authority: Authority,
     set: ImageSet,
     names: Vec<String>,
@@ -46,8 +46,8 @@ pub struct SecuredWorker {
 }
 
 impl SecuredWorker {
-    /// Starts one with more flags, which clients also find at `gateway`, and at
-    /// 127.0.0.1.
+    /// Starts a worker with additional flags. Its certificate also covers
+    /// `gateway` and 127.0.0.1.
     pub async fn start(gateway: Ipv4Addr, flags: &[&str]) -> Self {
         let upstream = DockerRegistry::start().await;
         let set = ImageSet::bench(Form::Docker).expect("memory takes all");
@@ -83,25 +83,25 @@ impl SecuredWorker {
         }
     }
 
-    /// The image as engines name it that find the worker at `host`.
+    /// The image's name for engines that reach the worker at `host`.
     pub fn image(&self, host: &str) -> String {
         format!("{host}/{REPOSITORY}:docker")
     }
 
-    /// Where the worker is.
+    /// The worker's address.
     pub fn host(&self) -> String {
         self.worker.addr().to_string()
     }
 
-    /// What the host of `login` is to get of the image.
+    /// The expected variant of the image for the host of `login`.
     pub fn expected(&self, login: &Login) -> &Image {
         let is_broadwell = login.name == self.type1.name;
         &self.set.images[if is_broadwell { 2 } else { 1 }]
     }
 
-    /// A directory as docker, podman and others want it for a registry: the
-    /// authority's certificate, and one for a host, which names `login`, with
-    /// its key.
+    /// A directory in the layout of docker's and podman's `certs.d`: the
+    /// authority's certificate, and a host's certificate for `login` with its
+    /// key.
     pub fn certificates(&self, login: &str) -> PathBuf {
         let dir = self.dir.path().join(format!("host-{login}"));
         fs::create_dir_all(&dir).expect("a directory can be made");
@@ -111,8 +111,8 @@ impl SecuredWorker {
         dir
     }
 
-    /// A directory as containerd wants it: `hosts.toml` for the worker alone,
-    /// with what [`Self::certificates`] has.
+    /// A directory in the layout of containerd's `certs.d`: `hosts.toml` for
+    /// the worker only, with the files of [`Self::certificates`].
     pub fn hosts_dir(&self, login: &str) -> PathBuf {
         let (host, files) = (self.host(), self.certificates(login));
         let dir = files.join("hosts");
@@ -127,7 +127,7 @@ impl SecuredWorker {
         dir
     }
 
-    /// Replaces the worker's certificate and its key, one after the other.
+    /// Replaces the worker's certificate, then its key.
     pub fn rotate_certificate(&self) {
         write_certificate(&self.authority, &self.names, self.dir.path());
     }

@@ -1,5 +1,4 @@
-//! A Slurm cluster of the test's own: munged, slurmctld, and a slurmd on each
-//! host.
+//! A Slurm cluster for one test: munged, slurmctld, and a slurmd on each host.
 
 use std::{
     fmt::Write as _,
@@ -36,7 +35,7 @@ const SRUN: Program = Program {
     install: "install the Debian package slurm-client",
 };
 
-/// A cluster of hosts that are joined. Its controller is on the first.
+/// A cluster of hosts on joined networks. The controller is on the first.
 #[derive(Debug)]
 pub struct Slurm {
     _nodes: Vec<Process>,
@@ -47,8 +46,8 @@ pub struct Slurm {
 }
 
 impl Slurm {
-    /// Starts one, and waits until all nodes are idle. They are called `node0`,
-    /// `node1`, and so on.
+    /// Starts a cluster and waits until all nodes are idle. The nodes are
+    /// called `node0`, `node1`, and so on.
     pub async fn start(hosts: &[Host]) -> Self {
         let dir = TempDir::new().expect("a temporary directory");
         fs::write(dir.path().join("slurm.conf"), config(dir.path(), hosts))

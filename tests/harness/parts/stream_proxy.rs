@@ -1,4 +1,5 @@
-//! Load balancers that pass bytes on, and name the client by the PROXY protocol.
+//! Load balancers that forward bytes and send the client's address by the PROXY
+//! protocol.
 
 use std::{
     fs,
@@ -24,7 +25,7 @@ const NGINX: Program = Program {
     name: "nginx",
     install: "install the Debian packages nginx and libnginx-mod-stream",
 };
-/// What nginx passes bytes on with, from the Debian package libnginx-mod-stream.
+/// nginx's stream module, from the Debian package libnginx-mod-stream.
 const NGINX_STREAM: &str = "/usr/lib/nginx/modules/ngx_stream_module.so";
 
 /// A load balancer on a free port.
@@ -35,11 +36,11 @@ pub struct StreamProxy {
     _dir: TempDir,
 }
 
-/// Which load balancer.
+/// The load balancer's program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Balancer {
-    /// HAProxy, version 2 of the protocol with all that it can add, and health
-    /// checks in which it speaks for itself.
+    /// HAProxy, version 2 of the protocol with all optional fields, and health
+    /// checks without a client's address.
     Haproxy,
     /// nginx, version 1.
     Nginx,
@@ -48,7 +49,7 @@ pub enum Balancer {
 }
 
 impl StreamProxy {
-    /// Starts one at `ip` that passes on to `server`, which speaks TLS.
+    /// Starts a load balancer at `ip` that forwards to the TLS server `server`.
     pub async fn start(balancer: Balancer, ip: impl Into<IpAddr>, server: SocketAddr) -> Self {
         let ip = match ip.into() {
             IpAddr::V4(ip) => ip,
@@ -61,7 +62,8 @@ impl StreamProxy {
             Balancer::Traefik => traefik(addr, server, dir.path()),
         };
         let mut process = Process::start("balancer", &program, args, dir.path());
-        // It may listen before it knows the server, and answer by itself.
+        // The balancer may listen before it has the server's address, and answer
+        // by itself.
         let client = reqwest::Client::builder().tls_danger_accept_invalid_certs(true);
         let client = client.build().expect("a client without surprises");
         let url = format!("https://{addr}/v2/");
@@ -77,7 +79,7 @@ impl StreamProxy {
         }
     }
 
-    /// Where it serves.
+    /// The balancer's address.
     pub fn addr(&self) -> SocketAddr {
         self.addr
     }

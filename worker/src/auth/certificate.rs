@@ -1,43 +1,43 @@
 //! Client certificates as logins: the login that a certificate names.
 //!
-//! The handshake has verified the certificate. It names a login as the URI
-//! `urn:metahub:login:NAME`, or else as the common name of its subject. That
-//! the login exists is looked up at each request.
+//! The handshake has verified the certificate. The URI `urn:metahub:login:NAME`
+//! names the login or, without one, the common name of the subject. Each
+//! request looks up that login.
 
 use std::fmt;
 
 use tokio_rustls::rustls::pki_types::CertificateDer;
 use webpki::EndEntityCert;
 
-/// The URI that names a login.
+/// The prefix of the URI that names a login.
 const LOGIN: &str = "urn:metahub:login:";
-/// The longest name that is looked at, in bytes.
+/// The maximum length of a name, in bytes.
 const MAX_NAME: usize = 512;
-/// The tags of DER (X.690) that a subject is made of.
+/// The DER tags (X.690) in a subject.
 const SEQUENCE: u8 = 0x30;
 const SET: u8 = 0x31;
 const OBJECT_IDENTIFIER: u8 = 0x06;
-/// UTF8String, PrintableString, IA5String.
+/// The DER tags of UTF8String, PrintableString, IA5String.
 const TEXTS: [u8; 3] = [0x0c, 0x13, 0x16];
 /// The object identifier of a common name: 2.5.4.3.
 const COMMON_NAME: [u8; 3] = [0x55, 0x04, 0x03];
 
-/// What a verified client certificate says. Kept in the extensions of the
-/// requests of its connection.
+/// The login name in a verified client certificate, kept in the extensions of
+/// the requests of its connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ClientCertificate(Result<Box<str>, Nameless>);
 
-/// Why a certificate names no login.
+/// The reason that a certificate names no login.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Nameless {
-    /// There is no name, or none that a login can have.
+    /// There is no name, or none in the grammar of logins.
     None,
-    /// There is more than one.
+    /// There are several names.
     Several,
 }
 
 impl ClientCertificate {
-    /// Reads a certificate that the handshake has verified.
+    /// Reads a verified certificate.
     pub(crate) fn read(certificate: &CertificateDer<'_>) -> Self {
         let Ok(certificate) = EndEntityCert::try_from(certificate) else {
             return Self(Err(Nameless::None));
@@ -71,7 +71,7 @@ impl fmt::Display for Nameless {
     }
 }
 
-/// The one name of `names`, if a login can have it.
+/// The only name of `names`, if it is in the grammar of logins.
 fn only<'a>(mut names: impl Iterator<Item = &'a str>) -> Result<&'a str, Nameless> {
     let name = names.next().ok_or(Nameless::None)?;
     if names.next().is_some() {
@@ -96,15 +96,15 @@ fn common_names(subject: &[u8]) -> impl Iterator<Item = &str> {
             return None;
         }
         let (tag, value) = parts.next()?;
-        // What is no text that can be read counts as a name, too: a name that
-        // no login can have.
+        // An unreadable text counts as a name, too: as one outside the grammar
+        // of logins.
         let text = std::str::from_utf8(value).ok();
         Some(text.filter(|_| TEXTS.contains(&tag)).unwrap_or_default())
     })
 }
 
-/// The elements of a constructed value in DER: tags and contents. Ends where it
-/// is not well-formed.
+/// The elements of a constructed DER value: tags and contents. Ends at the
+/// first malformed element.
 struct Elements<'a>(&'a [u8]);
 
 impl<'a> Iterator for Elements<'a> {

@@ -106,7 +106,7 @@ fn a_login_has_no_more_open_requests_than_it_may() {
     assert!(gate.admit(&snapshot, &good).is_ok());
 }
 
-/// Asks a worker that has `snapshot` with a token.
+/// Authenticates with a token against `snapshot`.
 fn with_token(snapshot: &Snapshot, token: &str) -> Result<Caller, Refused> {
     let line = format!("bearer {token}");
     gate().admit(snapshot, &request("192.0.2.1", &[&line]))
@@ -153,8 +153,8 @@ fn a_token_asks_for_its_own_repositories_and_a_password_for_all() {
     assert!(caller.asking_for(Some("b")).is_ok());
 }
 
-/// The machine type of a client that shows a certificate that names `login`, and
-/// sends these `Authorization` lines.
+/// The machine type of a client with a certificate for `login` and these
+/// `Authorization` lines.
 fn with_certificate(login: &str, lines: &[&str]) -> Result<String, Refused> {
     let policy = Sample::new().machine_type("type1", "{}", "secret");
     let snapshot = policy.machine_type("type2", "{}", "secret2").build();
@@ -169,7 +169,7 @@ fn with_certificate(login: &str, lines: &[&str]) -> Result<String, Refused> {
 #[test]
 fn a_certificate_is_a_login_of_the_name_that_it_has() {
     assert_eq!(with_certificate("qnib-type2", &[]).unwrap(), "qnib-type2");
-    // podman sends these when it has none.
+    // podman sends these without a login.
     let empty = basic_of(":");
     assert_eq!(
         with_certificate("qnib-type2", &[&empty]).unwrap(),

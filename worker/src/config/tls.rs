@@ -2,7 +2,7 @@
 
 use std::{fmt, path::PathBuf};
 
-/// How the registry API is served over TLS. Default: in plain text.
+/// The TLS settings of the registry API. Default: plain text.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct TlsConfig {
     /// Serve the registry API over TLS, with the certificate in this file, its

@@ -38,9 +38,10 @@ pub(super) fn values<'a>(
     values.map(str::trim).filter(|value| !value.is_empty())
 }
 
-/// Whether the client used TLS. The first value of each header counts. Only if
-/// all of them mean plain text it did not: a value that is not understood must
-/// not make a client send its password in plain text. `None`: no header says.
+/// True if the client used TLS. The first value of each header counts. The
+/// answer is `false` only if all values mean plain text: an unknown value must
+/// not make a client send its password in plain text. `None`: there is no such
+/// header.
 pub(super) fn is_secure(headers: &HeaderMap, elements: Option<&[Element]>) -> Option<bool> {
     let first = |name| match headers.contains_key(&name) {
         true => Some(values(headers, &name).next().unwrap_or(UNREADABLE)),

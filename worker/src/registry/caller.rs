@@ -1,5 +1,5 @@
-//! Tells a client which machine type it is served as, and how old the policy
-//! is by which it is: what `metahubctl doctor` compares with the host.
+//! Answers with the client's machine type and the age of the worker's policy:
+//! `metahubctl doctor` compares them with the host.
 
 use http::Response;
 use serde_json::json;
@@ -7,9 +7,9 @@ use serde_json::json;
 use super::{Asked, JSON, body::Body, served};
 use crate::snapshot::Current;
 
-/// `{"type", "machine_type", "policy": {"age_seconds", "lag"}}`: the type's name
-/// as in logins, the type with its features, the seconds since the control plane
-/// was heard, and how many revisions are missing.
+/// `{"type", "machine_type", "policy": {"age_seconds", "lag"}}`: the type's
+/// name as in logins, the type with its features, the seconds since the last
+/// message of the control plane, and the number of missing revisions.
 pub(super) fn answer(asked: &Asked<'_>, current: &Current) -> Response<Body> {
     let kind = asked.kind;
     let body = json!({

@@ -45,10 +45,10 @@ pub(crate) enum Wanted {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub(crate) enum Error {
-    /// The client is not let in.
+    /// The client is not authenticated.
     #[error("{}", told(.0))]
     Unauthorized(Refused, HeaderValue),
-    /// The client is not let in now.
+    /// A limit refuses the client for now.
     #[error("{}; try again in {} seconds", .0, whole_seconds(*.1))]
     TooMany(&'static str, Duration),
     /// The worker has no policy yet.
@@ -147,7 +147,7 @@ impl Error {
         }
     }
 
-    /// The client is not let in, and is asked who it is by `challenge`.
+    /// The client is not authenticated; `challenge` asks for a login.
     pub(crate) fn refused(refused: Refused, challenge: HeaderValue) -> Self {
         match refused {
             Refused::NoKey => Self::NotReady,

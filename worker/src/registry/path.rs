@@ -14,12 +14,12 @@ const MAX_PATH: usize = 1024;
 /// What a path asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Route {
-    /// Whether the API is there, and the client let in.
+    /// The API's base: answers if the client is authenticated.
     Base,
     /// All repositories.
     Catalog,
-    /// The machine type that the client is served as. MetaHub's own, as the
-    /// spec has it for extensions: `/v2/_<extension>/<component>`.
+    /// The client's machine type: an extension of MetaHub, under the spec's
+    /// path for extensions, `/v2/_<extension>/<component>`.
     Caller,
     /// A manifest or index.
     Manifest(Name, Reference),

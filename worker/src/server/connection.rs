@@ -47,9 +47,9 @@ const CONNECTION_WINDOW: u32 = 64 << 10;
 /// How often an HTTP/2 client is asked whether it is there.
 const PING: Duration = Duration::from_secs(20);
 
-/// Serves a connection to its end. Its first request may take the first time, and
-/// it may leave answers unread for the second. When `drain` is cancelled it ends
-/// as soon as nothing is under way.
+/// Serves a connection to its end. `head` limits the time until its first
+/// request, and `stall` the time that a client leaves answers unread. After
+/// `drain` is cancelled, the connection ends with its last open request.
 pub(super) async fn serve<S, F, B>(
     opened: Opened,
     builder: &Builder<TokioExecutor>,
@@ -91,7 +91,7 @@ pub(super) async fn serve<S, F, B>(
         select! {
             ended = served.as_mut() => return ended,
             () = drain.cancelled() => {
-                // A client that has just come is about to ask.
+                // A new client is likely to send its first request soon.
                 if !spoke.load(Relaxed)
                     && let Ok(ended) = timeout(ABOUT_TO_ASK, served.as_mut()).await
                 {

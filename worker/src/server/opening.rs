@@ -1,5 +1,6 @@
-//! What comes before HTTP on a connection: the header of a proxy, and the TLS
-//! handshake. Both have a deadline, and so many handshakes at a time.
+//! Opens connections: reads the header of a proxy and does the TLS handshake,
+//! before HTTP. Both have a deadline, and the number of concurrent handshakes
+//! is limited.
 
 use std::{
     io::{self, ErrorKind},
@@ -25,20 +26,20 @@ use super::{
 };
 use crate::{auth::ClientCertificate, peer::Secured};
 
-/// How long a connection may take until HTTP can be spoken on it.
+/// The timeout from accept to the first byte of HTTP.
 const OPENING_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long to wait for a turn, at least, before one that takes long ends.
+/// The minimum wait for a handshake permit before a slow handshake is evicted.
 const LEAST_GRACE: Duration = Duration::from_millis(20);
-/// How often proxies are warned of that send no header.
+/// The interval of warnings about proxies that send no header.
 const WARN_INTERVAL: Duration = Duration::from_secs(60);
-/// The type of the record that a TLS handshake begins with.
+/// The record type of a TLS handshake.
 const HANDSHAKE: u8 = 0x16;
-/// What a client hears that speaks plain text where TLS is spoken.
+/// The answer to a client that sends plain text to a TLS port.
 const NOT_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\n\
     content-type: application/json\r\n\
     connection: close\r\n\r\n\
     {\"errors\":[{\"code\":\"UNSUPPORTED\",\"message\":\"this port speaks TLS: use https\"}]}\n";
-/// What a proxy hears that sends no header where one is expected.
+/// The answer to a trusted proxy that sends no header.
 const NO_HEADER: &[u8] = b"HTTP/1.1 400 Bad Request\r\n\
     content-type: application/json\r\n\
     connection: close\r\n\r\n\
@@ -52,27 +53,27 @@ pub(super) struct Opener {
     limits: Limits,
     addresses: Addresses,
     handshakes: Arc<Semaphore>,
-    /// The handshakes that are not complete.
+    /// The incomplete handshakes.
     unfinished: SilentConnections,
     warned: Mutex<Option<Instant>>,
 }
 
-/// A connection on which HTTP can be spoken.
+/// A connection, ready for HTTP.
 #[derive(Debug)]
 pub(super) struct Opened {
     pub(super) transport: Transport,
-    /// The client, as far as a proxy before the connection tells.
+    /// The client's address: the proxy's header, if there is one, names it.
     pub(super) client: IpAddr,
-    /// `None`: it is in plain text.
+    /// The connection's security. `None`: plain text.
     pub(super) secured: Option<Secured>,
-    /// How far the answers on it have come.
+    /// The progress of the connection's answers.
     pub(super) unfinished: Unfinished,
-    /// The client's place among the connections of its address, where a proxy
-    /// named it.
+    /// The client's place among the connections of its address, if a proxy
+    /// named the address.
     pub(super) seat: Option<Seat>,
 }
 
-/// Why a connection is not opened.
+/// The reason that a connection is not opened.
 #[derive(Debug, thiserror::Error)]
 enum NotOpened {
     #[error(transparent)]
@@ -88,8 +89,8 @@ enum NotOpened {
 }
 
 impl Opener {
-    /// Opens the connections of `port`, and counts those of clients that proxies
-    /// name among `addresses`.
+    /// Opens the connections of `port`. Counts clients behind proxies in
+    /// `addresses`.
     pub(super) fn new(port: &Port, limits: &Limits, addresses: Addresses) -> Self {
         Self {
             tls: port.tls.clone(),
@@ -102,8 +103,8 @@ impl Opener {
         }
     }
 
-    /// Opens a connection from `address`. `None`: it is of no use, which is
-    /// logged.
+    /// Opens a connection from `address`. `None`: the connection failed, and
+    /// the failure is logged.
     pub(super) async fn open(&self, stream: TcpStream, address: IpAddr) -> Option<Opened> {
         if self.tls.is_none() && !self.has_proxy_protocol {
             return Some(self.plain(stream, (address, None), false));
@@ -143,7 +144,7 @@ impl Opener {
         }
     }
 
-    /// What a proxy at `address` says before all else, if it is to.
+    /// Reads the header of a trusted proxy. Empty for other addresses.
     async fn header(
         &self,
         stream: &mut TcpStream,
@@ -178,7 +179,7 @@ impl Opener {
         stream: TcpStream,
         (client, seat): (IpAddr, Option<Seat>),
     ) -> Result<Opened, NotOpened> {
-        // A connection that says nothing takes no turn.
+        // A silent connection takes no handshake permit.
         let mut first = [0];
         match (stream.peek(&mut first).await?, first[0]) {
             (0, _) => return Err(NotOpened::Broken(ErrorKind::UnexpectedEof.into())),
@@ -208,8 +209,8 @@ impl Opener {
         })
     }
 
-    /// A handshake's turn. Where there are too many, the oldest ends that takes
-    /// long.
+    /// Acquires a handshake permit. If there is none, evicts the oldest slow
+    /// handshake.
     async fn turn(&self, client: IpAddr) -> EvictableConnection {
         let grace = self.limits.silent_grace;
         let places = loop {
@@ -225,16 +226,17 @@ impl Opener {
         self.unfinished.hold(client, places)
     }
 
-    /// Says why in plain text, which only those read who do not speak TLS.
+    /// Sends the reason in plain text. A port with TLS sends nothing.
     fn refuse(&self, stream: TcpStream, answer: &[u8]) {
         if self.tls.is_none() {
             say(stream, answer);
         }
     }
 
-    /// Whether a warning is due: proxies connect all the time.
+    /// True if a warning is due, at most once per [`WARN_INTERVAL`]: proxies
+    /// connect often.
     fn is_to_be_told(&self, error: &NoHeader) -> bool {
-        // Health checks connect and go.
+        // Health checks connect and disconnect.
         if let NoHeader::Ended(_) = error {
             return false;
         }

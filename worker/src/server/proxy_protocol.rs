@@ -1,7 +1,7 @@
-//! The header of the PROXY protocol, in which a proxy that passes on bytes says
-//! whom it speaks for (HAProxy's `proxy-protocol.txt`, versions 1 and 2).
+//! The header of the PROXY protocol: a proxy that forwards bytes sends the
+//! client's address in it (HAProxy's `proxy-protocol.txt`, versions 1 and 2).
 //!
-//! Not a byte after the header is read.
+//! The reader takes no byte after the header.
 
 use std::{
     io,
@@ -10,50 +10,50 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
-/// What version 2 begins with.
+/// The first bytes of a version 2 header.
 const SIGNATURE: [u8; 12] = *b"\r\n\r\n\0\r\nQUIT\n";
-/// What version 1 begins with.
+/// The first bytes of a version 1 header.
 const WORD: &[u8] = b"PROXY ";
-/// The longest header of version 1, in bytes.
+/// The maximum length of a version 1 header, in bytes.
 const MAX_LINE: usize = 107;
-/// The most that follows the fixed part of version 2, in bytes: addresses, and
-/// what a proxy adds, such as the client's certificate.
+/// The maximum length after the fixed part of a version 2 header, in bytes:
+/// addresses and fields, such as the client's certificate.
 const MAX_REST: usize = 16 << 10;
-/// The families of addresses over a stream.
+/// The address families over a stream.
 const TCP_4: u8 = 0x11;
 const TCP_6: u8 = 0x21;
-/// The type of the field that says whether the client used TLS.
+/// The type of the field about the client's TLS.
 const SSL: u8 = 0x20;
-/// The bit of it that says so.
+/// The bit of that field for "the client used TLS".
 const CLIENT_SSL: u8 = 0x01;
 
-/// What a header says.
+/// The content of a header.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct ProxyHeader {
-    /// The client's address. `None`: the proxy speaks for itself, as in a health
-    /// check, or does not know.
+    /// The client's address. `None`: the connection is the proxy's own, as in a
+    /// health check, or the proxy does not know the address.
     pub(super) client: Option<IpAddr>,
-    /// Whether the client used TLS, which the proxy ended.
+    /// True if the client used TLS and the proxy terminated it.
     pub(super) is_secure: bool,
 }
 
-/// Why there is no header.
+/// The reason that there is no header.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum NoHeader {
-    /// The connection ended or broke.
+    /// The connection ended or failed.
     #[error("the connection ended")]
     Ended(#[source] io::Error),
-    /// Something else came.
+    /// The connection begins with other bytes.
     #[error("it sends no header of the PROXY protocol")]
     Missing,
-    /// There is one that does not follow the specification.
+    /// The header does not follow the specification.
     #[error("its header of the PROXY protocol is malformed: {0}")]
     Malformed(&'static str),
 }
 
-/// Reads the header that `stream` begins with.
+/// Reads the header at the start of `stream`.
 pub(super) async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Result<ProxyHeader, NoHeader> {
-    // No header is shorter.
+    // The minimum length of a header.
     let mut start = [0; SIGNATURE.len()];
     stream.read_exact(&mut start).await?;
     if start == SIGNATURE {
@@ -109,7 +109,7 @@ async fn version_2(stream: &mut (impl AsyncRead + Unpin)) -> Result<ProxyHeader,
     }
 }
 
-/// What a proxy says that speaks for a client.
+/// Parses the rest of a version 2 header with a client's address.
 fn proxied(family: u8, rest: &[u8]) -> Result<ProxyHeader, NoHeader> {
     const SHORT: NoHeader = NoHeader::Malformed("its addresses are cut off");
     // The addresses of both ends, and their ports.
@@ -124,7 +124,7 @@ fn proxied(family: u8, rest: &[u8]) -> Result<ProxyHeader, NoHeader> {
             let source = addresses.first_chunk::<16>().ok_or(SHORT)?;
             (IpAddr::from(*source), fields)
         }
-        // Whatever else it is, it has no address that means anything here.
+        // Other families have no address of a TCP client.
         _ => return Ok(ProxyHeader::default()),
     };
     Ok(ProxyHeader {
@@ -133,8 +133,8 @@ fn proxied(family: u8, rest: &[u8]) -> Result<ProxyHeader, NoHeader> {
     })
 }
 
-/// Whether the fields after the addresses say that the client used TLS. Others
-/// are skipped, as are those that are cut off.
+/// True if a field after the addresses reports TLS at the client. Skips other
+/// fields and truncated ones.
 fn is_secure(mut fields: &[u8]) -> bool {
     while let Some((&[kind, high, low], rest)) = fields.split_first_chunk() {
         let length = usize::from(u16::from_be_bytes([high, low]));
@@ -167,11 +167,11 @@ pub(super) mod tests {
         [&SIGNATURE[..], &[command, family], &length, rest].concat()
     }
 
-    /// What 192.0.2.7 is in version 2.
+    /// The addresses of a version 2 header for the client 192.0.2.7.
     pub(in crate::server) const CLIENT: &[u8] =
         &[192, 0, 2, 7, 192, 0, 2, 1, 0x12, 0x34, 0x01, 0xbb];
 
-    /// What is read of `bytes`, and what is left of them.
+    /// The header in `bytes`, and the bytes after it.
     async fn read_all(bytes: &[u8]) -> (Result<ProxyHeader, String>, Vec<u8>) {
         let mut rest = bytes;
         let header = read(&mut rest).await;

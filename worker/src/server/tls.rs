@@ -1,8 +1,8 @@
-//! TLS on the registry API's port: the certificate that is shown, and the
-//! authorities of client certificates, both taken anew when a file changes.
+//! TLS on the registry API's port: the server certificate and the authorities
+//! of client certificates. Both reload when a file changes.
 //!
-//! Connections that are there go on with what they began with. Files that
-//! cannot be used change nothing, and are warned of once.
+//! Open connections keep their configuration. Unusable files change nothing and
+//! cause one warning.
 
 mod files;
 
@@ -17,25 +17,25 @@ use tracing::{info, warn};
 use self::files::{Files, Stamp};
 use crate::TlsConfig;
 
-/// How often the files are read. Reading finds every change: of a file, of a
-/// link to it, and of a link to its directory, as Kubernetes swaps them.
+/// The interval of file reads. A read finds every change: of a file, of a link
+/// to it, and of a link to its directory, as Kubernetes swaps them.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// What handshakes are done with.
+/// The TLS configuration of the port, reloaded from files.
 #[derive(Debug)]
 pub(crate) struct Tls {
     files: Files,
     taken: ArcSwap<Taken>,
 }
 
-/// What was read, and what was made of it.
+/// The configuration, with the stamp of the files it was built from.
 #[derive(Debug)]
 struct Taken {
     stamp: Stamp,
     config: Arc<ServerConfig>,
 }
 
-/// Why the files cannot be used, and how often in a row.
+/// The last error about the files, and the number of reads with it in a row.
 #[derive(Debug, Default)]
 struct Fault {
     text: String,
@@ -56,12 +56,12 @@ impl Tls {
         Ok(Some(Self { files, taken }))
     }
 
-    /// What the next handshake is done with.
+    /// The server configuration for the next handshake.
     pub(super) fn config(&self) -> Arc<ServerConfig> {
         self.taken.load().config.clone()
     }
 
-    /// Takes up what the files hold until `shutdown` is cancelled.
+    /// Reloads the files until `shutdown` is cancelled.
     pub(crate) async fn keep_fresh(self: Arc<Self>, shutdown: CancellationToken) {
         let (mut fault, mut ticks) = (Fault::default(), time::interval(LOOK_INTERVAL));
         while shutdown.run_until_cancelled(ticks.tick()).await.is_some() {
@@ -77,7 +77,7 @@ impl Tls {
         }
     }
 
-    /// Takes up what the files hold, if that has changed and can be used.
+    /// Reloads the files if their contents changed and are usable.
     pub(super) fn look(&self) -> anyhow::Result<()> {
         let contents = self.files.read()?;
         if contents.stamp() == self.taken.load().stamp {
@@ -103,8 +103,8 @@ impl Taken {
 }
 
 impl Fault {
-    /// Takes note of a fault. Whether it is to be told: at the second look in a
-    /// row, since files are not replaced all at the same time.
+    /// Counts an error. Returns true at the second read in a row with it: files
+    /// are not all replaced at the same time.
     fn is_to_be_told(&mut self, text: String) -> bool {
         match self.text == text {
             true => self.looks = self.looks.saturating_add(1),

@@ -1,4 +1,4 @@
-//! What HTTP is spoken over: a connection in plain text, or with TLS.
+//! The transport under HTTP: plain text or TLS.
 
 use std::{
     io::{self, IoSlice},
@@ -11,14 +11,14 @@ use tokio_rustls::server::TlsStream;
 
 use super::stall::Stalling;
 
-/// A connection that bytes of HTTP come and go on.
+/// A connection that carries HTTP.
 #[derive(Debug)]
 pub(super) enum Transport {
     Plain(Stalling),
     Tls(Box<TlsStream<Stalling>>),
 }
 
-/// Calls the method of the same name of whichever it is.
+/// Calls the method of the same name of the inner stream.
 macro_rules! either {
     ($self:ident.$method:ident($($argument:expr),*)) => {
         match $self.get_mut() {

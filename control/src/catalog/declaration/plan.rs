@@ -51,7 +51,7 @@ fn prune(edit: &mut Edit, checked: &Checked) {
     gone.into_iter().for_each(|key| edit.remove(key));
 }
 
-/// Whether hosts have made the record, and what it belongs to is declared.
+/// True if a host made the record, and its user and type are declared.
 fn stays(key: &Key, checked: &Checked) -> bool {
     let is_declared = |key: Key| checked.drafts.contains_key(&key) || key.is_made_by_hosts();
     let user = key.belongs_to().unwrap_or_default();

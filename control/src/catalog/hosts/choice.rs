@@ -1,4 +1,4 @@
-//! Which machine type a host gets.
+//! Chooses the machine type of a host.
 
 use std::sync::Arc;
 
@@ -11,31 +11,31 @@ use crate::{
     records::{Kept as _, Key, Kind, MachineType},
 };
 
-/// How many types an error tells of.
+/// The number of types that an error lists.
 const MOST_TOLD: usize = 8;
 
-/// Which types a host may get.
+/// The types that a host may get.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Terms<'a> {
     pub(super) user: &'a str,
-    /// Empty: all of the user.
+    /// The names of the types. Empty: all types of the user.
     pub(super) types: &'a [String],
-    /// Whether one is made where none suits.
+    /// True if a type is created for a host that no type suits.
     pub(super) auto: bool,
 }
 
-/// The type of a host.
+/// The chosen type.
 #[derive(Clone, Debug)]
 pub(super) struct Chosen {
     pub(super) name: String,
-    /// The type, if it is not there yet.
+    /// The new type. `None`: the type exists.
     pub(super) made: Option<MachineType>,
-    /// Why, for people.
+    /// The reason for the choice, as a sentence.
     pub(super) why: String,
 }
 
-/// Chooses the best type for a host with `features`, or checks the one that it
-/// asks for.
+/// Chooses the best type for a host with `features`, or checks the requested
+/// type.
 pub(super) fn choose(
     policy: &Policy,
     terms: &Terms<'_>,
@@ -69,7 +69,7 @@ pub(super) fn choose(
     }
 }
 
-/// What a host with `features` lacks of a type.
+/// The features of a type that a host with `features` does not have.
 pub(super) fn unmet(
     cpus: &Arc<CpuTable>,
     kind: &MachineType,

@@ -1,4 +1,4 @@
-//! How many hosts there are, and how many of them have drifted.
+//! Counts hosts and drifted hosts.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -8,24 +8,23 @@ use std::{
 use super::observed;
 use crate::{Result, catalog::Catalog, records::Login};
 
-/// How old the counts may be: each look reads what is observed of all hosts.
+/// The maximum age of the counts: each count reads the status of all hosts.
 const FRESH: Duration = Duration::from_secs(30);
 
-/// How many hosts there are.
+/// The numbers of hosts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct HostCounts {
     pub(crate) joined: u64,
-    /// Of these, how many lacked something of their types when they reported
-    /// last.
+    /// The hosts whose last report lacked a feature of their type.
     pub(crate) drifted: u64,
 }
 
-/// The last counts, and when they were made.
+/// The last counts with their time.
 #[derive(Debug, Default)]
 pub(crate) struct LastCounts(Mutex<Option<(Instant, HostCounts)>>);
 
 impl Catalog {
-    /// How many hosts there are, half a minute ago at most.
+    /// The numbers of hosts, at most half a minute old.
     pub(crate) async fn host_counts(&self) -> Result<HostCounts> {
         let last = *self.counts().lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((at, counts)) = last.filter(|(at, _)| at.elapsed() < FRESH) {

@@ -1,4 +1,4 @@
-//! Hosts as admins see them: their logins with what is observed.
+//! Lists hosts for admins: logins with the observed status.
 
 use std::{
     collections::BTreeMap,
@@ -16,22 +16,22 @@ use crate::{
     records::{Key, Login, ObservedHost},
 };
 
-/// For how long a host that was two machines is warned of.
+/// The duration of the warning about two machines with one host id.
 const WARNED: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
-/// A host with what is observed of it.
+/// A host's login with its observed status.
 #[derive(Clone, Debug)]
 pub(crate) struct HostSummary {
     pub(crate) login: Login,
     pub(crate) observed: ObservedHost,
-    /// What it lacks of its type, for people.
+    /// The features of its type that the host does not have, as sentences.
     pub(crate) drift: Vec<String>,
-    /// What may be wrong with it, for people.
+    /// The warnings about the host, as sentences.
     pub(crate) warnings: Vec<String>,
 }
 
 impl Catalog {
-    /// The hosts of `user`, or of all, that the actor may see.
+    /// The hosts of `user`, or of all users, in the actor's scope.
     pub(crate) async fn hosts(
         &self,
         actor: &Actor,
@@ -78,7 +78,7 @@ fn name_of(login: &Login) -> Option<HostName> {
     })
 }
 
-/// The types whose logins hosts still use after a move, by the hosts' keys.
+/// The types before a move whose logins exist, by the hosts' keys.
 fn former_types(policy: &Policy) -> BTreeMap<String, String> {
     let logins = policy.all::<Login>();
     let former = logins.filter(|it| it.host.as_ref().is_some_and(|it| it.moved_to.is_some()));

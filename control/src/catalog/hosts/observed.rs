@@ -1,8 +1,8 @@
-//! What hosts are observed to be: kept beside the policy, outside its revision.
+//! The observed status of hosts, stored outside the policy's revision.
 //!
-//! A report writes when it says something new, or when the last one was noted
-//! hours ago. Two control planes that note reports of one host at the same time
-//! keep either.
+//! A report writes the status if the status changes or the last write is hours
+//! old. If two control planes write reports of one host at the same time, one
+//! of the two writes stays.
 
 use std::{
     net::IpAddr,
@@ -16,21 +16,22 @@ use crate::{
     records::{Evidence, Login, ObservedHost},
 };
 
-/// How far the last time that a host was seen may be off.
+/// The maximum error of a host's last-seen time.
 const GRAIN: Duration = Duration::from_secs(6 * 60 * 60);
-/// Within this time, a machine does not move to another address and join anew.
+/// The time after which a machine may join again from another address without a
+/// warning.
 const TWO_MACHINES: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// What a host says of itself.
+/// The facts that a host reports: features, evidence, agent version.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct HostFacts {
     pub(crate) features: Vec<String>,
     pub(crate) evidence: Vec<Evidence>,
-    /// The version of the program that reports.
+    /// The version of the reporting program.
     pub(crate) agent_version: String,
 }
 
-/// How a host came.
+/// The request by which a host came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Came {
     ToJoin,
@@ -38,7 +39,8 @@ pub(super) enum Came {
 }
 
 impl Catalog {
-    /// Notes what a host says. `lacks`: whether it lacks something of its type.
+    /// Stores the facts of a host. `lacks`: the host lacks a feature of its
+    /// type.
     pub(super) async fn observe(
         &self,
         name: &HostName,
@@ -57,14 +59,14 @@ impl Catalog {
         Ok(self.store.put_status(&key, Some(json)).await?)
     }
 
-    /// What is observed of a host. Nothing, if nothing is known.
+    /// The observed status of a host. Empty if there is none.
     pub(super) async fn observed(&self, name: &HostName) -> Result<ObservedHost> {
         let key = key(name);
         let known = self.store.status(&key).await?;
         known.map_or(Ok(ObservedHost::default()), |json| parse(&key, &json))
     }
 
-    /// What is observed of the hosts of `user`, or of all, by key.
+    /// The observed status of the hosts of `user`, or of all hosts, by key.
     pub(super) async fn all_observed(
         &self,
         user: Option<&str>,
@@ -78,12 +80,12 @@ impl Catalog {
         parsed.collect()
     }
 
-    /// Forgets what is observed of a host.
+    /// Deletes the observed status of a host.
     pub(super) async fn forget_observed(&self, name: &HostName) -> Result<()> {
         Ok(self.store.put_status(&key(name), None).await?)
     }
 
-    /// Forgets what is observed of hosts that have no login any more.
+    /// Deletes the observed status of hosts that have no login.
     pub(crate) async fn sweep_observed(&self) -> Result<()> {
         let all = self.store.statuses("host/").await?;
         let policy = self.policy();
@@ -101,8 +103,8 @@ impl Catalog {
     }
 }
 
-/// The host whose login it is. `None`: it is no host's, or that of a type that
-/// the host was moved from.
+/// The host of a login. `None`: the login belongs to no host, or to a type
+/// before a move.
 pub(super) fn own_name(login: &Login) -> Option<HostName> {
     let host = login.host.as_ref().filter(|it| it.moved_to.is_none())?;
     Some(HostName {
@@ -111,7 +113,7 @@ pub(super) fn own_name(login: &Login) -> Option<HostName> {
     })
 }
 
-/// The key of what is observed of a host.
+/// The key of a host's observed status.
 pub(super) fn key(name: &HostName) -> String {
     format!("host/{name}")
 }
@@ -127,7 +129,7 @@ fn about(key: &str) -> impl Fn(serde_json::Error) -> StoreError {
     }
 }
 
-/// What is known of a host at `now` after it came with `facts`.
+/// The status of a host at `now`, after a request with `facts`.
 fn next(
     known: Option<&ObservedHost>,
     facts: &HostFacts,

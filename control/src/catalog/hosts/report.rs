@@ -1,4 +1,4 @@
-//! Reports: what a host is now, beside what its type says.
+//! Compares a host's report with its machine type.
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -19,18 +19,18 @@ use crate::{
     secrets,
 };
 
-/// What a host learns by its report.
+/// The answer to a host's report.
 #[derive(Clone, Debug)]
 pub(crate) struct Reported {
-    /// Its login, which may be another one than it has.
+    /// The host's login, which may differ from the login in the request.
     pub(crate) login: Login,
-    /// What it lacks of its type, for people.
+    /// The features of its type that the host does not have, as sentences.
     pub(crate) drift: Vec<String>,
 }
 
 impl Catalog {
-    /// Takes the report of the host with this login. One that lacks something
-    /// of its type gets another, where its token lets types be made.
+    /// Takes the report of the host with this login. If the host lacks a
+    /// feature of its type and its token allows new types, moves the host.
     pub(crate) async fn report_host(
         &self,
         from: Option<IpAddr>,
@@ -62,8 +62,8 @@ impl Catalog {
         })
     }
 
-    /// Drops the logins of types that the host was moved from, once it uses
-    /// its newest one.
+    /// Removes the logins of the types before a move, once the host uses the
+    /// newest login.
     async fn drop_former(&self, actor: &Actor, name: &HostName, used: &str) -> Result<()> {
         let is_over = |policy: &Policy| {
             let logins = name.logins(policy);
@@ -85,7 +85,7 @@ impl Catalog {
         .await
     }
 
-    /// Moves a host to the type that suits it now.
+    /// Moves a host to the type that suits it best.
     async fn settle(&self, actor: &Actor, name: &HostName, features: &[String]) -> Result<Login> {
         self.edit(actor, "host.move", |edit| {
             let login = own_login(edit.base(), name)?;
@@ -105,8 +105,8 @@ impl Catalog {
     }
 }
 
-/// The host with this login, if the secret is its own. A login of a type that
-/// it was moved from is as good.
+/// The host of this login, if the secret matches. A login of a type before a
+/// move is accepted, too.
 fn host_of(policy: &Policy, login: &str, secret: &Secret) -> Result<HostName> {
     let hash = secrets::sha256_hex(secret);
     let login: Option<&Login> = policy.find(&Key::login(login));
@@ -133,7 +133,7 @@ fn refused() -> Error {
     }
 }
 
-/// What a host with `features` lacks of the type of its login.
+/// The features of its login's type that a host with `features` does not have.
 pub(super) fn lacks(
     policy: &Policy,
     cpus: &Arc<CpuTable>,

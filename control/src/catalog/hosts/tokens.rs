@@ -1,4 +1,4 @@
-//! Host tokens: one lets many hosts of a user join.
+//! Host tokens: many hosts of a user join by one token.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -14,30 +14,30 @@ use crate::{
 
 /// The prefix of every secret, for scanners of leaked secrets.
 pub(crate) const PREFIX: &str = "mh_host_";
-/// For how long an expired or used-up token is kept, so that the reason is
-/// still told.
+/// The retention of an expired token, during which errors name the expiry.
 const KEPT_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 const MOST_USES: u32 = 1_000_000;
 const MOST_TYPES: usize = 256;
 
-/// A host token to be made.
+/// A request for a new host token.
 #[derive(Clone, Debug)]
 pub(crate) struct HostTokenWish {
     pub(crate) user: String,
-    /// Empty: a random one.
+    /// The token's name. Empty: a random name.
     pub(crate) name: String,
-    /// The types that its hosts may get. Empty: all of the user.
+    /// The types that the token's hosts may get. Empty: all types of the user.
     pub(crate) types: Vec<String>,
-    /// Whether a type is made for a host that none of the user's suits.
+    /// True if a type is created for a host that no type of the user suits.
     pub(crate) auto: bool,
-    /// `None`: any number of hosts joins by it.
+    /// The number of hosts that may join. `None`: unlimited.
     pub(crate) uses: Option<u32>,
-    /// `None`: it is good until it is revoked.
+    /// The time until the token expires. `None`: it does not expire.
     pub(crate) lifetime: Option<Duration>,
 }
 
 impl Catalog {
-    /// Creates a host token. Also returns its secret, which is not kept.
+    /// Creates a host token and returns it with its secret. The secret itself
+    /// is not stored.
     pub(crate) async fn create_host_token(
         &self,
         actor: &Actor,
@@ -80,7 +80,7 @@ impl Catalog {
         Ok((token, secret))
     }
 
-    /// Revokes a host token. Hosts that have joined stay.
+    /// Revokes a host token. Hosts that joined by it keep their logins.
     pub(crate) async fn revoke_host_token(
         &self,
         actor: &Actor,
@@ -93,7 +93,7 @@ impl Catalog {
         .await
     }
 
-    /// Forgets host tokens that have expired or been used up for some time.
+    /// Deletes host tokens some time after their expiry.
     pub(crate) async fn sweep_host_tokens(&self) -> Result<()> {
         let oldest = now().saturating_sub(KEPT_AFTER.as_secs());
         let actor = Actor::on_its_own("retention");
@@ -109,7 +109,7 @@ impl Catalog {
 }
 
 impl HostToken {
-    /// Which types its hosts may get.
+    /// The types that the token's hosts may get.
     pub(super) fn terms(&self) -> Terms<'_> {
         Terms {
             user: &self.user,
@@ -119,8 +119,8 @@ impl HostToken {
     }
 }
 
-/// The token with this hash, if it is good. Takes a time that tells nothing of
-/// the secrets that there are.
+/// The token with this hash, if it is valid. The run time does not depend on
+/// the secrets.
 pub(super) fn good_token(policy: &Policy, hash: &Secret) -> Result<HostToken> {
     let mut found = None;
     for token in policy.all::<HostToken>() {
@@ -136,7 +136,7 @@ pub(super) fn good_token(policy: &Policy, hash: &Secret) -> Result<HostToken> {
     Ok(token)
 }
 
-/// The token after one more host has joined by it, if one may.
+/// The token with one use less. Fails if no use is left.
 pub(super) fn spent(token: &HostToken) -> Result<HostToken> {
     let uses_left = match token.uses_left {
         Some(0) => {

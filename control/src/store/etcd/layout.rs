@@ -112,7 +112,7 @@ impl Layout {
         format!("{}{piece:08x}", self.audit(number))
     }
 
-    /// The status under `key`; with an empty one, the prefix of all.
+    /// The key of the status `key`. An empty `key` gives the prefix of all.
     pub(super) fn status(&self, key: &str) -> String {
         format!("{}/status/{key}", self.prefix)
     }

@@ -1,4 +1,4 @@
-//! Statuses: keys of their own, which no revision counts and no one watches.
+//! Statuses: separate keys without a revision and without watchers.
 
 use super::{
     Cluster,

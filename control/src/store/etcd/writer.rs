@@ -1,9 +1,9 @@
 //! Writing: one batch, whole or not at all, exactly once.
 //!
-//! A batch that fits is one transaction. A larger one is staged in pieces
-//! that no reader looks at; the transaction that decides it makes it the
-//! head's pending batch, and from then on whoever comes by can put its pieces
-//! in place, since each says literally what to write.
+//! A batch that fits is one transaction. A larger one is staged in pieces that
+//! no reader looks at; the transaction that decides it makes it the head's
+//! pending batch, and from then on any replica can put its pieces in place,
+//! since each contains exactly the keys and values to write.
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use prost::Message as _;

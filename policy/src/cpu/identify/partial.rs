@@ -1,4 +1,4 @@
-//! Identifies a CPU of which not every flag can be told.
+//! Identifies a CPU from incomplete flags.
 
 use std::collections::BTreeSet;
 
@@ -6,12 +6,11 @@ use super::{Processor, flag_of};
 use crate::cpu::{CpuTable, Entry};
 
 impl CpuTable {
-    /// As [`CpuTable::identify`], where only the flags that `is_told` names, in
-    /// the table's spelling, are known to be there or not.
+    /// Identifies a CPU as [`CpuTable::identify`] does, if only the flags in
+    /// `is_told`, in the table's spelling, are known to be present or absent.
     ///
-    /// Another flag is taken to be there where the told ones set the CPU that
-    /// has it off from all older ones. Where they don't, the older CPU is the
-    /// answer.
+    /// Other flags count as present if the known flags distinguish a CPU with
+    /// them from all older ones. Otherwise the older CPU is the answer.
     pub(crate) fn identify_partly(
         &self,
         processor: &Processor,

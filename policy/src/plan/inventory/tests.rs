@@ -1,4 +1,5 @@
-//! Labels and slices as clusters have them: on each name is where it was posted.
+//! Tests with labels and slices of real clusters; each constant names the
+//! source.
 
 use serde_json::{Value, json};
 
@@ -53,7 +54,7 @@ const CASCADE_LAKE: &str = "ADX AESNI AVX AVX2 AVX512BW AVX512CD AVX512DQ AVX512
     XGETBV1 XSAVE XSAVEC XSAVEOPT XSAVES";
 
 /// <https://github.com/NVIDIA/gpu-feature-discovery/issues/76>: an EPYC of the
-/// second generation, by a release that knows few labels and no vendor.
+/// second generation; an old release with few labels and no vendor.
 const OLD_EPYC: &str = "ADX AESNI AVX AVX2 FMA3 SHA SSE4A";
 
 /// <https://github.com/NVIDIA/dcgm-exporter/issues/544>: Sapphire Rapids.
@@ -84,10 +85,10 @@ fn labels_that_cannot_tell_a_cpu_from_an_older_one_name_the_older_one() {
     let cpu = |flags: &str, labels: &[(&str, &str)]| features(node("a", flags, labels))[0].clone();
 
     assert_eq!(cpu(OLD_EPYC, &[]), "cpu:zen");
-    // Of no known vendor, its level.
+    // Without a known vendor, the answer is the level.
     assert_eq!(cpu("AVX AVX2 FMA3 AVX512F AVX512BW", &[]), "cpu:x86_64_v3");
     assert_eq!(cpu("AVX HYPERVISOR", &[INTEL]), "cpu:x86_64");
-    // A hypervisor hides one flag of it.
+    // A hypervisor hides one flag.
     let masked = CASCADE_LAKE.replace("AVX512VNNI", "");
     assert_eq!(cpu(&masked, &[INTEL]), "cpu:skylake_avx512");
     // Without its baseline, the newest flags do not count.
@@ -157,7 +158,7 @@ fn labels_of_gpu_feature_discovery_are_features() {
 }
 
 /// <https://github.com/kubernetes-sigs/dra-driver-nvidia-gpu/issues/744>, and
-/// the same of `resource.k8s.io/v1`.
+/// the same device in `resource.k8s.io/v1`.
 fn slice(node: &str, is_beta: bool) -> Value {
     let attributes = json!({
         "architecture": {"string": "Hopper"},

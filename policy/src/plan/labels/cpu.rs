@@ -1,29 +1,29 @@
 //! Reads a node's CPU from the labels of node feature discovery.
 //!
-//! The labels are CPU flags under the names of Go's `klauspost/cpuid`. By
-//! default some that most CPUs have are left out, older releases know fewer,
-//! and some flags have no label at all. Where labels can't tell a CPU from an
-//! older one, the older one is the answer.
+//! The labels are CPU flags under the names of Go's `klauspost/cpuid`. The
+//! default configuration omits some common flags, older releases have fewer
+//! labels, and some flags have no label. If labels do not distinguish a CPU
+//! from an older one, the older one is the answer.
 
 use std::collections::BTreeSet;
 
 use super::{Labels, NFD};
 use crate::{CpuTable, Processor};
 
-/// What the labels of one node tell of its CPU.
+/// The CPU facts in the labels of one node.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Told {
-    /// In Go's words.
+    /// The architecture in Go's spelling.
     architecture: String,
-    /// As the kernel writes it. Empty: not told.
+    /// The vendor in the kernel's spelling. Empty: unknown.
     vendor: String,
-    /// CPU flags as the kernel writes them, sorted.
+    /// CPU flags in the kernel's spelling, sorted.
     flags: BTreeSet<String>,
-    /// Whether the release knows the labels of [`LATER`].
+    /// True if the release has the labels of [`LATER`].
     knows_later: bool,
 }
 
-/// Labels and the flags of x86 CPUs as Linux writes them.
+/// Labels, with the flags of x86 CPUs in Linux's spelling.
 const FLAGS: &[(&str, &str)] = &[
     ("ADX", "adx"),
     ("AESNI", "aes"),
@@ -79,7 +79,7 @@ const FLAGS: &[(&str, &str)] = &[
     ("XOP", "xop"),
 ];
 
-/// Labels that older releases do not know. They came together.
+/// Labels that older releases do not have. One release added them all.
 const LATER: &[(&str, &str)] = &[
     ("CLZERO", "clzero"),
     ("CMPXCHG8", "cx8"),
@@ -91,7 +91,7 @@ const LATER: &[(&str, &str)] = &[
     ("XSAVEOPT", "xsaveopt"),
 ];
 
-/// Labels that are left out by default (`attributeBlacklist`).
+/// Labels that the default configuration omits (`attributeBlacklist`).
 const DENIED: &[(&str, &str)] = &[
     ("BMI1", "bmi1"),
     ("BMI2", "bmi2"),
@@ -112,12 +112,11 @@ const DENIED: &[(&str, &str)] = &[
     ("SSSE3", "ssse3"),
 ];
 
-/// Labels of features that came with others that have no label: with
-/// `WBNOINVD`, AMD's CPUs have what sets Zen 2 off from Zen.
+/// Labels that imply flags without a label: AMD's CPUs with `WBNOINVD` have the
+/// flags that distinguish Zen 2 from Zen.
 const WITH_ZEN2: (&str, [&str; 2]) = ("WBNOINVD", ["clwb", "rdpid"]);
 
-/// Labels that only CPUs of one vendor have, for releases that do not tell the
-/// vendor.
+/// Labels of one vendor's CPUs only, for releases without a vendor label.
 const VENDORS: &[(&str, &[&str])] = &[
     (
         "AuthenticAMD",
@@ -130,7 +129,7 @@ const VENDORS: &[(&str, &[&str])] = &[
 ];
 
 impl Told {
-    /// Reads the labels of a node of `architecture`, in Go's words.
+    /// Reads the labels of a node of `architecture`, in Go's spelling.
     pub(super) fn of(labels: &Labels, architecture: &str) -> Self {
         let prefix = format!("{NFD}cpu-cpuid.");
         let has = |label: &str| {
@@ -141,7 +140,7 @@ impl Told {
         let mut flags = BTreeSet::new();
         let mut knows_later = false;
         if architecture == "arm64" {
-            // The kernel's own names, in capitals.
+            // The kernel's names, in capitals.
             let cpuid = labels.keys().filter_map(|key| key.strip_prefix(&prefix));
             flags.extend(cpuid.filter(|it| has(it)).map(str::to_ascii_lowercase));
         } else {

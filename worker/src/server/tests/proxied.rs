@@ -1,4 +1,4 @@
-//! Connections that a proxy has passed on, with the PROXY protocol.
+//! Tests of proxied connections, with the PROXY protocol.
 
 use super::*;
 use crate::{
@@ -6,7 +6,7 @@ use crate::{
     server::proxy_protocol::tests::{CLIENT, header},
 };
 
-/// Starts a server that trusts 127.0.0.1 alone, and answers with the client's
+/// Starts a server that trusts only 127.0.0.1 and answers with the client's
 /// address.
 async fn start(limits: Limits) -> (SocketAddr, tokio_util::sync::DropGuard) {
     let listener = TcpListener::bind("0.0.0.0:0").await.expect("a free port");
@@ -30,7 +30,7 @@ async fn start(limits: Limits) -> (SocketAddr, tokio_util::sync::DropGuard) {
     (([127, 0, 0, 1], port).into(), shutdown.drop_guard())
 }
 
-/// What is heard on a connection that begins with `header`.
+/// The answer on a connection that begins with `header`.
 async fn heard(addr: SocketAddr, header: &[u8]) -> String {
     hear(say(addr, &[header, REQUEST].concat()).await).await
 }
@@ -94,7 +94,7 @@ async fn a_header_that_is_malformed_or_does_not_come_ends_the_connection() {
     let begun = &header(0x21, 0x11, CLIENT)[..20];
 
     assert_eq!(heard(addr, &header(0x33, 0x11, CLIENT)).await, "");
-    // Without what follows it.
+    // The header is cut off after 20 bytes.
     assert_eq!(hear(say(addr, begun).await).await, "");
     assert_eq!(hear(say(addr, b"PROXY ").await).await, "");
 }

@@ -1,4 +1,4 @@
-//! Connections with TLS.
+//! Tests of connections with TLS.
 
 use std::{io::ErrorKind, path::Path};
 
@@ -24,7 +24,7 @@ use crate::{
     server::tls::tests::{config_in, write_pair},
 };
 
-/// A server with TLS, which answers with what it knows of the client.
+/// A TLS server that answers with the client's certificate and HTTP version.
 struct Site {
     addr: SocketAddr,
     tls: Arc<Tls>,
@@ -65,7 +65,7 @@ impl Site {
         }
     }
 
-    /// What its certificate is now.
+    /// The server's current certificate.
     fn certificate(&self) -> CertificateDer<'static> {
         CertificateDer::from_pem_file(self.dir.path().join("tls.crt")).unwrap()
     }
@@ -92,7 +92,7 @@ impl Site {
             .unwrap()
     }
 
-    /// What a client hears that shows a certificate.
+    /// The answer to a client with this certificate.
     async fn heard(&self, shown: Shown) -> std::io::Result<String> {
         let mut stream = self.connect(&self.client(&[&TLS13], shown)).await?;
         stream.write_all(REQUEST).await?;
@@ -104,10 +104,10 @@ impl Site {
     }
 }
 
-/// What a client shows.
+/// The certificate and key of a client. `None`: no certificate.
 type Shown = Option<(CertificateDer<'static>, PrivateKeyDer<'static>)>;
 
-/// An authority, and what it issues for clients.
+/// An issuer of client certificates.
 struct Authority(Issuer<'static, KeyPair>, String);
 
 impl Authority {
@@ -239,7 +239,7 @@ async fn a_replaced_certificate_is_shown_to_the_next_and_open_connections_go_on(
     write_pair(site.dir.path());
     site.tls.look().unwrap();
 
-    // It trusts the new one alone.
+    // The new client trusts only the new certificate.
     assert!(site.heard(None).await.unwrap().contains("200 OK"));
     open.write_all(REQUEST).await.unwrap();
     let mut heard = String::new();
@@ -256,13 +256,13 @@ async fn a_client_that_is_in_its_handshake_at_the_stop_is_answered() {
     let site = Site::start_with(limits, |config, _| config).await;
     let client = site.client(&[&TLS12], None);
     let begun = TcpStream::connect(site.addr).await.unwrap();
-    // It is accepted once a later one has been served.
+    // The server accepts connections in order: the first is accepted by now.
     site.heard(None).await.unwrap();
 
     drop(site.stop);
     let name = "localhost".try_into().unwrap();
     let mut stream = client.connect(name, begun).await.unwrap();
-    // As on a slow network.
+    // The delay of a slow network.
     sleep(ABOUT_TO_ASK / 5).await;
     stream.write_all(REQUEST).await.unwrap();
 

@@ -1,5 +1,5 @@
-//! The files that a certificate, its key and the authorities of client
-//! certificates are read from.
+//! The files of a certificate, its key and the authorities of client
+//! certificates.
 
 use std::{
     fmt, fs,
@@ -19,10 +19,10 @@ use tokio_rustls::rustls::{
 
 use crate::TlsConfig;
 
-/// The protocols that are offered, the first by choice.
+/// The offered protocols, the preferred one first.
 const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
 
-/// Where the files are.
+/// The paths of the files.
 #[derive(Debug)]
 pub(super) struct Files {
     certificate: PathBuf,
@@ -30,14 +30,14 @@ pub(super) struct Files {
     client_authorities: Option<PathBuf>,
 }
 
-/// What they hold.
+/// The contents of the files.
 pub(super) struct Contents {
     certificate: Vec<u8>,
     key: Vec<u8>,
     client_authorities: Option<Vec<u8>>,
 }
 
-/// Tells contents apart.
+/// A digest of the contents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Stamp([u8; 32]);
 
@@ -51,7 +51,7 @@ impl Files {
         })
     }
 
-    /// Reads them.
+    /// Reads the files.
     pub(super) fn read(&self) -> anyhow::Result<Contents> {
         let read = |file: &PathBuf| {
             fs::read(file).with_context(|| format!("cannot read {}", file.display()))
@@ -63,7 +63,7 @@ impl Files {
         })
     }
 
-    /// What a server needs of `contents`.
+    /// Builds the server configuration from `contents`.
     pub(super) fn server_config(&self, contents: &Contents) -> anyhow::Result<Arc<ServerConfig>> {
         let provider = Arc::new(default_provider());
         let builder = ServerConfig::builder_with_provider(provider.clone())
@@ -74,7 +74,7 @@ impl Files {
             let file = self.key.display();
             format!("{file} holds no private key that is not encrypted")
         })?;
-        // Checks that the two belong together.
+        // Checks that certificate and key belong together.
         let pair = CertifiedKey::from_der(chain, key, &provider).with_context(|| {
             let (certificate, key) = (self.certificate.display(), self.key.display());
             format!("{certificate} and {key} do not belong together")
@@ -88,8 +88,8 @@ impl Files {
                     .build()?;
                 let builder = builder.with_client_cert_verifier(verifier);
                 let mut config = builder.with_cert_resolver(resolver);
-                // A resumed session would bring back a certificate that is not
-                // verified again.
+                // A resumed session would restore a certificate without
+                // verification.
                 config.session_storage = Arc::new(NoServerSessionStorage {});
                 config.send_tls13_tickets = 0;
                 config
@@ -99,7 +99,8 @@ impl Files {
         Ok(Arc::new(config))
     }
 
-    /// What client certificates are verified by. `None`: none are asked for.
+    /// The authorities of client certificates. `None`: the server requests
+    /// none.
     fn authorities(&self, contents: &Contents) -> anyhow::Result<Option<Arc<RootCertStore>>> {
         let files = self.client_authorities.as_ref();
         let Some((file, pem)) = files.zip(contents.client_authorities.as_ref()) else {
@@ -115,7 +116,7 @@ impl Files {
 }
 
 impl Contents {
-    /// Equal for equal contents alone.
+    /// The digest of the contents, equal only for equal contents.
     pub(super) fn stamp(&self) -> Stamp {
         let mut context = digest::Context::new(&SHA256);
         for file in [

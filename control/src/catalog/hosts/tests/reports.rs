@@ -1,4 +1,4 @@
-//! Tests of reports: drift, moves, and what they do not change.
+//! Tests of reports: drift, moves, and writes that reports do not make.
 
 use std::net::IpAddr;
 
