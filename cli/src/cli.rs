@@ -37,7 +37,7 @@ enum Command {
     /// Machine types: named descriptions of kinds of hosts.
     #[command(subcommand)]
     Type(machine_type::Command),
-    /// Hosts: what they are, and how each gets a login of its own.
+    /// Lists, manages and joins hosts, each with a login of its own.
     #[command(subcommand)]
     Host(host::Command),
     /// Logins: what hosts give to `docker login`.
@@ -95,8 +95,8 @@ enum Command {
     ClientConfig(Box<client_config::Arguments>),
     /// Tells the state of the control plane and its workers.
     Status,
-    /// Says what keeps this host from pulling what it should: one line a check,
-    /// with what to do. Exits with 1 where one fails, and with 3 where one warns.
+    /// Checks this host's pulls: one line per check, with the next step. Exits
+    /// with 1 if a check fails, and with 3 if a check warns.
     Doctor(doctor::Arguments),
     /// Runs both planes in this process, for one machine and for trying out.
     Up(Box<up::Arguments>),

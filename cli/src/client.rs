@@ -199,8 +199,8 @@ impl Interceptor for Bearer {
     }
 }
 
-/// Refuses to send what is secret in plain text to another host, unless that
-/// is wanted.
+/// Refuses to send a secret in plain text to another host, unless `insecure` is
+/// set.
 fn check_plain(url: &Url, insecure: bool) -> Result<(), Failure> {
     match !insecure && url.scheme() == "http" && !is_local(url) {
         true => Err(Failure::PlainText { url: url.clone() }),
@@ -208,7 +208,7 @@ fn check_plain(url: &Url, insecure: bool) -> Result<(), Failure> {
     }
 }
 
-/// Connects; over TLS if it is known whom to trust.
+/// Connects to the control plane, by TLS if `trust` is given.
 async fn channel(url: &Url, trust: Option<(&Trust, &Successor)>) -> anyhow::Result<GrpcChannel> {
     let mut endpoint = endpoint(url)?;
     if let Some((trust, successor)) = trust {

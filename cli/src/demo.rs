@@ -144,13 +144,13 @@ impl Demo {
         Ok(pulls)
     }
 
-    /// Pulls as the machine that it runs on. Says in a few lines what that got
-    /// and why.
+    /// Pulls as the machine that the demo runs on. Returns a short text with
+    /// the result and the reason.
     pub(crate) async fn pull_as_this_machine(&self) -> anyhow::Result<String> {
         let url = format!("http://{}", self.workers[0]);
         match &self.this_machine {
             Ok(machine) => machine.pull(url, &self.images).await,
-            // No part of the demo rests on it.
+            // The demo does not depend on this machine.
             Err(error) => Ok(format!("\nThis machine is none of its hosts: {error:#}")),
         }
     }

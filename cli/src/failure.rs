@@ -15,8 +15,8 @@ use crate::sign_in::SignInError;
 
 /// The metadatum that names the field of an invalid argument.
 const FIELD: &str = "metahub-field";
-/// What the process exits with when what it compared differs, or when no
-/// variant fits.
+/// The exit code for a comparison with differences, and for an image without a
+/// fitting variant.
 const DIFFERS: u8 = 3;
 
 /// A request that was not fulfilled.
@@ -64,13 +64,13 @@ pub(crate) enum Failure {
     /// What was compared differs, and the caller asked to be told.
     #[error("the policy differs from the files")]
     Differs,
-    /// The machine type is given nothing of an image, in the worker's words.
+    /// The image has no variant for the machine type. The text is the worker's.
     #[error("{0}")]
     NothingFits(String),
-    /// Checks of a host have failed, and their lines were printed.
+    /// Checks of a host failed. Their lines are already printed.
     #[error("checks failed on this host: {failed}; warnings: {warnings}")]
     Unhealthy { failed: usize, warnings: usize },
-    /// Checks of a host have warned, and their lines were printed.
+    /// Checks of a host warned. Their lines are already printed.
     #[error("checks warned on this host")]
     Warnings,
     #[error("the control plane does not know this command")]

@@ -20,7 +20,7 @@ pub(crate) enum Format {
     Json,
     /// YAML for programs and people.
     Yaml,
-    /// Of `type plan`, a file for `apply`; of other commands, YAML.
+    /// A file for `apply`, from `type plan`; YAML, from other commands.
     Policy,
 }
 
@@ -45,12 +45,12 @@ impl<'a> Output<'a> {
         Self { format, out, notes }
     }
 
-    /// Whether programs read what is printed.
+    /// Whether the output is for programs.
     pub(crate) fn is_for_programs(&self) -> bool {
         self.format != Format::Table
     }
 
-    /// Whether a file for `apply` is asked for.
+    /// Whether the output is a file for `apply`.
     pub(crate) fn is_policy(&self) -> bool {
         self.format == Format::Policy
     }

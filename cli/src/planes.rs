@@ -32,8 +32,8 @@ pub(crate) struct ControlPlace {
     pub(crate) data_dir: PathBuf,
     pub(crate) state: State,
     pub(crate) insecure: bool,
-    /// The worker's URL, to be told to hosts that join. `None`: as the
-    /// environment says.
+    /// The worker's URL, sent to hosts that join. `None`: the environment's
+    /// value.
     pub(crate) registry_url: Option<Url>,
 }
 
@@ -53,7 +53,7 @@ pub(crate) struct WorkerPlace {
     pub(crate) admin_addr: SocketAddr,
     /// How it keeps and shares blobs. None: as a worker does by itself.
     pub(crate) blobs: Option<BlobConfig>,
-    /// How it serves the registry API over TLS, where it does.
+    /// The TLS settings of the registry API, if it uses TLS.
     pub(crate) tls: Option<TlsConfig>,
 }
 

@@ -194,7 +194,7 @@ pub(crate) struct Status {
     /// Since the control plane started.
     pub(crate) refused_calls: u64,
     pub(crate) hosts: u64,
-    /// They lack something of their types.
+    /// The number of hosts that lack a feature of their type.
     pub(crate) hosts_drifted: u64,
 }
 

@@ -45,8 +45,8 @@ pub struct HostCredential {
     /// `sha256:` and 64 hex digits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub control_fingerprint: Option<String>,
-    /// Features that were given at the login: they cannot be detected, or are
-    /// said in place of what is.
+    /// Features given at the login: undetectable ones, and replacements for
+    /// detected ones.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub features: Vec<String>,
 }
@@ -106,8 +106,8 @@ impl HostCredential {
         })
     }
 
-    /// Refuses a path to which no file can be written. Makes the directory where
-    /// there is none, and changes no file.
+    /// Fails if no file can be written to `path`. Creates a missing directory
+    /// and changes no file.
     pub fn check_writable(path: &Path) -> Result<(), CredentialError> {
         let directory = directory_of(path);
         let made = fs::create_dir_all(directory);

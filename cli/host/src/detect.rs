@@ -41,9 +41,9 @@ pub struct DetectedHost {
 /// The x86-64 level of a machine, by its CPU flags alone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Level {
-    /// From `x86_64` to `x86_64_v4`.
+    /// The level's name, from `x86_64` to `x86_64_v4`.
     pub name: String,
-    /// The level above it.
+    /// The next higher level.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
     /// The CPU flags that are missing for `next`.
@@ -51,7 +51,7 @@ pub struct Level {
     pub missing: Vec<String>,
 }
 
-/// What else to look at.
+/// Options for [`detect_with`].
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options {
     /// Add the features that others imply: CPU flags, ROCm's version.
@@ -90,7 +90,7 @@ pub fn detect(root: &Path, cpus: &CpuTable) -> Result<DetectedHost, DetectError>
     detect_with(root, cpus, Options::default())
 }
 
-/// [`detect`] with options.
+/// Detects features like [`detect`], with options.
 pub fn detect_with(
     root: &Path,
     cpus: &CpuTable,

@@ -1,7 +1,8 @@
-//! Credential helpers: engines and the kubelet run them to get the host's login.
+//! Credential helpers: engines and the kubelet run them to get the host's
+//! login.
 //!
-//! One program speaks two protocols; its name says which. Either answers for
-//! the registry in the host's credential, and for no other registry.
+//! One program implements two protocols; its name selects one. Both give the
+//! login only for the registry in the host's credential.
 
 use std::{
     ffi::OsStr,
@@ -15,27 +16,28 @@ mod docker;
 mod kubelet;
 mod registry;
 
-/// The name under which the program speaks the kubelet's protocol.
+/// The program's name for the kubelet's protocol.
 pub const KUBELET_PROGRAM: &str = "metahub-credential-provider";
 
-/// Longest request, in bytes. The kubelet's may hold a token of a service account.
+/// The size limit of a request, in bytes. A kubelet request may hold a service
+/// account token.
 const MAX_REQUEST: u64 = 256 * 1024;
 
-/// Why a helper has no answer. Docker reads the text of
+/// Reasons for a request without a result. Docker matches the text of
 /// [`HelperError::NotFound`].
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum HelperError {
-    /// The registry is not the one of the host's credential.
+    /// The registry differs from the one in the host's credential.
     #[error("credentials not found in native keychain")]
     NotFound,
     /// The request names no registry.
     #[error("no credentials server URL")]
     NoServer,
-    /// There is no such action.
+    /// The action is unknown.
     #[error("usage: docker-credential-metahub get|list|store|erase|version")]
     Usage,
-    /// The login is not the engine's to change.
+    /// The engine tried to change the host's login.
     #[error(
         "the login for {registry} is this host's own: metahubctl host login writes it, \
          metahubctl host remove takes it away"
@@ -44,25 +46,25 @@ pub enum HelperError {
         /// The registry's host.
         registry: String,
     },
-    /// The request cannot be understood.
+    /// The request cannot be parsed.
     #[error("the request is not {expected}")]
     Request {
         /// The expected form.
         expected: &'static str,
-        /// Why.
+        /// The parser's error.
         #[source]
         source: Option<serde_json::Error>,
     },
-    /// The host has no credential that can be used.
+    /// The host's credential cannot be used.
     #[error(transparent)]
     Credential(#[from] CredentialError),
-    /// The other side cannot be read from or written to.
+    /// The request cannot be read, or the response cannot be written.
     #[error("cannot talk to the program that asks")]
     Io(#[from] io::Error),
 }
 
-/// Answers one request by the protocol that `program`, the first argument of
-/// the process, stands for. The credential is read from `credential`.
+/// Answers one request. `program`, the first argument of the process, selects
+/// the protocol; `credential` is the path of the credential.
 pub fn answer(
     program: &OsStr,
     action: Option<&str>,
@@ -78,7 +80,7 @@ pub fn answer(
     }
 }
 
-/// The request, with a limit on its size.
+/// Reads the request, with a limit on its size.
 fn request(input: &mut dyn Read) -> Result<String, HelperError> {
     let mut text = String::new();
     input.take(MAX_REQUEST + 1).read_to_string(&mut text)?;

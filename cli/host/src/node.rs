@@ -1,10 +1,11 @@
 //! The node proxy: forwards the pulls of every engine on this host to the
 //! workers, with the host's credential.
 //!
-//! It listens on loopback or on a unix socket, and passes `GET` and `HEAD` of
-//! the registry API to the workers' balancer. It caches nothing, keeps no
-//! policy, and drops the credentials of its clients. A balancer that cannot be
-//! reached is 503, never 404, so that no engine asks another registry instead.
+//! The proxy listens on loopback or on a unix socket, and forwards `GET` and
+//! `HEAD` requests of the registry API to the workers' balancer. It caches
+//! nothing, has no policy, and drops the credentials of its clients. An
+//! unreachable balancer is 503, never 404, so that no engine falls back to
+//! another registry.
 
 mod answer;
 mod app;

@@ -1,5 +1,5 @@
-//! The credential helper as a program: what engines and the kubelet send, and
-//! what they get.
+//! Runs the credential helper as a program, with the requests of engines and of
+//! the kubelet.
 
 use std::{
     fs,
@@ -90,7 +90,7 @@ fn under_its_other_name_it_answers_the_kubelet() {
     let dir = host();
     let provider = dir.path().join("metahub-credential-provider");
     symlink(HELPER, &provider).unwrap();
-    // As the kubelet's exec plugin encodes it.
+    // The request as the kubelet's exec plugin encodes it.
     let request = concat!(
         r#"{"kind":"CredentialProviderRequest","apiVersion":"credentialprovider.kubelet.k8s.io/v1","#,
         r#""image":"127.0.0.1:7480/qnib/bench:latest"}"#,

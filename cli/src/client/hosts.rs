@@ -1,4 +1,4 @@
-//! The calls of hosts, and those about hosts.
+//! The calls of the host service, and the admin calls for hosts.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use crate::{
     record::{Host, HostEvidence, HostFacts, HostToken, NewHostToken, ShownHost, time_text},
 };
 
-/// A connection of a host, whose token or secret is in each call.
+/// A host's connection. Each call carries the host's token or secret.
 pub(crate) struct HostClient {
     rpc: HostServiceClient<GrpcChannel>,
     url: Url,
@@ -28,45 +28,45 @@ pub(crate) struct HostClient {
     successor: Successor,
 }
 
-/// A host that wants to join.
+/// A host's request to join.
 #[derive(Debug)]
 pub(crate) struct JoinWish {
     pub(crate) token: SecretString,
     pub(crate) host_id: String,
-    /// Empty: not known.
+    /// The hash of the machine's id. Empty: unknown.
     pub(crate) machine: String,
     pub(crate) secret_sha256: Vec<u8>,
     pub(crate) facts: HostFacts,
-    /// Empty: the best.
+    /// The requested type. Empty: the best match.
     pub(crate) machine_type: String,
     pub(crate) replace: bool,
 }
 
-/// What a host is given.
+/// The control plane's response to a join request.
 #[derive(Debug)]
 pub(crate) struct Joined {
     pub(crate) login: String,
-    /// `<user>/<type>`.
+    /// The host's type, `<user>/<type>`.
     pub(crate) machine_type: String,
-    /// Empty: not told.
+    /// The registry's URL. Empty: unknown.
     pub(crate) registry: String,
     pub(crate) why: String,
 }
 
-/// What a host learns.
+/// The control plane's response to a report.
 #[derive(Debug)]
 pub(crate) struct Reported {
     pub(crate) login: String,
-    /// `<user>/<type>`.
+    /// The host's type, `<user>/<type>`.
     pub(crate) machine_type: String,
-    /// Empty: not told.
+    /// The registry's URL. Empty: unknown.
     pub(crate) registry: String,
     pub(crate) drift: Vec<String>,
 }
 
 impl HostClient {
-    /// Connects to the control plane at `url`. Plain text leaves this host only
-    /// with `insecure`.
+    /// Connects to the control plane at `url`. Plain text to another host needs
+    /// `insecure`.
     pub(crate) async fn connect(
         url: &Url,
         insecure: bool,
@@ -91,8 +91,8 @@ impl HostClient {
         })
     }
 
-    /// The fingerprint of the control plane's authority, or of the one that
-    /// takes its place. `None`: it is trusted by other means.
+    /// The fingerprint of the control plane's authority, or of its successor.
+    /// `None`: the connection does not use a fingerprint.
     pub(crate) fn proved(&self) -> Option<Fingerprint> {
         match self.trust {
             Some(Trust::Fingerprint(proved)) => Some(self.successor.get().unwrap_or(proved)),
@@ -100,7 +100,7 @@ impl HostClient {
         }
     }
 
-    /// Joins.
+    /// Sends a join request.
     pub(crate) async fn join(&self, wish: &JoinWish) -> Result<Joined, Failure> {
         let request = host::JoinHostRequest {
             token: wish.token.expose_secret().to_owned(),
@@ -120,7 +120,7 @@ impl HostClient {
         })
     }
 
-    /// Reports what the host is now.
+    /// Reports the host's current facts.
     pub(crate) async fn report(
         &self,
         login: &str,
@@ -149,7 +149,7 @@ impl HostClient {
 }
 
 impl Client {
-    /// Creates a host token. `lifetime` 0: it does not expire.
+    /// Creates a host token. A `lifetime` of 0 never expires.
     pub(crate) async fn create_host_token(
         &self,
         wish: HostToken,
@@ -187,7 +187,7 @@ impl Client {
         self.answer(answer).map(|_| ())
     }
 
-    /// The hosts of `user`, or all.
+    /// The hosts of `user`, or of all users.
     pub(crate) async fn hosts(&self, user: Option<&str>) -> Result<Vec<Host>, Failure> {
         let request = proto::ListHostsRequest {
             user: user.unwrap_or_default().to_owned(),

@@ -1,8 +1,8 @@
 //! `metahubctl client-config`: the files that make an engine pull through
 //! MetaHub.
 //!
-//! One module for each engine makes texts and decides nothing else. `install`
-//! writes them, and replaces nothing that this command did not write.
+//! Each engine has a module, which only makes texts. `install` writes the
+//! files, and replaces only those that this command wrote.
 
 mod apptainer;
 mod buildkit;
@@ -35,66 +35,66 @@ use crate::{client::is_local, config::Settings, failure::Failure, output::Output
 pub(crate) struct Arguments {
     engine: Engine,
 
-    /// How the host shows MetaHub its identity.
+    /// The way that the host sends its identity to MetaHub.
     #[arg(long, value_enum, default_value_t = Via::Node)]
     via: Via,
 
-    /// Where metahub-node listens, for `--via node`.
+    /// The address of metahub-node, for `--via node`.
     #[arg(long, env = "METAHUB_NODE_ADDR", default_value = "127.0.0.1:5000")]
     node_addr: SocketAddr,
 
-    /// The host's credential, which `metahubctl host login` wrote.
+    /// The host's credential, written by `metahubctl host login`.
     #[arg(long, env = "METAHUB_HOST_CREDENTIAL", value_name = "FILE", default_value = DEFAULT_PATH)]
     credential: PathBuf,
 
-    /// Another login than the host's, for `--via login`.
+    /// A login to use instead of the host's, for `--via login`.
     #[arg(long, value_name = "LOGIN", requires = "password_file")]
     login: Option<String>,
 
-    /// The file that holds that login's secret; `-` is stdin.
+    /// The file with that login's secret; `-` is stdin.
     #[arg(long, value_name = "FILE", requires = "login")]
     password_file: Option<PathBuf>,
 
-    /// The host's certificate, for `--via cert`: its path on the host.
+    /// The path of the host's certificate on the host, for `--via cert`.
     #[arg(long, value_name = "FILE", required_if_eq("via", "cert"))]
     cert: Option<PathBuf>,
 
-    /// The certificate's key: its path on the host.
+    /// The path of the certificate's key on the host.
     #[arg(long, value_name = "FILE", required_if_eq("via", "cert"))]
     key: Option<PathBuf>,
 
-    /// Authorities that the engine is to trust for the registry, as PEM
+    /// Authorities that the engine must trust for the registry, as PEM
     /// [default: those of the host's credential].
     #[arg(long, value_name = "FILE")]
     registry_ca_file: Option<PathBuf>,
 
-    /// The registries whose images come through MetaHub.
+    /// The registries whose images the engine pulls through MetaHub.
     #[arg(long, value_name = "NAME", value_delimiter = ',', default_value = "docker.io", value_parser = parse_upstream)]
     upstreams: Vec<String>,
 
-    /// The images of all registries come through MetaHub.
+    /// Pull the images of all registries through MetaHub.
     #[arg(long, conflicts_with = "upstreams")]
     all: bool,
 
-    /// A refusal stays a refusal: the engine may not ask the registry itself.
+    /// Make MetaHub's refusals final: the engine must not fall back to the
+    /// registry itself.
     #[arg(long)]
     enforce: bool,
 
-    /// The root directory to write the files below, `/` for this host; `-`
-    /// prints them.
+    /// The root directory for the files, `/` for this host; `-` prints them.
     #[arg(long, value_name = "DIR", default_value = "-")]
     out: PathBuf,
 
-    /// Replace files of this command that were changed by hand.
+    /// Replace this command's own files even if they were changed by hand.
     #[arg(long)]
     force: bool,
 
-    /// Print secrets, which are left out otherwise.
+    /// Print secrets instead of leaving them out.
     #[arg(long)]
     show_secrets: bool,
 }
 
-/// The engines, and what is configured as they are.
+/// The engines that this command can configure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum Engine {
     /// containerd 1.5 and later, also below Kubernetes.
@@ -119,14 +119,14 @@ enum Engine {
     K3s,
 }
 
-/// How a host shows MetaHub its identity.
+/// The way that a host sends its identity to MetaHub.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum Via {
-    /// The node proxy on this host adds it: no secret in any engine.
+    /// The node proxy on this host adds the login: no engine has a secret.
     Node,
-    /// The host's login is in the engine's configuration.
+    /// The engine's configuration holds the host's login.
     Login,
-    /// With a client certificate.
+    /// The engine sends a client certificate.
     Cert,
 }
 
@@ -160,8 +160,8 @@ pub(crate) fn run(
         }
         return output.record(&setup.shown(hide), &hide(&text));
     }
-    // Where containerd does not read the files, it takes kubelet's secret to
-    // the registry itself.
+    // If containerd does not read the files, it sends kubelet's secret to the
+    // registry itself.
     ensure!(
         arguments.engine != Engine::Kubelet || containerd::is_read(root),
         "nothing was written: {}, or containerd would give MetaHub's secret to the registries",
@@ -261,7 +261,7 @@ impl Arguments {
             (_, _, Some(host)) => Login {
                 name: host.login,
                 secret: host.secret,
-                // The helper reads the file in its usual place.
+                // The credential helper reads the default path only.
                 has_helper: self.credential == Path::new(DEFAULT_PATH),
             },
             _ => bail!(
@@ -277,7 +277,7 @@ impl Arguments {
     }
 }
 
-/// Whether engines can be sent to `url` with a credential.
+/// Checks that engines can pull from `url` with a credential.
 fn check(url: &Url, via: Via, insecure: bool) -> anyhow::Result<()> {
     ensure!(
         url.path() == "/" && url.query().is_none(),
@@ -306,7 +306,7 @@ fn read_authorities(path: &Path) -> anyhow::Result<String> {
     Ok(text)
 }
 
-/// A registry as images name it. It becomes part of paths.
+/// Checks a registry's name as images spell it. The name becomes part of paths.
 fn parse_upstream(text: &str) -> Result<String, String> {
     let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b".-:[]".contains(&b);
     let is_told_apart = text.contains(['.', ':']) || text == "localhost";
@@ -316,9 +316,9 @@ fn parse_upstream(text: &str) -> Result<String, String> {
     }
 }
 
-/// A text in the quotes of TOML, and of YAML.
+/// `text` as a quoted string of TOML and YAML.
 fn quoted(text: &str) -> String {
-    // Both take JSON's strings.
+    // Both accept JSON strings.
     serde_json::Value::from(text).to_string()
 }
 

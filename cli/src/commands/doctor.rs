@@ -1,8 +1,8 @@
-//! `metahubctl doctor`: what keeps this host from pulling what it should, one
-//! line a check, each with what to do.
+//! `metahubctl doctor`: checks this host's pulls, one line per check, each with
+//! the next step.
 //!
-//! It changes nothing, needs no admin token, and prints no secret. A check that
-//! needs another one has no line where that one fails.
+//! The command changes nothing, needs no admin token, and prints no secret. A
+//! check that depends on a failed one has no line.
 
 mod credential;
 mod engine_pull;
@@ -31,27 +31,27 @@ use self::{
 };
 use crate::{config::Settings, explain::name::ImageName, failure::Failure, output::Output, pull};
 
-/// How long all that asks the network may take, a pull by the engine aside.
+/// The time limit for all network checks, except a pull by the engine.
 const LIMIT: Duration = Duration::from_secs(10);
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// Check the configuration of this engine [default: of those that are
-    /// configured for MetaHub].
+    /// Check the configuration of this engine [default: all that are configured
+    /// for MetaHub].
     #[arg(long, value_enum)]
     engine: Option<Engine>,
 
-    /// Resolve this image as this host. A name with a digest: say what it means
-    /// for this host.
+    /// Resolve this image as this host. A name with a digest: print the
+    /// digest's meaning for this host.
     #[arg(long, value_name = "REF")]
     image: Option<ImageName>,
 
-    /// Have the engine itself pull this image.
+    /// Pull this image with the engine itself.
     #[arg(long, value_name = "REF", requires = "engine")]
     pull: Option<String>,
 
-    /// Where the host's root directory is: a container that has it mounted names
-    /// it here.
+    /// The host's root directory: in a container, the directory where it is
+    /// mounted.
     #[arg(long, value_name = "DIR", default_value = "/")]
     root: PathBuf,
 
@@ -59,12 +59,12 @@ pub(crate) struct Arguments {
     #[arg(long, env = "METAHUB_HOST_CREDENTIAL", value_name = "FILE")]
     credential: Option<PathBuf>,
 
-    /// Where metahub-node listens.
+    /// The address of metahub-node.
     #[arg(long, env = "METAHUB_NODE_ADDR", default_value = "127.0.0.1:5000")]
     node_addr: SocketAddr,
 }
 
-/// What is looked at.
+/// The host to check, with the addresses and arguments for the checks.
 struct Host {
     root: Root,
     root_path: PathBuf,
@@ -124,7 +124,8 @@ impl Arguments {
 }
 
 impl Host {
-    /// The checks that ask somebody. What is known when the time is up is kept.
+    /// The checks that use the network. Findings from before the time limit are
+    /// kept.
     async fn bounded(&self) -> Vec<Finding> {
         let mut findings = Vec::new();
         let others = async {
@@ -196,7 +197,8 @@ impl Host {
         findings.extend(of_image);
     }
 
-    /// The type by which the workers serve this host, against what it is.
+    /// Compares the type by which the workers serve this host with the host's
+    /// own features.
     async fn machine_type(&self, registry: &Registry, credential: &HostCredential) -> Vec<Finding> {
         let mut callers = Vec::new();
         for told in registry.callers().await {

@@ -1,4 +1,4 @@
-//! `metahubctl host`: hosts, and what they are.
+//! `metahubctl host`: joins, lists and manages hosts.
 
 mod detect;
 mod identity;
@@ -12,40 +12,40 @@ use crate::{client::Client, config::Settings, output::Output};
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
-    /// Detects what this machine is, in features of machine types. Needs no
-    /// network, no privileges and no control plane.
+    /// Detects this machine's features for machine types. Needs no network, no
+    /// privileges and no control plane.
     Detect(detect::Arguments),
-    /// Host tokens: one lets many hosts of a user join.
+    /// Manages host tokens: one token can join many hosts of a user.
     #[command(subcommand)]
     Token(token::Command),
-    /// Joins this host with the host token in `--token-file`, and keeps its login.
-    /// Run it on the host.
+    /// Joins this host with the host token in `--token-file`, and saves its
+    /// login. Run it on the host.
     ///
-    /// It may be repeated: the host then has a new secret, and the type that suits
-    /// it best by then.
+    /// The command can be repeated: the host then gets a new secret, and the
+    /// type that currently fits it best.
     Login(login::Arguments),
-    /// Tells the control plane what this host is now. Run it on the host, from a
-    /// timer and at boot.
+    /// Reports this host's current features to the control plane. Run it on the
+    /// host, from a timer and at boot.
     Report(report::Arguments),
-    /// Lists hosts with their types and what they lack of them.
+    /// Lists hosts with their types and the features they lack.
     List {
-        /// Only those of this user.
+        /// List only the hosts of this user.
         #[arg(long)]
         user: Option<String>,
     },
-    /// Shows a host, with the evidence for its features.
+    /// Shows a host with the evidence for its features.
     Show(manage::Which),
     /// Removes a host: its login is refused from then on.
     ///
-    /// A token that still lets hosts join would let it in again: revoke that,
-    /// too.
+    /// The host can join again with a token that still allows it: revoke the
+    /// token, too.
     Remove(manage::Which),
-    /// Moves a host to another type of its user. The host learns so by its next
-    /// report; until then its former login stays.
+    /// Moves a host to another type of its user. The host gets the new login
+    /// with its next report; until then its former login stays valid.
     Move {
         #[command(flatten)]
         which: manage::Which,
-        /// The name of its new type.
+        /// The name of the new type.
         #[arg(long = "type", value_name = "TYPE")]
         machine_type: String,
     },

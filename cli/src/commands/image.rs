@@ -12,8 +12,8 @@ pub(crate) enum Command {
     /// Says what each machine type gets of an image, and why. With `--index` it
     /// works on files, and needs neither a control plane nor a registry.
     Explain(explain::Arguments),
-    /// Prints the digest that an image's name means for a machine type, as
-    /// `repository@sha256:…`. Exits with 3 where no variant fits.
+    /// Prints the digest that an image's name resolves to for a machine type,
+    /// as `repository@sha256:…`. Exits with 3 if no variant fits.
     Resolve(resolve::Arguments),
     /// Pushes an index that says what each of its images needs. Works on a
     /// registry; needs no control plane.

@@ -60,8 +60,8 @@ pub(crate) enum Command {
     /// nothing: which images, from which variant to which.
     #[command(group(ArgGroup::new("change").required(true).multiple(true).args(CHANGES)))]
     Diff(Box<diff::Arguments>),
-    /// Plans the fewest machine types that describe the hosts of a fleet. Works
-    /// on files; `-o policy` prints a file for `metahubctl apply`.
+    /// Plans the smallest set of machine types that describes the hosts of a
+    /// fleet. Works on files; `-o policy` prints a file for `metahubctl apply`.
     Plan(plan::Arguments),
     /// Deletes a machine type with its logins and pins.
     Delete {

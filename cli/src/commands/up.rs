@@ -30,8 +30,8 @@ pub(crate) struct Arguments {
     #[arg(long, env = "METAHUB_REGISTRY_ADDR", default_value = "127.0.0.1:7480")]
     registry_addr: SocketAddr,
 
-    /// The registry's URL as hosts reach it, to be told to hosts that join
-    /// [default: that of the address].
+    /// The registry's URL as hosts reach it, sent to hosts that join [default:
+    /// the URL of the address].
     #[arg(long, env = "METAHUB_REGISTRY_URL", value_name = "URL")]
     registry_url: Option<Url>,
 
@@ -51,7 +51,7 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     blobs: BlobConfig,
 
-    /// How the registry API is served over TLS.
+    /// The TLS settings of the registry API.
     #[command(flatten)]
     tls: TlsConfig,
 

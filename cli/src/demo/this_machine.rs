@@ -18,14 +18,14 @@ use crate::{
 
 const TYPE: &str = "this-machine";
 
-/// This machine: its features, and what it logs in with.
+/// This machine: its features and its login.
 pub(super) struct ThisMachine {
     features: Vec<String>,
     login: NewLogin,
 }
 
 impl ThisMachine {
-    /// Detects its features and creates a type of them.
+    /// Detects this machine's features and creates a type with them.
     pub(super) async fn set_up(admin: &Admin) -> anyhow::Result<Self> {
         let features = detect(Path::new("/"), &CpuTable::builtin())?.features;
         let machine_type = Record::for_linux(USER.into(), TYPE.into(), features.clone());
@@ -36,8 +36,8 @@ impl ThisMachine {
         })
     }
 
-    /// Pulls from the worker at `url`. Says in a few lines what it got, and why
-    /// it got none of the others.
+    /// Pulls from the worker at `url`. Returns a short text with the selected
+    /// variant, and the reason against each other one.
     pub(super) async fn pull(&self, url: String, images: &ImageSet) -> anyhow::Result<String> {
         let client = Client::new(url, &self.login.name, &self.login.secret)?;
         let got = match client.pull(REPOSITORY, TAG).await {
@@ -45,7 +45,7 @@ impl ThisMachine {
                 Some(image) => format!("the variant {} ({})", image.variant, pulled.digest),
                 None => pulled.digest,
             },
-            // Of another architecture than the demo's images.
+            // The machine's architecture is not among the demo's images.
             Err(error) => format!("no image: {error}"),
         };
         let features = self.features.join(" ");
@@ -57,7 +57,7 @@ impl ThisMachine {
         Ok(text)
     }
 
-    /// Each variant and what selection says of it.
+    /// Each variant with selection's verdict on it.
     fn verdicts(&self, images: &ImageSet) -> anyhow::Result<Vec<(String, String)>> {
         let machine_type = MachineType {
             features: self.features.clone(),

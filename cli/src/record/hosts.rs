@@ -1,4 +1,4 @@
-//! Hosts and their tokens, as they are printed.
+//! Hosts and their tokens, as printed.
 
 use humantime::format_rfc3339_seconds;
 use serde::Serialize;
@@ -6,23 +6,24 @@ use serde::Serialize;
 use super::from_unix;
 use crate::output::Row;
 
-/// What lets hosts of one user join.
+/// A token that hosts of one user join with.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct HostToken {
     pub(crate) user: String,
     pub(crate) name: String,
-    /// Empty: all of the user.
+    /// The types that a host can get. Empty: all of the user's.
     pub(crate) types: Vec<String>,
-    /// Whether a type is made for a host that none of the user's suits.
+    /// Whether the control plane creates a type for a host that fits none of
+    /// the user's types.
     pub(crate) auto: bool,
-    /// `None`: any number.
+    /// The remaining uses. `None`: any number.
     pub(crate) uses_left: Option<u32>,
-    /// RFC 3339. `None`: it does not expire.
+    /// The expiry, as RFC 3339. `None`: the token does not expire.
     pub(crate) expires: Option<String>,
     pub(crate) created_by: String,
 }
 
-/// A host token that was made just now.
+/// A host token that was just created, with its secret.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct NewHostToken {
     #[serde(flatten)]
@@ -30,11 +31,11 @@ pub(crate) struct NewHostToken {
     pub(crate) secret: String,
 }
 
-/// What a host says of itself.
+/// The facts that a host reports: features, evidence, agent version.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct HostFacts {
     pub(crate) features: Vec<String>,
-    /// Feature, source and text.
+    /// The evidence, each with feature, source and text.
     pub(crate) evidence: Vec<(String, String, String)>,
     pub(crate) agent_version: String,
 }
@@ -50,14 +51,15 @@ pub(crate) struct Host {
     pub(crate) token: String,
     pub(crate) features: Vec<String>,
     pub(crate) agent_version: String,
-    /// RFC 3339. `None`: not known.
+    /// The time of the first contact, as RFC 3339. `None`: unknown.
     pub(crate) first_seen: Option<String>,
-    /// RFC 3339, to a few hours. `None`: not known.
+    /// The time of the last contact, as RFC 3339, to a few hours. `None`:
+    /// unknown.
     pub(crate) last_seen: Option<String>,
     pub(crate) address: String,
-    /// What it lacks of its type.
+    /// The features of its type that the host lacks.
     pub(crate) drift: Vec<String>,
-    /// RFC 3339. `None`: it lacks nothing.
+    /// The start of the drift, as RFC 3339. `None`: the host lacks nothing.
     pub(crate) drifted: Option<String>,
     pub(crate) warnings: Vec<String>,
 }

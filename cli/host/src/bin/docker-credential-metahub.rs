@@ -1,5 +1,6 @@
-//! Gives engines the host's login. Called `metahub-credential-provider`, it
-//! gives it to the kubelet. See `metahub_host::helper`.
+//! The credential helper: prints the host's login for engines and, under the
+//! name `metahub-credential-provider`, for the kubelet. See
+//! `metahub_host::helper`.
 
 use std::{
     env,
@@ -34,8 +35,8 @@ fn main() -> ExitCode {
         text += &format!(": {error}");
         cause = error.source();
     }
-    // Engines show what a helper writes to stdout, the kubelet what it writes
-    // to stderr. Where neither can be written, the exit code remains.
+    // An engine shows a helper's stdout, the kubelet its stderr. A failed write
+    // leaves the exit code as the only report.
     let is_kubelet = PathBuf::from(&program).ends_with(KUBELET_PROGRAM);
     let _ = match is_kubelet {
         true => writeln!(stderr(), "{text}"),

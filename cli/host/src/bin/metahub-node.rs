@@ -1,4 +1,5 @@
-//! Runs the node proxy. All that can be tested is in the library.
+//! The node proxy's program: arguments, logging and signals. The library holds
+//! the logic and its tests.
 
 use clap::Parser as _;
 use metahub_host::node::{App, Config, telemetry};
@@ -27,8 +28,8 @@ fn runtime(threads: usize) -> std::io::Result<Runtime> {
     builder.worker_threads(threads).enable_all().build()
 }
 
-/// Cancels `shutdown` at SIGTERM and SIGINT. SIGHUP ends nothing: a changed
-/// credential is read when the next request comes.
+/// Cancels `shutdown` at SIGTERM and SIGINT. Ignores SIGHUP: each request
+/// checks the credential file for changes.
 fn stop_on_signal(shutdown: CancellationToken) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;

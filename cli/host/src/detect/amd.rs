@@ -1,14 +1,14 @@
 //! `gfx:` and `rocm:`: AMD GPUs, by the kernel's compute driver (KFD).
 //!
-//! KFD tells whether SRAM ECC is on. It does not tell the XNACK mode, which is
-//! each process's own: `xnack` is left out.
+//! KFD reports whether SRAM ECC is on. It does not report the XNACK mode, which
+//! each process sets for itself: `xnack` is left out.
 
 use super::{findings::Findings, root::Root, system::leading_version};
 
 const NODES: &str = "sys/class/kfd/kfd/topology/nodes";
 const ROCM: &str = "opt/rocm/.info/version";
 const VENDOR: u64 = 4098;
-/// `HSA_CAP_SRAM_EDCSUPPORTED` of Linux' `kfd_sysfs.h`.
+/// `HSA_CAP_SRAM_EDCSUPPORTED` from Linux's `kfd_sysfs.h`.
 const SRAM_ECC: u64 = 1 << 26;
 
 /// Adds the targets of the GPUs below `root`.
@@ -24,7 +24,7 @@ pub(super) fn detect(root: &Root, full: bool, findings: &mut Findings) {
         }
         add_target(&properties, &path, findings);
     }
-    // The user space of the host matters little to containers.
+    // Containers rarely depend on the host's user space.
     if full && let Some(version) = root.text(ROCM).filter(|text| !text.is_empty()) {
         let feature = format!("rocm:{}", leading_version(&version));
         findings.add(feature, &format!("/{ROCM}"), &version);

@@ -1,4 +1,4 @@
-//! `cpu:`, and the CPU flags where they are asked for.
+//! The `cpu:` feature, and the CPU flags on request.
 
 use std::{env::consts::ARCH, io};
 
@@ -7,12 +7,13 @@ use metahub_policy::{CpuTable, IdentifiedCpu, Processor};
 use super::{DetectError, Options, cpuid, cpuinfo::CpuInfo, findings::Findings, root::Root};
 
 const CPUINFO: &str = "proc/cpuinfo";
-/// Longest list of processors: a machine with 4096 needs some 8 MiB.
+/// The size limit of the processor list: a machine with 4096 processors needs
+/// about 8 MiB.
 const MAX_CPUINFO: u64 = 64 << 20;
-/// Most flags that a warning names.
+/// The largest number of flags in one warning.
 const MAX_NAMED: usize = 12;
 
-/// Adds what the processors below `root` are.
+/// Adds the features of the processors below `root`.
 pub(super) fn detect(
     root: &Root,
     cpus: &CpuTable,

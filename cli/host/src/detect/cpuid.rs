@@ -1,10 +1,9 @@
-//! Reads an x86-64 CPU by its own instruction, for emulators that show the
-//! `/proc/cpuinfo` of the machine below them.
+//! Reads an x86-64 CPU by its `cpuid` instruction, for emulators that show the
+//! `/proc/cpuinfo` of the physical machine.
 
 use super::cpuinfo::CpuInfo;
 
-/// The processor that this thread runs on. Without flags on other
-/// architectures.
+/// The processor of this thread: no flags on other architectures.
 #[cfg(not(target_arch = "x86_64"))]
 pub(super) fn read() -> CpuInfo {
     let mut read = CpuInfo::default();
@@ -13,7 +12,7 @@ pub(super) fn read() -> CpuInfo {
     read
 }
 
-/// The processor that this thread runs on.
+/// The processor of this thread.
 #[cfg(target_arch = "x86_64")]
 pub(super) fn read() -> CpuInfo {
     x86::read()
@@ -33,7 +32,7 @@ mod x86 {
     /// bits as Linux spells them.
     type Word = (u32, u32, usize, &'static [(u32, &'static str)]);
 
-    /// Facts of Linux' `cpufeatures.h`, of those flags that CPU names rest on.
+    /// Bits from Linux's `cpufeatures.h`, for the flags that decide CPU names.
     #[rustfmt::skip]
     const WORDS: [Word; 8] = [
         (1, 0, 3, &[(8, "cx8"), (15, "cmov"), (23, "mmx"), (24, "fxsr"), (25, "sse"), (26, "sse2")]),
@@ -98,8 +97,8 @@ mod x86 {
         set.map(|(_, flag)| *flag)
     }
 
-    /// Whether the kernel saves the registers that the instructions of `flag`
-    /// use: the CPU alone does not tell.
+    /// Whether the kernel saves the registers for the instructions of `flag`:
+    /// `cpuid` alone does not show this.
     fn is_usable(flag: &str) -> bool {
         let needs_512 = flag.starts_with("avx512");
         let needs_256 = flag.starts_with("avx") || ["fma", "f16c", "fma4", "xop"].contains(&flag);

@@ -1,4 +1,4 @@
-//! `/proc/cpuinfo`: what all processors of a machine have.
+//! Parses `/proc/cpuinfo` into the properties shared by all processors.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,19 +7,19 @@ use metahub_policy::Processor;
 /// The processors of a machine.
 #[derive(Debug, Default)]
 pub(super) struct CpuInfo {
-    /// What all of them have.
+    /// The properties shared by all processors.
     pub(super) processor: Processor,
-    /// The line that tells most: flags, or the design.
+    /// The most specific line, as evidence: the flags, or the design.
     pub(super) raw: String,
-    /// How the processors differ, in a sentence. Empty: they do not.
+    /// Differences between the processors, as sentences. Empty: none.
     pub(super) differences: Vec<String>,
 }
 
 type Record<'a> = BTreeMap<&'a str, &'a str>;
 
 impl CpuInfo {
-    /// Reads the text of the file. `architecture` is the one of this program,
-    /// where the text does not tell. `None` where it lists no processor.
+    /// Parses the text of the file. `architecture` is this program's own, for
+    /// texts that do not name one. `None`: the text lists no processor.
     pub(super) fn parse(text: &str, architecture: &str) -> Option<Self> {
         let records = records(text);
         let first = records.first()?;
@@ -61,7 +61,7 @@ impl CpuInfo {
         self.processor.flags = common;
     }
 
-    /// The value of `key` that all processors share. Empty: they differ.
+    /// The value of `key` that all processors share. Empty: the values differ.
     fn same(&mut self, records: &[Record<'_>], key: &str) -> String {
         let values: BTreeSet<_> = records.iter().filter_map(|it| it.get(key)).collect();
         if values.len() > 1 {
@@ -102,8 +102,8 @@ impl CpuInfo {
     }
 }
 
-/// The processors' records: blank lines part them. Lines for the machine as a
-/// whole, such as POWER's `platform`, may stand in a record of their own.
+/// The processors' records, separated by blank lines. Lines for the machine as
+/// a whole, such as POWER's `platform`, may form a record of their own.
 fn records(text: &str) -> Vec<Record<'_>> {
     let mut records = vec![Record::new()];
     for line in text.lines() {

@@ -1,5 +1,5 @@
-//! `net:` and `gpu:`: adapters of a fabric, and Intel's GPUs, in words of no
-//! further meaning.
+//! The `net:` and `gpu:` features: fabric adapters and Intel GPUs, as plain
+//! words.
 
 use super::{findings::Findings, root::Root};
 
@@ -7,8 +7,9 @@ const INFINIBAND: &str = "sys/class/infiniband";
 const CXI: &str = "sys/class/cxi";
 const DRM: &str = "sys/class/drm";
 
-/// Adapters that the kernel lists under `infiniband`: driver, PCI vendor, the
-/// PCI devices' first two digits where the vendor has others, and the word.
+/// Adapters that the kernel lists under `infiniband`: the driver, the PCI
+/// vendor, the first two digits of the PCI device ids for vendors with other
+/// devices too, and the feature's word.
 const FABRICS: [(&str, &str, &str, &str); 7] = [
     ("mlx5_core", "0x15b3", "0x10", "mlx5"),
     ("mlx5_core", "0x15b3", "0xa2", "mlx5"),
@@ -23,7 +24,7 @@ const FABRICS: [(&str, &str, &str, &str); 7] = [
 pub(super) fn detect(root: &Root, findings: &mut Findings) {
     for name in root.names(INFINIBAND) {
         let device = format!("{INFINIBAND}/{name}/device");
-        // A software device such as rxe has none.
+        // A software device such as rxe has no PCI device.
         if root.has(&device)
             && let Some((word, raw)) = fabric(root, &device)
         {
@@ -50,8 +51,8 @@ pub(super) fn detect(root: &Root, findings: &mut Findings) {
     }
 }
 
-/// The word for an adapter, by its driver or, where that is not shown, by its
-/// PCI ids.
+/// The word for an adapter, by its driver or, for a hidden driver, by its PCI
+/// ids.
 fn fabric(root: &Root, device: &str) -> Option<(&'static str, String)> {
     let driver = driver(root, device);
     let vendor = vendor(root, device);

@@ -1,4 +1,4 @@
-//! What detection found so far.
+//! The features, evidence and warnings that detection collects.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use metahub_policy::{CpuLevel, CpuTable, MachineType};
 
 use super::{DetectedHost, Evidence, Level};
 
-/// Longest piece of raw text that is kept as evidence, in bytes.
+/// The length limit of raw text in evidence, in bytes.
 const MAX_RAW: usize = 200;
 
 /// Features with their evidence, and warnings.
@@ -18,8 +18,8 @@ pub(super) struct Findings {
 }
 
 impl Findings {
-    /// Adds `feature`, which `raw` in `source` is the evidence for. The first
-    /// evidence stays.
+    /// Adds `feature` with its evidence: the text `raw` from `source`. A
+    /// repeated feature keeps its first evidence.
     pub(super) fn add(&mut self, feature: String, source: &str, raw: &str) {
         let evidence = Evidence {
             source: source.to_owned(),
@@ -40,8 +40,8 @@ impl Findings {
         });
     }
 
-    /// The host: features that a machine type cannot have are left out with a
-    /// warning, since files can hold anything.
+    /// The detected host. Files can hold any text: a feature that is invalid in
+    /// a machine type is left out with a warning.
     pub(super) fn into_host(mut self, cpus: &CpuTable) -> DetectedHost {
         self.evidence.retain(|feature, evidence| {
             let machine_type = MachineType {
@@ -66,7 +66,7 @@ impl Findings {
     }
 }
 
-/// `text` on one line, at most [`MAX_RAW`] bytes and an ellipsis.
+/// `text` on one line, cut to [`MAX_RAW`] bytes and an ellipsis.
 fn shortened(text: &str) -> String {
     let text = printable(text.trim());
     if text.len() <= MAX_RAW {
@@ -76,7 +76,7 @@ fn shortened(text: &str) -> String {
     format!("{}…", &text[..end.unwrap_or(0)])
 }
 
-/// `text` without what would move a terminal's cursor or change its colours.
+/// `text` without terminal control characters.
 fn printable(text: &str) -> String {
     let plain = |c: char| if c.is_control() { ' ' } else { c };
     text.chars().map(plain).collect()

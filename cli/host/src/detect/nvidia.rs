@@ -1,7 +1,7 @@
-//! `nvcap:`, `nvdrv:` and `cuda:`: NVIDIA GPUs and their driver.
+//! The `nvcap:`, `nvdrv:` and `cuda:` features: NVIDIA GPUs and their driver.
 //!
-//! NVML where the program can load it, or else what the kernel shows and a
-//! table of PCI ids. A GPU that is cut into MIG instances keeps its capability.
+//! The source is NVML if the program can load it, or else the kernel's files
+//! and a table of PCI ids. A GPU with MIG instances keeps its capability.
 
 use std::{collections::BTreeSet, sync::LazyLock};
 
@@ -13,14 +13,15 @@ mod nvml;
 
 const GPUS: &str = "proc/driver/nvidia/gpus";
 const PCI: &str = "sys/bus/pci/devices";
-/// The loaded module's version; the second names it in a sentence.
+/// The files with the loaded module's version: the first holds the version
+/// alone, the second holds it within a sentence.
 const MODULE: &str = "sys/module/nvidia/version";
 const DRIVER: &str = "proc/driver/nvidia/version";
 const VENDOR: &str = "0x10de";
 /// The PCI classes of displays and of GPUs without one.
 const CLASSES: [&str; 2] = ["0x0300", "0x0302"];
 
-/// What is known of NVIDIA's devices.
+/// The table of NVIDIA's devices and drivers.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Facts {
@@ -48,7 +49,7 @@ struct Branch {
 
 /// Adds the GPUs and the driver below `root`.
 pub(super) fn detect(root: &Root, findings: &mut Findings) {
-    // NVML knows the machine that it runs on, and no other root.
+    // NVML reads the running machine only, not another root.
     if root.is_own() {
         match nvml::read() {
             Ok(Some(read)) => return read.add(findings),
@@ -73,7 +74,7 @@ pub(super) fn detect(root: &Root, findings: &mut Findings) {
     }
 }
 
-/// The PCI addresses of the GPUs: those of the driver, or else of the bus.
+/// The PCI addresses of the GPUs, from the driver or else from the bus.
 fn gpus(root: &Root, findings: &mut Findings) -> BTreeSet<String> {
     let mut gpus = BTreeSet::new();
     for address in root.names(GPUS) {
@@ -131,8 +132,8 @@ fn add_gpu(root: &Root, address: &str, findings: &mut Findings) {
     }
 }
 
-/// The version of the loaded driver and where it stands. Of two that differ
-/// the lower.
+/// The version of the loaded driver and the file that states it. Of two
+/// different versions, the lower.
 fn driver(root: &Root, findings: &mut Findings) -> Option<(String, &'static str)> {
     let module = root.text(MODULE).filter(|version| is_version(version));
     let module = module.map(|version| (version, MODULE));

@@ -1,5 +1,5 @@
-//! Bounded reads of files below a root directory: what is read there is input
-//! that nobody checked.
+//! Bounded reads of files below a root directory. Their content is untrusted
+//! input.
 
 use std::{
     fs::{self, File},
@@ -7,12 +7,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Longest file that is read whole, but for those that have a limit of their own.
+/// The default size limit of a file.
 const MAX_FILE: u64 = 64 << 10;
-/// Most entries of a directory that are looked at.
+/// The limit of entries read from a directory.
 const MAX_ENTRIES: usize = 4096;
 
-/// The directory that stands for `/`.
+/// The directory used as `/`.
 #[derive(Clone, Debug)]
 pub(super) struct Root(PathBuf);
 
@@ -21,7 +21,7 @@ impl Root {
         Self(path.to_owned())
     }
 
-    /// Whether it is the root of this process.
+    /// Whether this is the root of this process.
     pub(super) fn is_own(&self) -> bool {
         self.0 == Path::new("/")
     }
@@ -30,17 +30,17 @@ impl Root {
         self.0.join(path)
     }
 
-    /// The text of the file `path`, trimmed. `None` where it cannot be read.
+    /// The trimmed text of the file `path`. `None`: it cannot be read.
     pub(super) fn text(&self, path: &str) -> Option<String> {
         let text = self.read(path, MAX_FILE).ok()?;
         Some(String::from_utf8_lossy(&text).trim().to_owned())
     }
 
-    /// The bytes of the file `path`, which is no longer than `limit`.
+    /// The bytes of the file `path`, at most `limit`.
     pub(super) fn read(&self, path: &str, limit: u64) -> io::Result<Vec<u8>> {
         let mut content = Vec::new();
         let file = File::open(self.path(path))?;
-        // A device or a pipe could block, or never end.
+        // A read of a device or a pipe could block or never end.
         if !file.metadata()?.is_file() {
             return Err(io::Error::other("it is no file"));
         }
@@ -51,7 +51,7 @@ impl Root {
         }
     }
 
-    /// The names in the directory `path`, in order. Empty where there is none.
+    /// The names in the directory `path`, sorted. Empty if it is missing.
     pub(super) fn names(&self, path: &str) -> Vec<String> {
         let entries = fs::read_dir(self.path(path)).into_iter().flatten();
         let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
@@ -60,7 +60,7 @@ impl Root {
         names
     }
 
-    /// Whether `path` is there, and no link leads out of the root.
+    /// Whether `path` exists and no link leads out of the root.
     pub(super) fn contains(&self, path: &str) -> bool {
         let real = |path: &Path| path.canonicalize().ok();
         let (root, path) = (real(&self.0), real(&self.path(path)));
@@ -71,7 +71,7 @@ impl Root {
         self.path(path).exists()
     }
 
-    /// The last part of what the link `path` points at.
+    /// The last component of the target of the link `path`.
     pub(super) fn link_name(&self, path: &str) -> Option<String> {
         let target = fs::read_link(self.path(path)).ok()?;
         Some(target.file_name()?.to_str()?.to_owned())

@@ -1,16 +1,16 @@
-//! `kernel:` and `glibc:`.
+//! The `kernel:` and `glibc:` features.
 
 use super::{findings::Findings, root::Root};
 
 const RELEASE: &str = "proc/sys/kernel/osrelease";
-/// Where distributions have glibc, after the directories of multi-arch.
+/// The glibc paths of distributions, tried after the multi-arch directories.
 const LIBC: [&str; 4] = [
     "lib64/libc.so.6",
     "usr/lib64/libc.so.6",
     "lib/libc.so.6",
     "usr/lib/libc.so.6",
 ];
-/// Debian's directories of the architectures that glibc is built for.
+/// Debian's multi-arch directories for glibc's architectures.
 const TRIPLES: [&str; 6] = [
     "x86_64-linux-gnu",
     "aarch64-linux-gnu",
@@ -19,9 +19,9 @@ const TRIPLES: [&str; 6] = [
     "s390x-linux-gnu",
     "i386-linux-gnu",
 ];
-/// Longest libc.so.6 that is searched.
+/// The size limit for searching libc.so.6.
 const MAX_LIBC: u64 = 32 << 20;
-/// What stands before the version in every libc.so.6 of a release.
+/// The text before the version in every released libc.so.6.
 const BANNER: &[u8] = b"stable release version ";
 
 /// Adds the versions of the kernel and of the host's glibc.
@@ -37,7 +37,7 @@ pub(super) fn detect(root: &Root, findings: &mut Findings) {
         }
         None => findings.warn(format!("cannot read /{RELEASE}: no kernel version")),
     }
-    // A host without glibc is no fault.
+    // A host without glibc is normal.
     if let Some((path, version)) = glibc(root) {
         findings.add(format!("glibc:{version}"), &format!("/{path}"), &version);
     }
@@ -62,7 +62,7 @@ fn glibc(root: &Root) -> Option<(String, String)> {
     })
 }
 
-/// The numbers and dots that `text` begins with.
+/// The leading numbers and dots of `text`.
 pub(super) fn leading_version(text: &str) -> String {
     let end = text.find(|c: char| !c.is_ascii_digit() && c != '.');
     let version = &text[..end.unwrap_or(text.len())];

@@ -1,5 +1,5 @@
-//! Machines as trees of files. Their formats are those of hosts whose owners
-//! posted them: in issues of NVIDIA's, AMD's and the cloud's projects.
+//! Machines as trees of files. The formats come from real hosts, as posted in
+//! issues of NVIDIA's, AMD's and cloud providers' projects.
 
 use std::{fs, os::unix::fs::symlink, path::Path};
 
@@ -19,7 +19,7 @@ flags\t\t: fpu cmov cx8 fxsr lm mmx sse sse2 pni ssse3 cx16 sse4_1 sse4_2 popcnt
 
 ";
 
-/// A machine of which all is there that makes no warning.
+/// A machine with the minimal files for a detection without warnings.
 struct Tree(TempDir);
 
 impl Tree {
@@ -43,7 +43,7 @@ impl Tree {
         self
     }
 
-    /// A device of the PCI bus.
+    /// Adds a device to the PCI bus.
     fn pci(self, address: &str, class: &str, vendor: &str, device: &str) -> Self {
         let path = format!("sys/bus/pci/devices/{address}");
         self.file(&format!("{path}/class"), &format!("{class}\n"))
@@ -55,7 +55,7 @@ impl Tree {
         detect(self.0.path(), &CpuTable::builtin()).unwrap()
     }
 
-    /// The features besides the CPU's and the kernel's.
+    /// The features other than the CPU's and the kernel's.
     fn features(&self) -> Vec<String> {
         let mut features = self.detect().features;
         features.retain(|it| !it.starts_with("cpu:") && !it.starts_with("kernel:"));
@@ -218,7 +218,7 @@ fn a_gpu_without_driver_or_outside_of_the_table_is_a_warning() {
     );
 }
 
-/// A node of KFD as the kernel writes it, shortened.
+/// A KFD node as the kernel writes it, shortened.
 fn node(version: u32, capability: u32) -> String {
     format!(
         "cpu_cores_count 0\nsimd_count 440\nmem_banks_count 1\ncapability {capability}\nvendor_id 4098\n\

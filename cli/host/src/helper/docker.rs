@@ -1,7 +1,8 @@
-//! The protocol of docker's credential helpers, which podman, skopeo, crane
-//! and oras speak too.
+//! The protocol of docker's credential helpers, also used by podman, skopeo,
+//! crane and oras.
 //!
-//! An action, a server on stdin, JSON or a sentence on stdout: see
+//! The input is an action and, on stdin, a server; the output is JSON or a
+//! sentence on stdout. See
 //! <https://github.com/docker/docker-credential-helpers>.
 
 use std::io::{Read, Write};
@@ -13,7 +14,7 @@ use serde_json::json;
 use super::{HelperError, registry, request};
 use crate::credential::{CredentialError, HostCredential};
 
-/// The account at a server, in the spelling of the protocol.
+/// The login for a server, with the protocol's field names.
 #[derive(Deserialize, Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Account {
@@ -23,7 +24,7 @@ struct Account {
     secret: String,
 }
 
-/// Answers `action`. A client sends no more than one.
+/// Answers `action`. A client sends one action per run.
 pub(super) fn answer(
     action: Option<&str>,
     credential: impl FnOnce() -> Result<HostCredential, CredentialError>,
@@ -77,8 +78,8 @@ fn get(server: &str, credential: &HostCredential) -> Result<Account, HelperError
     })
 }
 
-/// `docker login` stores the login that it was given by `get`: that changes
-/// nothing. Any other login is refused.
+/// `docker login` stores the login from `get` again: this is accepted without a
+/// change. Any other login is refused.
 fn store(text: &str, credential: &HostCredential) -> Result<(), HelperError> {
     let account: Account = serde_json::from_str(text).map_err(|source| HelperError::Request {
         expected: "an account as JSON, with ServerURL, Username and Secret",
@@ -109,7 +110,7 @@ mod tests {
     use super::*;
     use crate::helper::testing::credential;
 
-    /// What is printed, or why nothing is.
+    /// The printed text, or the error.
     fn ask(action: &str, input: &str) -> Result<String, String> {
         let mut out = Vec::new();
         let read = || Ok(credential("https://metahub.example"));

@@ -2,9 +2,10 @@
 //! `credentialprovider.kubelet.k8s.io/v1`: a request as JSON on stdin, a
 //! response as JSON on stdout.
 //!
-//! containerd hands what the kubelet gives it to the mirrors of an image's
-//! registry and to the registry itself. So the login is given for images whose
-//! name starts with MetaHub's own host, never for those of a mirrored registry.
+//! containerd sends the kubelet's login to the mirrors of an image's registry
+//! and to the registry itself. So the provider returns the login only for
+//! images whose name starts with MetaHub's own host, never for a mirrored
+//! registry.
 
 use std::io::{Read, Write};
 
@@ -15,19 +16,20 @@ use serde_json::{Map, Value, json};
 use super::{HelperError, registry, request};
 use crate::credential::{CredentialError, HostCredential};
 
-/// The versions of the protocol. Their requests and responses are the same.
+/// The protocol's versions. Their requests and responses are the same.
 const VERSIONS: [&str; 2] = [
     "credentialprovider.kubelet.k8s.io/v1",
     "credentialprovider.kubelet.k8s.io/v1beta1",
 ];
 
-/// How long the kubelet keeps an answer: a rotated secret is used soon.
+/// The kubelet's cache time for a response, short so that a rotated secret
+/// takes effect soon.
 const CACHE_DURATION: &str = "5m0s";
 
 const EXPECTED: &str =
     "a CredentialProviderRequest of credentialprovider.kubelet.k8s.io/v1 as JSON";
 
-/// A request. Other fields have no bearing on the answer.
+/// A request, reduced to the fields that matter for the response.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Request {
@@ -36,7 +38,7 @@ struct Request {
     image: String,
 }
 
-/// Answers a request about an image. The answer for an image of another
+/// Answers a request for an image's login. The response for an image of another
 /// registry holds no login.
 pub(super) fn answer(
     credential: impl FnOnce() -> Result<HostCredential, CredentialError>,

@@ -1,12 +1,12 @@
-//! Whether a server that a client names is the registry of the host's login.
+//! Compares a client's server name with the registry of the host's login.
 //!
 //! Clients spell one registry in several ways. A text that two parsers could
-//! read as different hosts is never the registry: the secret would go to the
-//! host that the client's own parser finds.
+//! read as different hosts never matches: the client would send the secret to
+//! the host from its own parser.
 
 use url::Url;
 
-/// The registry's host and, unless it is the scheme's own, its port.
+/// The registry's host, and its port unless it is the scheme's default.
 pub(super) fn host(registry: &Url) -> String {
     let host = registry.host_str().unwrap_or_default();
     match registry.port() {
@@ -15,8 +15,9 @@ pub(super) fn host(registry: &Url) -> String {
     }
 }
 
-/// Whether `server` is `registry`: `host[:port]` as docker, podman and skopeo
-/// write it, or a URL as crane and older dockers do, with or without a path.
+/// Whether `server` names `registry`: `host[:port]`, as docker, podman and
+/// skopeo write it, or a URL with or without a path, as crane and older dockers
+/// do.
 pub(super) fn is_server(server: &str, registry: &Url) -> bool {
     let spelled = |c: char| c.is_ascii_alphanumeric() || ".-_:/[]".contains(c);
     if server.is_empty() || !server.chars().all(spelled) {
@@ -29,10 +30,10 @@ pub(super) fn is_server(server: &str, registry: &Url) -> bool {
     url.is_ok_and(|url| url.scheme() == registry.scheme() && same_host(&url, registry))
 }
 
-/// The host in front of an image's name, if the image is of `registry`.
+/// The host at the start of an image's name, if the image is in `registry`.
 ///
-/// By the rule of docker: the part before the first slash is a host if it has
-/// a dot or a colon, or is `localhost`.
+/// Docker's rule: the part before the first slash is a host if it has a dot or
+/// a colon, or is `localhost`.
 pub(super) fn host_of_image<'a>(image: &'a str, registry: &Url) -> Option<&'a str> {
     let (host, _) = image.split_once('/')?;
     let is_host = host.contains(['.', ':']) || host == "localhost";

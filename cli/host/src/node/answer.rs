@@ -1,4 +1,4 @@
-//! The proxy's own answers, as the registry API writes errors (OCI
+//! The proxy's own responses, in the registry API's error format (OCI
 //! distribution-spec, "Error Codes").
 
 use http::{
@@ -11,17 +11,17 @@ use super::{body::Body, headers::API_VERSION};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const VERSION_2: HeaderValue = HeaderValue::from_static("registry/2.0");
-/// When to ask again, in seconds.
+/// The `Retry-After` value, in seconds.
 const LATER: HeaderValue = HeaderValue::from_static("2");
 const READ_ONLY: HeaderValue = HeaderValue::from_static("GET, HEAD");
 
-/// Says that the API is there. Without a challenge, so that no engine looks for
-/// a login.
+/// The response to `/v2/`. It has no challenge, so that no engine looks for a
+/// login.
 pub(super) fn base() -> Response<Body> {
     answer(StatusCode::OK, "{}".into())
 }
 
-/// A method other than `GET` and `HEAD`.
+/// The response to a method other than `GET` and `HEAD`.
 pub(super) fn read_only() -> Response<Body> {
     let mut response = error(
         StatusCode::METHOD_NOT_ALLOWED,
@@ -32,26 +32,27 @@ pub(super) fn read_only() -> Response<Body> {
     response
 }
 
-/// A path outside the registry API.
+/// The response to a path outside the registry API.
 pub(super) fn no_endpoint() -> Response<Body> {
     let message = "metahub-node serves the registry API, below /v2/, and /readyz";
     error(StatusCode::NOT_FOUND, "NOT_FOUND", message)
 }
 
-/// A path that a balancer might normalise to another one.
+/// The response to a path that a balancer might normalise to another one.
 pub(super) fn invalid_name() -> Response<Body> {
     let message = "no part of a repository's name or of a tag begins with a dot";
     error(StatusCode::BAD_REQUEST, "NAME_INVALID", message)
 }
 
-/// A `Host` that no engine on this host sends.
+/// The response to a `Host` header that no engine on this host sends.
 pub(super) fn foreign_host() -> Response<Body> {
     let message = "metahub-node is for engines on this host: name it 127.0.0.1 or localhost";
     error(StatusCode::FORBIDDEN, "DENIED", message)
 }
 
-/// The workers do not accept the host's own login. The status is not 401: an
-/// engine would ask its user for a login then, which the proxy never forwards.
+/// The response if the workers refuse the host's login. The status is not 401:
+/// an engine would then ask its user for a login, which the proxy never
+/// forwards.
 pub(super) fn login_refused(origin: &str) -> Response<Body> {
     let message = format!(
         "{origin} refuses this host's login: run `metahubctl host login` on this host again"
@@ -59,7 +60,7 @@ pub(super) fn login_refused(origin: &str) -> Response<Body> {
     error(StatusCode::FORBIDDEN, "DENIED", &message)
 }
 
-/// No worker has answered.
+/// The response if no worker answers.
 pub(super) fn unavailable(why: &str) -> Response<Body> {
     let mut response = error(StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE", why);
     response.headers_mut().insert(RETRY_AFTER, LATER);

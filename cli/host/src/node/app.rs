@@ -1,4 +1,4 @@
-//! Puts the node proxy together, and runs it.
+//! Builds the node proxy from its parts and runs it.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -16,11 +16,11 @@ use super::{
     listener::{Listener, Stream, UnixSocket},
 };
 
-/// How long to wait after a failed accept: it fails when the process has run
-/// out of file descriptors.
+/// The pause after a failed accept: accept fails when the process has no file
+/// descriptors left.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(50);
 
-/// A node proxy that has bound its ports, but serves nothing yet.
+/// A node proxy with bound ports that does not serve yet.
 pub struct App {
     config: Config,
     forward: Arc<Forward>,
@@ -38,8 +38,8 @@ struct Server {
 }
 
 impl App {
-    /// Reads the credential and binds the ports. A credential that cannot be used
-    /// and a port in use fail here, not later.
+    /// Reads the credential and binds the ports. An unusable credential and a
+    /// port in use fail here, not later.
     pub async fn bind(config: Config) -> anyhow::Result<Self> {
         info!("starting with {config}");
         let forward = Arc::new(Forward::new(&config)?);
@@ -63,8 +63,8 @@ impl App {
         })
     }
 
-    /// The addresses that it listens on: the one for all upstreams first, then
-    /// those of upstreams in their order.
+    /// The bound TCP addresses: the one for all upstreams first, then those for
+    /// single upstreams in the order of the settings.
     pub fn addresses(&self) -> Vec<SocketAddr> {
         let listeners = self.listeners.iter();
         listeners
@@ -72,7 +72,7 @@ impl App {
             .collect()
     }
 
-    /// Serves until `shutdown` is cancelled, then lets open requests end.
+    /// Serves until `shutdown` is cancelled, then drains open requests.
     pub async fn run(self, shutdown: CancellationToken) {
         for address in self.addresses() {
             info!(%address, "listening on {address}");
@@ -108,7 +108,7 @@ impl App {
 }
 
 impl Server {
-    /// Accepts connections for ever.
+    /// Accepts connections without end.
     async fn accept(&self, listener: &Listener, entry: &Arc<Entry>) {
         // The semaphore is never closed.
         while let Ok(permit) = self.connections.clone().acquire_owned().await {

@@ -1,5 +1,5 @@
-//! The balancer of the workers: one origin, and the credential that is sent to
-//! it and nowhere else.
+//! The workers' balancer: one origin, and the credential sent to this origin
+//! only.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering::Relaxed},
@@ -31,10 +31,10 @@ use super::{
 };
 use crate::credential::HostCredential;
 
-/// How much of an answer is read at once, at most, and how long its head may be.
+/// The size limit of one read, and of a response's head, in bytes.
 const MAX_BUFFER: usize = 256 << 10;
 
-/// The balancer by one credential.
+/// The balancer, with one credential.
 pub(super) struct Balancer {
     origin: String,
     authority: HeaderValue,
@@ -44,14 +44,14 @@ pub(super) struct Balancer {
     is_lost: AtomicBool,
 }
 
-/// Why a credential leads to no balancer.
+/// Reasons to reject a credential.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub(crate) enum UnusableCredential {
-    /// The address is not one of a registry.
+    /// The address is not a registry's address.
     #[error("{0} is not the address of a registry: write https:// and a host")]
     Address(String),
-    /// The secret would be readable on the network.
+    /// The secret would cross the network in plain text.
     #[error(
         "the secret would be sent to {0} in plain text: serve the registry by https, or set --plain-http"
     )]
@@ -62,15 +62,15 @@ pub(crate) enum UnusableCredential {
     /// TLS cannot be set up.
     #[error("cannot verify {origin}")]
     Tls {
-        /// The address.
+        /// The registry's address.
         origin: String,
-        /// Why.
+        /// The TLS error.
         #[source]
         source: TlsError,
     },
 }
 
-/// Why there is no answer.
+/// Reasons for a request without a response.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ExchangeError {
     #[error(transparent)]
@@ -82,7 +82,8 @@ pub(super) enum ExchangeError {
 }
 
 impl Balancer {
-    /// The balancer that `credential` names. Connects to nothing yet.
+    /// Builds the client for the registry of `credential`. Does not connect
+    /// yet.
     pub(super) fn new(
         credential: &HostCredential,
         plain_http: bool,
@@ -119,20 +120,20 @@ impl Balancer {
         })
     }
 
-    /// Its address.
+    /// The balancer's address.
     pub(super) fn origin(&self) -> &str {
         &self.origin
     }
 
-    /// Whether it is sent the same login and secret as `other`.
+    /// Whether `other` has the same address, login and secret.
     pub(super) fn has_credential_of(&self, other: &Self) -> bool {
         self.origin == other.origin && self.authorization == other.authorization
     }
 
-    /// The answer to `request`, a `GET` or `HEAD`, which gets the host's
-    /// credential. A connection that breaks before the answer is replaced once:
-    /// an idle one may have been closed in the meantime, and a balancer that is
-    /// stopping closes new ones.
+    /// Sends `request`, a `GET` or `HEAD`, with the host's credential and
+    /// returns the response. A connection that breaks before the response is
+    /// replaced once: the balancer may have closed an idle connection in the
+    /// meantime, and a stopping balancer closes new ones.
     pub(super) async fn send(
         &self,
         mut request: Request<Empty<Bytes>>,
@@ -171,7 +172,7 @@ impl Balancer {
         Ok(answer)
     }
 
-    /// Logs when the balancer is lost, and when it is back.
+    /// Logs the loss of the balancer, and its return.
     fn note(&self, error: Option<&ExchangeError>) {
         let origin = &self.origin;
         match error {
@@ -232,7 +233,7 @@ fn server_name(host: &Host) -> Option<ServerName<'static>> {
     }
 }
 
-/// The host, with a port unless it is the scheme's own.
+/// The host, and its port unless it is the scheme's default.
 fn authority(url: &Url) -> Option<HeaderValue> {
     let host = url.host_str()?;
     let authority = match url.port() {

@@ -1,4 +1,4 @@
-//! The body of an answer: of the proxy's own, or passed on as it arrives.
+//! Response bodies: the proxy's own, or the balancer's passed through.
 
 use std::{
     error::Error,
@@ -14,31 +14,32 @@ use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep, sleep};
 use tracing::warn;
 
-/// A body that is asked for a frame only when the one before has been written,
-/// so that a slow client slows the balancer down.
+/// A response body with backpressure: the next frame is read only after the
+/// previous one has been written, so that a slow client slows the balancer
+/// down.
 pub(super) enum Body {
-    /// The proxy's own.
+    /// A text of the proxy.
     Own(Full<Bytes>),
-    /// The balancer's.
+    /// The body of the balancer's response.
     Passed(Passed),
 }
 
-/// A body that breaks off when the balancer is silent for too long.
+/// A body that fails if the balancer sends nothing for too long.
 pub(super) struct Passed {
     incoming: Incoming,
     limit: Duration,
-    /// Runs while a frame is waited for. Made when one is first waited for.
+    /// The timer of the current wait, created at the first wait.
     timer: Option<Pin<Box<Sleep>>>,
     waits: bool,
 }
 
 impl Body {
-    /// The proxy's own text.
+    /// A body with a text of the proxy.
     pub(super) fn own(text: impl Into<Bytes>) -> Self {
         Self::Own(Full::new(text.into()))
     }
 
-    /// What the balancer sends, unless it is silent for `limit`.
+    /// The balancer's body. Fails if no frame arrives for `limit`.
     pub(super) fn passed(incoming: Incoming, limit: Duration) -> Self {
         Self::Passed(Passed {
             incoming,

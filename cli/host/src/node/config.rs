@@ -14,8 +14,8 @@ use crate::credential::DEFAULT_PATH;
 /// Forwards the pulls of every engine on this host to MetaHub, with the host's
 /// credential.
 ///
-/// Each flag can be set by its environment variable instead. Every local process
-/// that can connect pulls as this host.
+/// Each flag can be set by its environment variable instead. Every local
+/// process that can connect pulls with this host's login.
 #[derive(Clone, Debug, clap::Parser)]
 #[command(name = "metahub-node", version)]
 pub struct Config {
@@ -23,9 +23,9 @@ pub struct Config {
     #[arg(long, env = "METAHUB_NODE_LISTEN", default_value = "127.0.0.1:5000")]
     pub listen: Listen,
 
-    /// A further port for one upstream, for engines that do not say which
-    /// registry they mean (docker before 29), for example `5001=ghcr.io`. Can be
-    /// given several times, or with commas.
+    /// An additional port for one upstream, for engines that do not name the
+    /// registry in their requests (docker before 29), for example
+    /// `5001=ghcr.io`. Can be given several times, or with commas.
     #[arg(
         long = "upstream",
         env = "METAHUB_NODE_UPSTREAM",
@@ -55,23 +55,24 @@ pub struct Config {
     pub credential: PathBuf,
 
     /// Send the credential in plain text to a registry that is not on loopback.
-    /// Only for networks that are encrypted below HTTP.
+    /// Only for networks with encryption below HTTP.
     #[arg(long, env = "METAHUB_NODE_PLAIN_HTTP")]
     pub plain_http: bool,
 
-    /// How long the workers may take to begin an answer.
+    /// The time limit for the workers to begin a response.
     #[arg(long, env = "METAHUB_NODE_ANSWER_TIMEOUT", default_value = "120s", value_parser = humantime::parse_duration)]
     pub answer_timeout: Duration,
 
-    /// How long the workers may be silent within an answer.
+    /// The time limit between two parts of a response of the workers.
     #[arg(long, env = "METAHUB_NODE_STALL_TIMEOUT", default_value = "60s", value_parser = humantime::parse_duration)]
     pub stall_timeout: Duration,
 
-    /// How long open requests may take once the proxy is told to stop.
+    /// The time limit for open requests after a signal to stop.
     #[arg(long, env = "METAHUB_NODE_DRAIN_TIMEOUT", default_value = "30s", value_parser = humantime::parse_duration)]
     pub drain_timeout: Duration,
 
-    /// How many connections of engines are served at a time. More wait.
+    /// The number of engines' connections to serve at a time. Further
+    /// connections wait.
     #[arg(
         long,
         env = "METAHUB_NODE_MAX_CONNECTIONS",
@@ -79,7 +80,8 @@ pub struct Config {
     )]
     pub max_connections: NonZeroUsize,
 
-    /// How many threads forward. One fills a network of 10 Gbit/s.
+    /// The number of threads that forward. One thread fills a network of 10
+    /// Gbit/s.
     #[arg(
         long,
         env = "METAHUB_NODE_THREADS",
@@ -87,32 +89,32 @@ pub struct Config {
     )]
     pub threads: NonZeroUsize,
 
-    /// What to log, for example `info` or `metahub_host=debug`.
+    /// The log filter, for example `info` or `metahub_host=debug`.
     #[arg(long, env = "METAHUB_NODE_LOG", default_value = "info")]
     pub log: String,
 
-    /// Log one JSON object an event.
+    /// Log one JSON object per event.
     #[arg(long, env = "METAHUB_NODE_LOG_JSON")]
     pub log_json: bool,
 }
 
-/// Where engines connect by TCP.
+/// The TCP address for engines, if any.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Listen {
-    /// Nowhere: the unix socket is enough.
+    /// No TCP address, for a proxy with a unix socket.
     None,
     /// A loopback address.
     At(SocketAddr),
 }
 
-/// Why an address is not listened on.
+/// Reasons to reject a listen address.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidListen {
-    /// It is no address.
+    /// The text is not an address.
     #[error("write an address with a port, for example 127.0.0.1:5000, or none")]
     NoAddress,
-    /// Other hosts would reach it.
+    /// The address is reachable from other hosts.
     #[error(
         "other hosts would pull as this one: listen on loopback, or on a unix socket that containers mount"
     )]
@@ -143,16 +145,16 @@ impl fmt::Display for Listen {
     }
 }
 
-/// A port on which every name means a repository of one upstream.
+/// A port for one upstream: every name on it is a repository of that upstream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UpstreamPort {
     /// The port.
     pub port: u16,
-    /// The upstream's host, for example `ghcr.io`, as the value of `ns`.
+    /// The upstream's host, for example `ghcr.io`, sent as the value of `ns`.
     pub host: String,
 }
 
-/// A text that is not an [`UpstreamPort`].
+/// The error for a text that is not an [`UpstreamPort`].
 #[derive(Debug, thiserror::Error)]
 #[error("write a port and the upstream's host, for example 5001=ghcr.io")]
 pub struct InvalidUpstreamPort;
@@ -181,7 +183,7 @@ impl fmt::Display for UpstreamPort {
 }
 
 impl Config {
-    /// The TCP addresses to bind, each with the upstream that it is for.
+    /// The TCP addresses to bind, each with its upstream if it has one.
     pub(super) fn addresses(&self) -> Vec<(SocketAddr, Option<&str>)> {
         let (main, ip) = match self.listen {
             Listen::At(address) => (Some((address, None)), address.ip()),
@@ -193,7 +195,7 @@ impl Config {
     }
 }
 
-/// Everything that is set.
+/// Prints all settings.
 impl fmt::Display for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {

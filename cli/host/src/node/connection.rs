@@ -1,4 +1,4 @@
-//! One connection of an engine, from its first byte to its end.
+//! Serves one connection of an engine.
 
 use std::{convert::Infallible, pin::pin, sync::Arc, time::Duration};
 
@@ -11,13 +11,13 @@ use tracing::debug;
 
 use super::forward::{Entry, Forward};
 
-/// How long a request's head may take, and how long an idle connection is kept.
+/// The time limit for a request's head, and for an idle connection.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
-/// How many bytes a request's head may have.
+/// The size limit of a request's head, in bytes.
 const MAX_HEAD: usize = 64 << 10;
 
-/// Serves `stream` to its end. When `drain` is cancelled it ends as soon as
-/// nothing is under way.
+/// Serves `stream` to its end. After `drain` is cancelled, the connection ends
+/// as soon as no request is open.
 pub(super) async fn serve<S>(
     stream: S,
     forward: Arc<Forward>,

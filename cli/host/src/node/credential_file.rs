@@ -1,4 +1,4 @@
-//! The host's credential, read again when its file changes.
+//! The host's credential file, read again when it changes.
 
 use std::{
     fs, io,
@@ -18,7 +18,7 @@ use super::{
 };
 use crate::credential::HostCredential;
 
-/// The credential, by way of the balancer that it is sent to.
+/// The credential file, with a balancer client for its current content.
 pub(super) struct CredentialFile {
     path: PathBuf,
     plain_http: bool,
@@ -31,7 +31,7 @@ struct State {
     balancer: Arc<Balancer>,
 }
 
-/// Changes when the file is written or replaced.
+/// The file's identity: it changes when the file is written or replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Stamp {
     inode: u64,
@@ -40,7 +40,7 @@ struct Stamp {
 }
 
 impl CredentialFile {
-    /// Reads the file that the settings name.
+    /// Reads the credential file from the settings.
     pub(super) fn open(config: &Config) -> anyhow::Result<Self> {
         let (path, plain_http) = (config.credential.clone(), config.plain_http);
         let resolver = resolver().context("cannot set up name resolution")?;
@@ -67,12 +67,12 @@ impl CredentialFile {
         })
     }
 
-    /// The balancer by the file as it is now, or as it last was good.
+    /// The balancer for the file's current content, or for its last valid one.
     pub(super) fn balancer(&self) -> Arc<Balancer> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let now = stamp(&self.path).ok();
         if now != state.stamp {
-            // Each change is looked at once, good or bad.
+            // Each version is read once, valid or not.
             state.stamp = now;
             match self.read() {
                 Ok(balancer) => state.balancer = Arc::new(balancer),

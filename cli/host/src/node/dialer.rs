@@ -29,9 +29,9 @@ use tokio_rustls::{
 };
 use url::Host;
 
-/// How long one address may take to accept a connection.
+/// The time limit for a TCP connection to one address.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
-/// How long the TLS handshake may take.
+/// The time limit for the TLS handshake.
 const TLS_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// Connects to one host.
@@ -40,17 +40,17 @@ pub(super) struct Dialer {
     port: u16,
     tls: Option<(TlsConnector, ServerName<'static>)>,
     resolver: TokioResolver,
-    /// Where among the host's addresses the next connection begins.
+    /// The index of the address to try first at the next connection.
     turn: AtomicUsize,
 }
 
-/// A connection.
+/// A connection to the host, in plain text or by TLS.
 pub(super) enum Stream {
     Plain(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
 }
 
-/// Why there is no connection.
+/// Reasons for a failed connection.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum DialError {
     #[error("the name does not resolve")]
@@ -69,24 +69,25 @@ pub(super) enum DialError {
     TlsTimeout(#[from] Elapsed),
 }
 
-/// Why TLS cannot be set up.
+/// Reasons for a failed TLS setup.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TlsError {
-    /// The certificates of authorities are none.
+    /// `registry_ca_pem` cannot be parsed as certificates.
     #[error("registry_ca_pem is no certificate")]
     Pem(#[from] pem::Error),
-    /// No server could be verified.
+    /// No root certificate is available to verify a server.
     #[error(
         "no certificate authority is known: install the package ca-certificates, or give --registry-ca to metahubctl host login"
     )]
     NoAuthority,
-    /// The host cannot be named in a handshake, or rustls refuses the settings.
+    /// The host's name is invalid in a handshake, or rustls rejects the
+    /// settings.
     #[error("TLS cannot be set up")]
     Rustls(#[from] rustls::Error),
 }
 
 impl Dialer {
-    /// Connects to `host`, by TLS if there are settings for it.
+    /// Builds a dialer for `host`, with TLS if `tls` is given.
     pub(super) fn new(
         host: Host,
         port: u16,
@@ -102,8 +103,8 @@ impl Dialer {
         }
     }
 
-    /// A new connection, to the first of the host's addresses that accepts one.
-    /// Begins with another address each time.
+    /// Opens a connection to the first of the host's addresses that accepts
+    /// one. Starts at another address each time.
     pub(super) async fn connect(&self) -> Result<Stream, DialError> {
         let addresses = self.addresses().await?;
         let first = self.turn.fetch_add(1, Relaxed);
@@ -146,9 +147,9 @@ async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-/// The system's resolver settings, read by this process: a static binary has no
-/// C library that could. Without `/etc/resolv.conf` only addresses and the hosts
-/// file work.
+/// A resolver with the system's settings, read by this process: a static binary
+/// has no C library to do so. Without `/etc/resolv.conf` only addresses and the
+/// hosts file work.
 pub(super) fn resolver() -> Result<TokioResolver, hickory_resolver::net::NetError> {
     TokioResolver::builder_tokio()?.build()
 }
@@ -167,8 +168,8 @@ pub(super) fn tls_connector(ca_pem: Option<&str>) -> Result<TlsConnector, TlsErr
         .with_safe_default_protocol_versions()?
         .with_root_certificates(roots)
         .with_no_client_auth();
-    // One transfer a connection: HTTP/2 would put all blobs into one congestion
-    // window, and cost more for each byte.
+    // HTTP/1.1 carries one transfer per connection. HTTP/2 would put all blobs
+    // into one congestion window, and would cost more per byte.
     config.alpn_protocols = vec!["http/1.1".into()];
     Ok(Arc::new(config).into())
 }

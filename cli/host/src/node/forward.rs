@@ -1,4 +1,4 @@
-//! Answers one request: by itself, or with the answer of the balancer.
+//! Answers one request, by the proxy itself or by the balancer.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use super::{
     headers::{self, API_VERSION, is_local},
 };
 
-/// How long the balancer may take to say whether it is ready.
+/// The time limit for the balancer's readiness response.
 const READINESS_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Forwards requests to the balancer.
@@ -26,17 +26,17 @@ pub(super) struct Forward {
     stall_timeout: Duration,
 }
 
-/// Where a request came in.
+/// The listener that a request arrived at.
 #[derive(Clone, Debug)]
 pub(super) enum Entry {
-    /// A TCP port, with the upstream that it is for.
+    /// A TCP port, with its upstream if it has one.
     Tcp(Option<Box<str>>),
-    /// The unix socket, which no web page reaches.
+    /// The unix socket, which web pages cannot reach.
     Unix,
 }
 
 impl Forward {
-    /// Reads the credential that the settings name.
+    /// Reads the credential file from the settings.
     pub(super) fn new(config: &Config) -> anyhow::Result<Self> {
         Ok(Self {
             credential: CredentialFile::open(config)?,
@@ -68,7 +68,7 @@ impl Forward {
             .as_ref()
             .is_ok_and(|it| it.status() == StatusCode::UNAUTHORIZED)
         {
-            // The credential may have been replaced since.
+            // The credential may have been replaced in the meantime.
             let now = self.credential.balancer();
             if !now.has_credential_of(&balancer) {
                 answered = now.send(request, self.answer_timeout).await;
@@ -103,7 +103,7 @@ impl Forward {
         response
     }
 
-    /// Whether the workers take this host's login.
+    /// The readiness: whether the workers accept this host's login.
     async fn readiness(&self) -> Response<Body> {
         let balancer = self.credential.balancer();
         let mut request = Request::new(Empty::<Bytes>::new());
@@ -125,7 +125,7 @@ impl Forward {
     }
 }
 
-/// Why a request goes nowhere.
+/// The proxy's own response to a request that is not forwarded.
 fn refusal(request: &Parts, entry: &Entry) -> Option<Response<Body>> {
     let path = request.uri.path();
     let host = request.headers.get(HOST);
@@ -147,7 +147,7 @@ fn refusal(request: &Parts, entry: &Entry) -> Option<Response<Body>> {
     }
 }
 
-/// The request as it goes on, without the host's credential.
+/// The request to forward, without the host's credential.
 fn outgoing(mut request: Parts, entry: &Entry) -> Request<Empty<Bytes>> {
     headers::keep_request(&mut request.headers);
     let mut outgoing = Request::new(Empty::new());
@@ -157,8 +157,8 @@ fn outgoing(mut request: Parts, entry: &Entry) -> Request<Empty<Bytes>> {
     outgoing
 }
 
-/// The path and query as they were sent, with the upstream of the port as `ns`
-/// unless the engine has named one.
+/// The original path and query, with the port's upstream as `ns` unless the
+/// engine sends an `ns`.
 fn target(uri: &Uri, entry: &Entry) -> Uri {
     let (path, query) = (uri.path(), uri.query());
     let has_namespace = || {
@@ -174,7 +174,8 @@ fn target(uri: &Uri, entry: &Entry) -> Uri {
         (_, Some(query)) => format!("{path}?{query}"),
         (_, None) => path.to_owned(),
     };
-    // It was part of a target before, and hosts hold nothing else.
+    // The parts come from a parsed target, and an upstream's host has no other
+    // characters: parsing cannot fail.
     text.parse().unwrap_or_default()
 }
 

@@ -9,11 +9,11 @@ use http::{
     },
 };
 
-/// Every answer of a worker has this header.
+/// The header with the registry API's version, on every response of a worker.
 pub(super) const API_VERSION: HeaderName =
     HeaderName::from_static("docker-distribution-api-version");
 
-/// About one connection (RFC 9110, 7.6.1), with two that are no standard.
+/// Headers for one connection (RFC 9110, 7.6.1), and two nonstandard ones.
 const HOP_BY_HOP: [HeaderName; 8] = [
     CONNECTION,
     PROXY_AUTHENTICATE,
@@ -24,7 +24,7 @@ const HOP_BY_HOP: [HeaderName; 8] = [
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-connection"),
 ];
-/// Credentials of a client, its claims about its address, and headers of request
+/// A client's credentials, its claims about its address, and headers of request
 /// bodies, which the proxy does not forward.
 const OF_CLIENTS: [HeaderName; 12] = [
     AUTHORIZATION,
@@ -40,16 +40,16 @@ const OF_CLIENTS: [HeaderName; 12] = [
     HeaderName::from_static("x-forwarded-proto"),
     HeaderName::from_static("x-real-ip"),
 ];
-/// Challenges, by which an engine would ask its user for a login, and cookies,
-/// which no engine sends back.
+/// Challenges, which would make an engine ask its user for a login, and
+/// cookies, which engines do not send back.
 const OF_BALANCERS: [HeaderName; 2] = [WWW_AUTHENTICATE, SET_COOKIE];
 
-/// Leaves the headers that go to the balancer.
+/// Removes the headers that the balancer must not receive.
 pub(super) fn keep_request(headers: &mut HeaderMap) {
     remove(headers, &OF_CLIENTS);
 }
 
-/// Leaves the headers that go to the engine.
+/// Removes the headers that the engine must not receive.
 pub(super) fn keep_answer(headers: &mut HeaderMap) {
     remove(headers, &OF_BALANCERS);
 }
@@ -66,9 +66,9 @@ fn remove(headers: &mut HeaderMap, names: &[HeaderName]) {
     }
 }
 
-/// Whether `host`, of a `Host` header, names this host as local engines do: by
-/// an address, as `localhost`, or by a name without a domain. A web page that
-/// has its own name resolve to loopback is none of them.
+/// Whether the `Host` header `host` names this host as local engines do: by an
+/// address, as `localhost`, or by a name without a domain. This excludes a web
+/// page whose own name resolves to loopback.
 pub(super) fn is_local(host: &str) -> bool {
     let name = match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,

@@ -1,4 +1,4 @@
-//! Where engines connect: loopback ports and a unix socket.
+//! Listeners for engines: loopback ports and a unix socket.
 
 use std::{
     fs::{self, Permissions},
@@ -15,20 +15,20 @@ use anyhow::Context as _;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tracing::{debug, warn};
 
-/// Where engines connect.
+/// A listener for engines.
 #[derive(Debug)]
 pub(super) enum Listener {
     Tcp(TcpListener),
     Unix(UnixSocket),
 }
 
-/// A connection of an engine.
+/// An engine's connection.
 pub(super) enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
 }
 
-/// A unix socket that only some users may use, as the kernel tells
+/// A unix socket with a list of allowed users, by the user id from the kernel
 /// (`SO_PEERCRED`).
 #[derive(Debug)]
 pub(super) struct UnixSocket {
@@ -46,12 +46,12 @@ impl Listener {
         Ok(Self::Tcp(listener))
     }
 
-    /// The next connection.
+    /// Accepts the next connection.
     pub(super) async fn accept(&self) -> io::Result<Stream> {
         match self {
             Self::Tcp(listener) => {
                 let (stream, _) = listener.accept().await?;
-                // Only delays answers if it fails.
+                // A failure only delays responses.
                 stream.set_nodelay(true).ok();
                 Ok(Stream::Tcp(stream))
             }
@@ -59,7 +59,7 @@ impl Listener {
         }
     }
 
-    /// Its address, if it has a port.
+    /// The bound address of a TCP listener.
     pub(super) fn address(&self) -> Option<SocketAddr> {
         match self {
             Self::Tcp(listener) => listener.local_addr().ok(),
@@ -69,8 +69,8 @@ impl Listener {
 }
 
 impl UnixSocket {
-    /// Binds `path`, which a former process may have left behind. Root and the
-    /// owner of the socket are allowed where nobody is listed.
+    /// Binds `path`, and replaces a stale socket. An empty `allowed` permits
+    /// root and the socket's owner.
     pub(super) fn bind(path: &Path, allowed: &[u32]) -> anyhow::Result<Self> {
         let shown = path.display();
         remove_stale(path).with_context(|| format!("cannot take {shown}"))?;
@@ -90,7 +90,7 @@ impl UnixSocket {
         })
     }
 
-    /// The next connection of a user that is allowed.
+    /// Accepts the next connection of an allowed user.
     pub(super) async fn accept(&self) -> io::Result<UnixStream> {
         loop {
             let (stream, _) = self.listener.accept().await?;
@@ -111,7 +111,7 @@ impl Drop for UnixSocket {
     }
 }
 
-/// Removes a socket that nobody listens on.
+/// Removes a socket without a listener.
 fn remove_stale(path: &Path) -> io::Result<()> {
     let file = match fs::symlink_metadata(path) {
         Ok(file) => file,

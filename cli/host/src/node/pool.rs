@@ -9,13 +9,13 @@ use bytes::Bytes;
 use http_body_util::Empty;
 use hyper::client::conn::http1::SendRequest;
 
-/// How many connections are kept idle.
+/// The largest number of idle connections.
 const MAX_IDLE: usize = 32;
-/// How long an idle connection is kept: less than balancers and workers do, so
-/// that few requests meet its end.
+/// The lifetime of an idle connection: shorter than the balancers' and workers'
+/// own, so that few requests use a connection that is about to close.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Sends requests without bodies on one connection.
+/// A connection for requests without bodies.
 pub(super) type Sender = SendRequest<Empty<Bytes>>;
 
 /// Idle connections, the latest last.
@@ -29,11 +29,11 @@ struct Idle {
 }
 
 impl Pool {
-    /// The connection that was used last, if one is idle and open.
+    /// Takes the most recently used connection that is still open.
     pub(super) fn take(&self) -> Option<Sender> {
         let mut idle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let expired = |it: &Idle| it.since.elapsed() > IDLE_TIMEOUT || it.sender.is_closed();
-        // The oldest are first.
+        // The oldest connections come first.
         let stale = idle.iter().take_while(|it| expired(it)).count();
         idle.drain(..stale);
         while let Some(it) = idle.pop() {
@@ -44,7 +44,7 @@ impl Pool {
         None
     }
 
-    /// Keeps a connection as soon as its answer has been read to the end.
+    /// Keeps a connection once its response has been read to the end.
     pub(super) fn keep(&self, mut sender: Sender) {
         let pool = Arc::downgrade(&self.0);
         tokio::spawn(async move {

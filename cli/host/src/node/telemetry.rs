@@ -10,10 +10,10 @@ use tracing_subscriber::{
 
 use super::Config;
 
-/// Starts logging. Once in a process.
+/// Starts logging. Call it once per process.
 pub fn init(config: &Config) -> anyhow::Result<()> {
     let filter: Targets = config.log.parse().context("--log is not a filter")?;
-    // A log that cannot be written fails nothing.
+    // A failed write to the log is ignored.
     let lines = fmt::layer()
         .log_internal_errors(false)
         .with_ansi(false)

@@ -1,5 +1,5 @@
-//! Apptainer: names at MetaHub. It reads podman's registries.conf, but version
-//! 1.4.5 asks the registry itself for the digest all the same.
+//! Apptainer: image names at MetaHub. Apptainer reads podman's registries.conf,
+//! but version 1.4.5 still gets the digest from the registry itself.
 
 use anyhow::{bail, ensure};
 

@@ -1,5 +1,5 @@
-//! containerd, and what reads its `hosts.toml` (containerd's docs/hosts.md):
-//! nerdctl and Kubernetes.
+//! containerd, and the other readers of its `hosts.toml` (containerd's
+//! docs/hosts.md): nerdctl and Kubernetes.
 
 use std::{
     fs,
@@ -18,7 +18,7 @@ use crate::engine_files::{
     CONTAINERD_PLUGINS as PLUGINS,
 };
 
-/// Where the authorities are.
+/// The file with the authorities.
 const AUTHORITIES: &str = "/etc/containerd/certs.d/metahub-ca.pem";
 
 const CRI: &str = "Kubernetes: /etc/containerd/config.toml must name the directory, else the files do nothing.\n\
@@ -36,7 +36,7 @@ pub(super) fn setup(target: &Target) -> Setup {
     setup
 }
 
-/// nerdctl reads the same directory by itself.
+/// nerdctl reads the same directory without further settings.
 pub(super) fn nerdctl(target: &Target) -> Setup {
     let mut setup = files(target);
     setup.then = vec![
@@ -47,7 +47,7 @@ pub(super) fn nerdctl(target: &Target) -> Setup {
     setup
 }
 
-/// The `hosts.toml` of each upstream.
+/// One `hosts.toml` per upstream.
 pub(super) fn files(target: &Target) -> Setup {
     let endpoint = &target.endpoint;
     let is_private = endpoint.login().is_some();
@@ -64,7 +64,8 @@ pub(super) fn files(target: &Target) -> Setup {
         }
         Upstreams::All => {
             setup.files.push(file(DEFAULT, hosts(target, None)));
-            // Its own name would be asked for as an upstream of its own.
+            // Without this file, `_default` applies to MetaHub's own name too,
+            // and treats it as an upstream.
             let own = pinned(endpoint);
             setup.files.push(file(&endpoint.host(), own));
             setup.notes.push(format!(
@@ -83,7 +84,8 @@ pub(super) fn files(target: &Target) -> Setup {
     setup
 }
 
-/// `upstream`: the name that images have, or none for each.
+/// The `hosts.toml` for `upstream`, the registry in image names. `None`: the
+/// file for all registries.
 fn hosts(target: &Target, upstream: Option<&str>) -> String {
     if target.enforce {
         return pinned(&target.endpoint);
@@ -102,7 +104,7 @@ fn hosts(target: &Target, upstream: Option<&str>) -> String {
     )
 }
 
-/// `server` is MetaHub itself: containerd asks nothing else.
+/// A `hosts.toml` with MetaHub as the `server`: containerd uses no other host.
 fn pinned(endpoint: &Endpoint) -> String {
     format!(
         "# MetaHub and nothing else. Without the table `host`, empty as it is, containerd 1.x\n\
@@ -113,7 +115,7 @@ fn pinned(endpoint: &Endpoint) -> String {
     )
 }
 
-/// What `table` says of the endpoint; empty for the top of the file.
+/// The endpoint's settings in `table`; an empty `table` is the top of the file.
 fn settings(endpoint: &Endpoint, table: &str) -> String {
     let mut text = "capabilities = [\"pull\", \"resolve\"]\n".to_owned();
     if endpoint.ca_pem.is_some() {
@@ -134,7 +136,8 @@ fn settings(endpoint: &Endpoint, table: &str) -> String {
     text
 }
 
-/// A registry's directory: with a port in the form that all systems have.
+/// The name of a registry's directory. A port is in the form that works on all
+/// systems.
 fn directory_of(host: &str) -> String {
     match host.rsplit_once(':') {
         Some((host, port)) => format!("{host}_{port}_"),
@@ -142,7 +145,7 @@ fn directory_of(host: &str) -> String {
     }
 }
 
-/// A path of the host whose root directory is `root`.
+/// The absolute path `path` of the host with the root directory `root`.
 fn below(root: &Path, path: &str) -> PathBuf {
     root.join(path.trim_start_matches('/'))
 }
@@ -154,7 +157,8 @@ pub(super) fn is_read(root: &Path) -> bool {
     config.is_some_and(|it| wrong_in(&it).is_empty())
 }
 
-/// What keeps the files from working, as far as the files below `root` tell.
+/// The reasons why the files do not take effect, as far as the files below
+/// `root` show them.
 pub(super) fn obstacles(root: &Path, target: &Target) -> Vec<String> {
     let mut found = Vec::new();
     if let Ok(text) = fs::read_to_string(below(root, CONFIG)) {

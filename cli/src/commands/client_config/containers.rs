@@ -51,7 +51,7 @@ pub(super) fn crio(target: &Target) -> anyhow::Result<Setup> {
     Ok(setup)
 }
 
-/// The drop-in and certificates, without logins.
+/// The registries.conf drop-in and the certificates, without logins.
 pub(super) fn registries(target: &Target) -> anyhow::Result<Setup> {
     let Upstreams::Named(names) = &target.upstreams else {
         bail!(
@@ -79,7 +79,8 @@ pub(super) fn registries(target: &Target) -> anyhow::Result<Setup> {
         .files
         .extend(authorities(endpoint, format!("{place}/metahub-ca.crt")));
     if let Identity::Certificate { cert, key } = &endpoint.identity {
-        // Pairs are found by their names (containers-certs.d(5)).
+        // podman finds a certificate and its key by their file names
+        // (containers-certs.d(5)).
         setup
             .files
             .push(File::link(format!("{place}/metahub.cert"), cert.clone()));
@@ -103,7 +104,7 @@ pub(super) fn registries(target: &Target) -> anyhow::Result<Setup> {
     Ok(setup)
 }
 
-/// The table of one upstream. MetaHub's names have the upstream's in front.
+/// The table of one upstream. A name at MetaHub starts with the upstream's.
 fn table(target: &Target, name: &str) -> String {
     let endpoint = &target.endpoint;
     let place = quoted(&format!("{}/{name}", endpoint.host()));
@@ -125,8 +126,7 @@ fn table(target: &Target, name: &str) -> String {
     }
 }
 
-/// The login for MetaHub's host, and for no other: in the form of docker's
-/// config.json.
+/// The login for MetaHub's host only, in the format of docker's config.json.
 pub(super) fn auth_file(path: &str, endpoint: &Endpoint) -> Option<File> {
     let login = endpoint.login()?;
     let host = endpoint.host();

@@ -1,5 +1,5 @@
-//! Docker: `registry-mirrors` by way of the node proxy, or names at MetaHub
-//! with a login. Neither stops docker from asking Docker Hub.
+//! Docker: `registry-mirrors` through the node proxy, or image names at MetaHub
+//! with a login. Neither prevents docker's requests to Docker Hub.
 
 use anyhow::bail;
 use serde_json::json;
@@ -34,7 +34,7 @@ fn not_enforced(target: &Target) -> String {
     )
 }
 
-/// How images are named so that docker asks nothing else.
+/// Example image names that make docker use MetaHub only.
 fn examples(target: &Target) -> String {
     let host = target.endpoint.host();
     format!(
@@ -66,7 +66,7 @@ fn mirror(target: &Target) -> Setup {
     }
 }
 
-/// Names at MetaHub, with docker's own login there.
+/// The setup for image names at MetaHub, with docker's own login there.
 fn names(target: &Target) -> Setup {
     let endpoint = &target.endpoint;
     let host = endpoint.host();

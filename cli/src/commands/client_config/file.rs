@@ -1,4 +1,4 @@
-//! The files of an engine's configuration, and how they are shown.
+//! The files of an engine's configuration, and their output formats.
 
 use std::{fmt::Write as _, path::PathBuf};
 
@@ -8,8 +8,8 @@ use serde_json::Value;
 use super::target::Endpoint;
 use crate::demo::digest::sha256;
 
-/// How the first line of each file of ours begins that may have comments. The
-/// digest of all other lines follows.
+/// The start of the first line of each generated file, in formats with
+/// comments. The digest of all other lines follows.
 const MARK: &str = "# Written by metahubctl client-config, ";
 const HIDDEN: &str = "(left out: --show-secrets)";
 
@@ -17,25 +17,25 @@ const HIDDEN: &str = "(left out: --show-secrets)";
 #[derive(Debug, Default)]
 pub(super) struct Setup {
     pub(super) files: Vec<File>,
-    /// What to do once the files are there.
+    /// Instructions for the time after the files are in place.
     pub(super) then: Vec<String>,
-    /// What the files cannot do, and what to watch.
+    /// The limits of the files, and warnings.
     pub(super) notes: Vec<String>,
 }
 
-/// One file. Its owner is root.
+/// One file, owned by root.
 #[derive(Debug)]
 pub(super) struct File {
-    /// Its absolute path on the host.
+    /// The file's absolute path on the host.
     pub(super) path: String,
     pub(super) mode: u32,
     pub(super) content: Content,
 }
 
-/// What a file holds.
+/// The content of a file.
 #[derive(Debug)]
 pub(super) enum Content {
-    /// Text with comments that begin with `#`. The first line is not in it.
+    /// Text with comments that begin with `#`, without the first line.
     Text(String),
     /// JSON, which has no comments.
     Json(Value),
@@ -43,7 +43,7 @@ pub(super) enum Content {
     Link(PathBuf),
 }
 
-/// A file as programs read it.
+/// A file in the output for programs.
 #[derive(Serialize)]
 struct Shown {
     path: String,
@@ -55,7 +55,7 @@ struct Shown {
     link: Option<PathBuf>,
 }
 
-/// A setup as programs read it.
+/// A setup in the output for programs.
 #[derive(Serialize)]
 pub(super) struct ShownSetup<'a> {
     files: Vec<Shown>,
@@ -64,7 +64,7 @@ pub(super) struct ShownSetup<'a> {
 }
 
 impl File {
-    /// A file that everyone may read.
+    /// A file with read access for all users.
     pub(super) fn text(path: impl Into<String>, text: String) -> Self {
         Self {
             path: path.into(),
@@ -89,7 +89,7 @@ impl File {
         }
     }
 
-    /// The same for its owner alone, where `it_is` so.
+    /// The same file with access for its owner only, if `it_is` set.
     pub(super) fn private(mut self, it_is: bool) -> Self {
         if it_is {
             self.mode = 0o600;
@@ -97,7 +97,7 @@ impl File {
         self
     }
 
-    /// All bytes of the file. `None`: it is a link.
+    /// All bytes of the file. `None`: the file is a link.
     pub(super) fn bytes(&self) -> Option<String> {
         match &self.content {
             Content::Text(text) => Some(format!("{MARK}{}\n{text}", sha256(text.as_bytes()))),
@@ -107,8 +107,8 @@ impl File {
     }
 }
 
-/// Whether a file's text was written by this command. `Some(false)`: it was,
-/// and somebody has changed it.
+/// Whether a file's text is unchanged since this command wrote it. `None`: the
+/// text has no mark of this command.
 pub(crate) fn is_as_written(text: &str) -> Option<bool> {
     let (digest, rest) = text.strip_prefix(MARK)?.split_once('\n')?;
     Some(sha256(rest.as_bytes()) == digest)
@@ -128,7 +128,8 @@ pub(super) fn without_secrets(text: &str, endpoint: &Endpoint) -> String {
 }
 
 impl Setup {
-    /// For people: each file below a line with its path, and what to do then.
+    /// The output for people: each file below a line with its path, then the
+    /// instructions.
     pub(super) fn text(&self) -> String {
         let mut text = String::new();
         for file in &self.files {
@@ -146,7 +147,7 @@ impl Setup {
         text + &self.remarks()
     }
 
-    /// What to do once the files are there, and what to watch.
+    /// The instructions and the warnings.
     pub(super) fn remarks(&self) -> String {
         let mut text = String::new();
         for (head, lines) in [("Then:", &self.then), ("Note:", &self.notes)] {
@@ -157,7 +158,7 @@ impl Setup {
         text
     }
 
-    /// For programs. `hide` leaves the secrets out.
+    /// The output for programs. `hide` leaves the secrets out.
     pub(super) fn shown(&self, hide: impl Fn(&str) -> String) -> ShownSetup<'_> {
         let file = |file: &File| Shown {
             path: file.path.clone(),

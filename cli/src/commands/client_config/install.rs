@@ -1,4 +1,4 @@
-//! Writes an engine's files below a root directory, and replaces only what
+//! Writes an engine's files below a root directory. Replaces only files that
 //! this command wrote.
 
 use std::{
@@ -14,26 +14,25 @@ use serde_json::Value;
 
 use super::file::{Content, File, Setup, is_as_written};
 
-/// What was done with a file, or nothing.
+/// The path of a file, and the action on it.
 pub(super) type Done = (String, &'static str);
 
-/// What a path holds before.
+/// The state of a path before the install.
 enum Found {
     Nothing,
-    /// All that the file is to hold.
+    /// The file's whole content already.
     Same,
-    /// What an earlier run wrote.
+    /// A file from an earlier run.
     Ours,
-    /// Something else. `by_hand`: an earlier run's file that was changed.
+    /// Any other file. `by_hand`: a file from an earlier run, changed since.
     Other {
         shown: String,
         by_hand: bool,
     },
 }
 
-/// Writes all files, or none: a file that is not ours stops it. `force`
-/// replaces what is ours and was changed by hand. `hide` leaves secrets out of
-/// what is told.
+/// Writes all files, or none if a path holds a foreign file. `force` replaces
+/// an own file that was changed by hand. `hide` leaves secrets out of messages.
 pub(super) fn install(
     setup: &Setup,
     root: &Path,
@@ -114,7 +113,7 @@ fn read(place: &Path) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&fs::read(place)?).into_owned())
 }
 
-/// Whether `value` says all that `wanted` says.
+/// Whether `value` contains all of `wanted`.
 fn holds(value: &Value, wanted: &Value) -> bool {
     match (value, wanted) {
         (Value::Object(value), Value::Object(wanted)) => wanted
@@ -125,7 +124,7 @@ fn holds(value: &Value, wanted: &Value) -> bool {
     }
 }
 
-/// The lines that differ, without those that may hold a secret of another.
+/// The lines that differ, without lines that may hold another login's secret.
 fn difference(old: &str, new: &str) -> String {
     let (old, new): (Vec<&str>, Vec<&str>) = (old.lines().collect(), new.lines().collect());
     let mut text = String::new();
@@ -146,7 +145,7 @@ fn difference(old: &str, new: &str) -> String {
     text
 }
 
-/// Replaces what is at `place` in one step.
+/// Replaces the file at `place` atomically.
 fn write(file: &File, place: &Path) -> io::Result<()> {
     let directory: PathBuf = place.parent().unwrap_or(Path::new("/")).to_owned();
     fs::create_dir_all(&directory)?;

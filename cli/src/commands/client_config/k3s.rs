@@ -1,4 +1,4 @@
-//! k3s: it writes containerd's files itself, from its registries.yaml.
+//! k3s: it generates containerd's files from its own registries.yaml.
 
 use secrecy::ExposeSecret;
 

@@ -1,8 +1,8 @@
 //! kubelet's credential provider (kubelet.config.k8s.io/v1).
 //!
-//! containerd hands what kubelet gives it to any host that it asks for the
-//! image. So the provider comes only with `hosts.toml` files that name no other
-//! host than MetaHub.
+//! containerd sends kubelet's login to every host that it requests the image
+//! from. So the setup adds the provider only with `hosts.toml` files that name
+//! no host but MetaHub.
 
 use anyhow::{bail, ensure};
 
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::engine_files::KUBELET_PROVIDER as CONFIG;
 
-/// What must hold before kubelet has a provider.
+/// The precondition for a credential provider.
 pub(super) const FIRST: &str = "let /etc/containerd/config.toml name /etc/containerd/certs.d alone as config_path first, \
      and restart containerd";
 

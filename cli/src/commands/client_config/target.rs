@@ -1,5 +1,5 @@
-//! What an engine is configured for: where MetaHub is, how the host shows its
-//! identity there, and which registries' names are served by MetaHub.
+//! The target of an engine's configuration: MetaHub's address, the host's
+//! identity, and the registries that MetaHub serves.
 
 use std::path::PathBuf;
 
@@ -9,46 +9,46 @@ use url::Url;
 
 use crate::pull;
 
-/// Everything that the files of one engine depend on.
+/// All inputs for the files of one engine.
 #[derive(Clone, Debug)]
 pub(super) struct Target {
-    /// Where the engine sends its requests.
+    /// The endpoint for the engine's requests.
     pub(super) endpoint: Endpoint,
-    /// The registries whose names are served by MetaHub.
+    /// The registries that MetaHub serves.
     pub(super) upstreams: Upstreams,
-    /// Whether a refusal must stay a refusal: the engine may not ask the
+    /// Whether a refusal is final: the engine must not fall back to the
     /// registry itself.
     pub(super) enforce: bool,
 }
 
-/// MetaHub, as the engine reaches it.
+/// MetaHub's address for the engine, with identity and trust.
 #[derive(Clone, Debug)]
 pub(super) struct Endpoint {
-    /// Scheme, host and port; no path.
+    /// The URL: scheme, host and port, without a path.
     pub(super) url: Url,
-    /// How the host shows its identity.
+    /// The host's identity in the engine's requests.
     pub(super) identity: Identity,
     /// Authorities that the engine must trust for `url`, as PEM.
     pub(super) ca_pem: Option<String>,
 }
 
-/// How a host shows its identity.
+/// The way that a host sends its identity.
 #[derive(Clone, Debug)]
 pub(super) enum Identity {
-    /// The engine shows none: the node proxy, or a provider, adds it.
+    /// The engine sends none: the node proxy or a provider adds it.
     Added,
-    /// With a login, in the engine's own configuration.
+    /// A login in the engine's own configuration.
     Login(Login),
-    /// With a client certificate. The paths are the host's.
+    /// A client certificate. The paths are the host's.
     Certificate {
-        /// The certificate, PEM.
+        /// The certificate's path. The file is PEM.
         cert: PathBuf,
-        /// Its key, PEM.
+        /// The key's path. The file is PEM.
         key: PathBuf,
     },
 }
 
-/// A login.
+/// A login and its secret.
 #[derive(Clone, Debug)]
 pub(super) struct Login {
     pub(super) name: String,
@@ -57,17 +57,17 @@ pub(super) struct Login {
     pub(super) has_helper: bool,
 }
 
-/// The registries whose names are served by MetaHub.
+/// The registries that MetaHub serves.
 #[derive(Clone, Debug)]
 pub(super) enum Upstreams {
-    /// Each that an image may name.
+    /// All registries.
     All,
-    /// These, for example `docker.io`.
+    /// The listed registries, for example `docker.io`.
     Named(Vec<String>),
 }
 
 impl Upstreams {
-    /// The names. Empty: all.
+    /// The names of the listed registries. Empty: all registries.
     pub(super) fn named(&self) -> &[String] {
         match self {
             Self::All => &[],
@@ -77,12 +77,12 @@ impl Upstreams {
 }
 
 impl Endpoint {
-    /// The URL without a slash at its end.
+    /// The URL without a trailing slash.
     pub(super) fn origin(&self) -> String {
         self.url.origin().ascii_serialization()
     }
 
-    /// Host and port, as image names have them.
+    /// The host and port, as in image names.
     pub(super) fn host(&self) -> String {
         pull::host(&self.url)
     }
@@ -98,7 +98,7 @@ impl Endpoint {
         }
     }
 
-    /// The texts that must not be shown.
+    /// The secrets to leave out of output.
     pub(super) fn secrets(&self) -> Vec<String> {
         let login = self.login().into_iter();
         let texts = login.flat_map(|it| [it.basic(), it.secret.expose_secret().to_owned()]);

@@ -1,5 +1,5 @@
-//! The files of each engine, as `golden/*.txt` has them. `UPDATE=1` writes
-//! those anew.
+//! Compares each engine's files with `golden/*.txt`. `UPDATE=1` rewrites the
+//! golden files.
 
 use std::{env, fs};
 
@@ -9,7 +9,7 @@ use secrecy::SecretString;
 use super::*;
 use crate::config::Config;
 
-/// A command line with the settings of none.
+/// The global settings and the command's arguments, from one command line.
 #[derive(Parser)]
 struct Line {
     #[command(flatten)]

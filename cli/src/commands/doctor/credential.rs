@@ -1,4 +1,4 @@
-//! The host's credential: whether it can be read, by whom, and by whom else.
+//! Checks the host's credential: its content, its permissions and its age.
 
 use std::{
     fs::{self, Metadata},
@@ -15,13 +15,13 @@ use super::finding::Finding;
 
 const CHECK: &str = "credential";
 const LOG_IN: &str = "metahubctl host login --token-file FILE --control URL, on this host";
-/// No credential is longer.
+/// The size limit of a credential file.
 const MAX_BYTES: u64 = 1 << 20;
-/// Unlike a password, a secret of 256 random bits does not wear out. A year is
-/// for those who have to rotate.
+/// The age for a warning. A secret of 256 random bits does not weaken with age,
+/// unlike a password: the warning serves policies that require rotation.
 const OLD: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
-/// The credential, unless it cannot be used, and what is to be said of its file.
+/// The credential, if it is usable, and the findings for its file.
 pub(super) fn check(path: &Path) -> (Option<HostCredential>, Vec<Finding>) {
     let shown = path.display();
     let (bytes, metadata) = match read(path) {
@@ -40,7 +40,7 @@ pub(super) fn check(path: &Path) -> (Option<HostCredential>, Vec<Finding>) {
             return (None, vec![Finding::fail(CHECK, what, LOG_IN)]);
         }
     };
-    // An error's own text may quote the secret.
+    // The parser's error text may quote the secret.
     let parsed: Result<HostCredential, _> = serde_json::from_slice(&bytes);
     let credential = match parsed {
         Ok(credential) if credential.schema == 1 => credential,
@@ -70,7 +70,7 @@ fn read(path: &Path) -> io::Result<(Vec<u8>, Metadata)> {
     Ok((bytes, metadata))
 }
 
-/// Who else can read the secret.
+/// Checks which users can read the secret.
 fn opened(path: &Path, credential: &HostCredential, metadata: &Metadata) -> Finding {
     let shown = path.display();
     let mode = metadata.permissions().mode() & 0o7777;
@@ -83,7 +83,7 @@ fn opened(path: &Path, credential: &HostCredential, metadata: &Metadata) -> Find
         let next = format!("chmod 600 {shown}, then metahubctl host login again for a new secret");
         return Finding::fail(CHECK, what, next);
     }
-    // A test, or a person who tries it out, has one of their own.
+    // A test, or a trial without root, has a file of its own user.
     let own = fs::metadata("/proc/self").map(|it| it.uid());
     if metadata.uid() != 0 && own.is_ok_and(|own| own != metadata.uid()) {
         let what = format!("{shown} belongs to user {}, not to root", metadata.uid());

@@ -1,5 +1,5 @@
-//! A pull by the engine itself, where it is asked for: the engine's own words
-//! are the last proof.
+//! A pull by the engine itself, on request: the engine's own output is the
+//! final proof.
 
 use std::{process::Stdio, time::Duration};
 
@@ -8,7 +8,7 @@ use tokio::{process::Command, time::timeout};
 use super::{engines::Engine, finding::Finding};
 
 const CHECK: &str = "pull";
-/// How long a pull may take.
+/// The time limit for a pull.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 pub(super) async fn check(engine: Engine, image: &str) -> Finding {

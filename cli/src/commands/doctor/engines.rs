@@ -1,5 +1,5 @@
-//! What the engines of this host ask, and in which order: whether anything gets
-//! past MetaHub.
+//! The places that the engines of this host pull from, in order: detects pulls
+//! that bypass MetaHub.
 
 mod buildkit;
 mod containerd;
@@ -11,7 +11,7 @@ mod route;
 pub(super) use self::route::{Addresses, Way};
 use super::{files::Root, finding::Finding};
 
-/// The engines whose configuration is read.
+/// The engines whose configuration doctor reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Engine {
     /// containerd, also below Kubernetes; nerdctl.
@@ -37,7 +37,8 @@ const ALL: [Engine; 5] = [
     Engine::K3s,
 ];
 
-/// What the engines' files say, and the ways by which they reach MetaHub.
+/// The findings for the engines' files, and the ways that the engines reach
+/// MetaHub by.
 pub(super) fn check(
     engine: Option<Engine>,
     root: &Root,
@@ -76,7 +77,7 @@ impl Engine {
         }
     }
 
-    /// As it is written on the command line.
+    /// The engine's name on the command line.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Containerd => "containerd",

@@ -1,5 +1,5 @@
-//! The features of the host's type against what the host is: a type that
-//! promises more than the host has makes it run what it cannot.
+//! Compares the features of the host's type with the host's own: a type with
+//! features that the host lacks selects variants that the host cannot run.
 
 use std::path::Path;
 
@@ -25,7 +25,7 @@ pub(super) fn check(root: &Path, credential: &HostCredential, caller: &Caller) -
     findings
 }
 
-/// A line for each feature of the type that the host does not have.
+/// One finding for each feature of the type that the host does not have.
 fn compare(root: &Path, given: &[String], caller: &Caller) -> Vec<Finding> {
     let (name, cpus) = (&caller.name, CpuTable::builtin());
     let detected = match detect(root, &cpus) {

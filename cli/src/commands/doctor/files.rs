@@ -1,5 +1,5 @@
-//! The files of engines' configurations, below the root directory that is
-//! looked at. Whatever they hold, no part of it that may be a secret is printed.
+//! Reads engines' configuration files below the host's root directory. Prints
+//! no part of a file that may be a secret.
 
 use std::{
     fs,
@@ -10,19 +10,19 @@ use std::{
 use super::finding::Finding;
 use crate::commands::client_config::file::is_as_written;
 
-/// No configuration is longer.
+/// The size limit of a configuration file.
 const MAX_BYTES: u64 = 4 << 20;
 
 /// The root directory of the host.
 pub(super) struct Root(PathBuf);
 
-/// Why a file says nothing.
+/// Reasons for a failed read.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Unreadable {
-    /// It is not there.
+    /// The file does not exist.
     #[error("there is none")]
     Missing,
-    /// It cannot be read.
+    /// The file cannot be read.
     #[error("{0}")]
     Io(io::Error),
 }
@@ -32,7 +32,7 @@ impl Root {
         Self(path.to_owned())
     }
 
-    /// An absolute path of the host, as this program has it.
+    /// This program's path for an absolute path of the host.
     pub(super) fn path(&self, path: &str) -> PathBuf {
         self.0.join(path.trim_start_matches('/'))
     }
@@ -50,8 +50,8 @@ impl Root {
         })
     }
 
-    /// The text of a file that may be missing. One that cannot be read is a
-    /// finding, and one of `client-config` that somebody has changed.
+    /// The text of an optional file. Adds a finding for an unreadable file, and
+    /// for a file of `client-config` that was changed by hand.
     pub(super) fn optional(
         &self,
         check: &'static str,
@@ -71,7 +71,7 @@ impl Root {
         }
     }
 
-    /// The names in a directory, sorted. None: it is not there.
+    /// The names in a directory, sorted. `None`: it does not exist.
     pub(super) fn names(&self, path: &str) -> Option<Vec<String>> {
         let entries = fs::read_dir(self.path(path)).ok()?;
         let entries = entries.flatten();

@@ -1,35 +1,35 @@
-//! What a check has found: one line for people, one record for programs.
+//! The result of a check: one line for people, one record for programs.
 
 use std::fmt;
 
 use serde::Serialize;
 
-/// How a check ended.
+/// The status of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Status {
-    /// Nothing is to be done.
+    /// The check passed.
     Ok,
-    /// It works, but not as it should, or not for long.
+    /// The host works, with a fault or for a limited time only.
     Warn,
-    /// It does not work.
+    /// The host does not work.
     Fail,
 }
 
-/// One line.
+/// The result of one check.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Finding {
     /// The name of the check, as docs/doctor.md lists it.
     pub(super) check: &'static str,
     pub(super) status: Status,
-    /// What was found.
+    /// The finding, as a sentence.
     pub(super) what: String,
-    /// What to do about it.
+    /// The next step for the user.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) next: Option<String>,
 }
 
-/// All lines, and the worst status of them.
+/// All findings, and their worst status.
 #[derive(Debug, Serialize)]
 pub(super) struct Report {
     /// The version of this form: 1.
@@ -72,7 +72,7 @@ impl Finding {
     }
 }
 
-/// One line, whatever the texts hold that were read.
+/// Prints a finding on one line, even if texts from files hold line breaks.
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let status = match self.status {
@@ -97,7 +97,7 @@ impl Report {
         }
     }
 
-    /// How many lines have this status.
+    /// The number of findings with this status.
     pub(super) fn count(&self, status: Status) -> usize {
         let lines = self.findings.iter();
         lines.filter(|it| it.status == status).count()

@@ -1,5 +1,5 @@
-//! One image as this host gets it: what its tag means, by two connections; that
-//! its blobs come in parts; and what happens to a name with a digest.
+//! Checks one image for this host: its tag by two connections, ranges of its
+//! blobs, and a name with a digest.
 
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use metahub_policy::is_index_media_type;
@@ -19,24 +19,24 @@ const CHECK: &str = "image";
 const PINNED: &str = "digest";
 const FIRST_BYTE: HeaderValue = HeaderValue::from_static("bytes=0-0");
 
-/// What a tag means for this host.
+/// A tag's result for this host.
 struct Resolved {
     digest: String,
-    /// The index that it was chosen from.
+    /// The digest of the index that the manifest was selected from.
     source: Option<String>,
 }
 
-/// A manifest, its digest verified.
+/// A manifest with a verified digest.
 struct Manifest {
     media_type: String,
     json: Value,
 }
 
-/// `image` without the registry in front.
+/// Checks `image`, a name without the registry.
 pub(super) async fn check(registry: &Registry, image: &ImageName) -> Vec<Finding> {
     let mut findings = Vec::new();
     let resolved = match (&image.tag, &image.digest) {
-        // Whether there is a `latest` beside the digest is not known.
+        // The existence of a `latest` tag beside the digest is unknown.
         (None, Some(_)) => resolve(registry, 0, image, "latest").await.ok(),
         (tag, _) => {
             let tag = tag.as_deref().unwrap_or("latest");
@@ -51,7 +51,7 @@ pub(super) async fn check(registry: &Registry, image: &ImageName) -> Vec<Finding
     findings
 }
 
-/// What a tag means by both connections, if it means the same.
+/// The tag's result, if both connections agree.
 async fn same(
     registry: &Registry,
     image: &ImageName,
@@ -91,7 +91,7 @@ async fn resolve(
 ) -> Result<Resolved, String> {
     let answer = manifest_answer(registry, n, Method::HEAD, image, tag).await?;
     if answer.status() != StatusCode::OK {
-        // A HEAD has no body, and the body says why.
+        // A HEAD response has no body, and the error is in the body.
         let answer = manifest_answer(registry, n, Method::GET, image, tag).await?;
         return Err(refusal(answer).await);
     }
@@ -136,7 +136,7 @@ async fn manifest(
     })
 }
 
-/// Whether what one worker chose can be had of another, with its blobs.
+/// Checks that another worker serves the selected manifest and its blobs.
 async fn content(registry: &Registry, image: &ImageName, digest: &str) -> Finding {
     let name = image.to_string();
     match first_byte(registry, image, digest).await {
@@ -153,8 +153,8 @@ async fn content(registry: &Registry, image: &ImageName, digest: &str) -> Findin
     }
 }
 
-/// Asks for the manifest by the second connection, and for a byte of a blob by
-/// both, as an engine does that resumes a layer.
+/// Requests the manifest by the second connection and one byte of a blob by
+/// both, like an engine that resumes a layer.
 async fn first_byte(registry: &Registry, image: &ImageName, digest: &str) -> Result<(), String> {
     let mut found = manifest(registry, 1, image, digest).await?;
     if is_index_media_type(&found.media_type) {
@@ -172,7 +172,7 @@ async fn first_byte(registry: &Registry, image: &ImageName, digest: &str) -> Res
         let answer = registry.ask(n, Method::GET, &path, range).await;
         let answer = answer.map_err(|error| format!("{error:#}"))?;
         match answer.status() {
-            // The upstream serves it itself, at another address.
+            // The upstream serves the blob itself, at another address.
             status if status.is_redirection() => {}
             StatusCode::PARTIAL_CONTENT => {
                 let bytes = body(answer).await.map_err(|error| format!("{error:#}"))?;
@@ -187,7 +187,8 @@ async fn first_byte(registry: &Registry, image: &ImageName, digest: &str) -> Res
     Ok(())
 }
 
-/// A name with a digest means these bytes: nothing is selected.
+/// The finding for a name with a digest: the digest fixes the bytes, without
+/// selection.
 async fn pinned(
     registry: &Registry,
     image: &ImageName,
@@ -228,7 +229,7 @@ async fn pinned(
     Finding::warn(PINNED, what, next)
 }
 
-/// What the index says that a variant is for.
+/// The features of a variant in the index.
 async fn features(
     registry: &Registry,
     image: &ImageName,

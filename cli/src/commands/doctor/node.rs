@@ -1,5 +1,5 @@
-//! The node proxy of this host, where an engine is configured to pull through
-//! it, or where it is installed.
+//! Checks the node proxy of this host, if an engine is configured to pull
+//! through it or if it is installed.
 
 use http::StatusCode;
 use metahub_host::credential::HostCredential;
@@ -13,14 +13,14 @@ use super::{
 use crate::demo::client::refusal;
 
 const CHECK: &str = "node";
-/// Where packages and administrators put its unit.
+/// The paths of the proxy's systemd unit, from packages and administrators.
 const UNITS: [&str; 3] = [
     "/etc/systemd/system/metahub-node.service",
     "/usr/lib/systemd/system/metahub-node.service",
     "/lib/systemd/system/metahub-node.service",
 ];
 
-/// `is_used`: an engine pulls through it.
+/// Checks the proxy at `url`. `is_used`: an engine pulls through it.
 pub(super) async fn check(
     url: &Url,
     root: &Root,
@@ -66,7 +66,7 @@ async fn ask(url: &Url, path: &str) -> anyhow::Result<reqwest::Response> {
     sent(client(None)?.get(url.join(path)?)).await
 }
 
-/// Whether it pulls as this host.
+/// Checks that the proxy pulls with this host's login.
 async fn identity(url: &Url, credential: Option<&HostCredential>) -> Finding {
     let caller = async {
         let answer = ask(url, "/v2/_metahub/caller").await.ok()?;

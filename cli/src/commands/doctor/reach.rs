@@ -1,5 +1,5 @@
-//! The way to the registry, below HTTP: its name, its port, its certificate.
-//! Each needs the one before.
+//! Checks the path to the registry below HTTP: its name, its port, its
+//! certificate. Each step depends on the one before.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -23,15 +23,15 @@ use url::{Host, Url};
 
 use super::finding::Finding;
 
-/// How long each step may take.
+/// The time limit of each step.
 pub(super) const STEP: Duration = Duration::from_secs(3);
-/// How long before its end a certificate is worth a warning.
+/// The remaining validity of a certificate that causes a warning.
 const SOON: Duration = Duration::from_secs(14 * 24 * 60 * 60);
-/// By then every certificate has expired that anyone uses today.
+/// A time after the expiry of every certificate in use today.
 const LATER: Duration = Duration::from_secs(200 * 365 * 24 * 60 * 60);
 const DAY: u64 = 24 * 60 * 60;
 
-/// Whether the registry can be reached, as far as to speak HTTP to it.
+/// Checks that the registry accepts connections, up to HTTP.
 pub(super) async fn check(url: &Url, ca_pem: Option<&str>, findings: &mut Vec<Finding>) -> bool {
     let Some(addresses) = resolve(url, findings).await else {
         return false;
@@ -42,7 +42,7 @@ pub(super) async fn check(url: &Url, ca_pem: Option<&str>, findings: &mut Vec<Fi
     url.scheme() != "https" || handshake(url, ca_pem, stream, findings).await
 }
 
-/// The addresses of the host. An address has no line.
+/// The addresses of the host. A host that is an address adds no finding.
 async fn resolve(url: &Url, findings: &mut Vec<Finding>) -> Option<Vec<SocketAddr>> {
     let port = url.port_or_known_default().unwrap_or(443);
     let name = match url.host()? {
@@ -68,15 +68,16 @@ async fn resolve(url: &Url, findings: &mut Vec<Finding>) -> Option<Vec<SocketAdd
     None
 }
 
-/// As the static programs of this host resolve names, without the C library.
+/// Resolves a name without the C library, as the static programs on this host
+/// do.
 async fn lookup(name: &str) -> anyhow::Result<Vec<IpAddr>> {
     let resolver = TokioResolver::builder_tokio()?.build()?;
     let found = resolver.lookup_ip(name).await?;
     Ok(found.iter().collect())
 }
 
-/// A connection to one of the addresses. Each that does not answer is named:
-/// engines try them in turn.
+/// A connection to one of the addresses. The finding names each address that
+/// does not respond: engines try them in turn.
 async fn connect(
     url: &Url,
     addresses: &[SocketAddr],
@@ -116,7 +117,7 @@ async fn connect(
     Some(stream)
 }
 
-/// Whether the certificate is one that engines take, and until when.
+/// Checks that engines accept the certificate, and when it expires.
 async fn handshake(
     url: &Url,
     ca_pem: Option<&str>,
@@ -150,7 +151,7 @@ async fn handshake(
     true
 }
 
-/// How long the certificate is good for.
+/// The remaining validity of the certificate.
 async fn shake_hands(
     url: &Url,
     ca_pem: Option<&str>,
@@ -194,7 +195,8 @@ async fn shake_hands(
     let verifier = verifier.map_err(|error| broken(error.to_string()))?;
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     let now = now.unwrap_or_default();
-    // The end of its validity is what the verifier says once that is past.
+    // The verifier reports the end of the validity only for an expired
+    // certificate.
     let later = UnixTime::since_unix_epoch(now + LATER);
     let verified = verifier.verify_server_cert(leaf, rest, &name, &[], later);
     Ok(match verified {

@@ -1,6 +1,7 @@
-//! What the registry says by HTTP, with and without the host's login.
+//! Checks the registry by HTTP, with and without the host's login.
 //!
-//! Two connections stand for two workers: a balancer gives each to the next.
+//! Two connections stand for two workers: a balancer sends each new one to the
+//! next worker.
 
 use std::time::{Duration, SystemTime};
 
@@ -19,33 +20,34 @@ use crate::{
     demo::client::{MANIFEST_TYPES, refusal},
 };
 
-/// How long one answer may take.
+/// The time limit of one response.
 const ANSWER: Duration = Duration::from_secs(5);
-/// How far the clocks of host and registry may be apart.
+/// The largest accepted difference between the clocks of host and registry.
 const SKEW: Duration = Duration::from_secs(30);
-/// No JSON that is read here is longer.
+/// The size limit of a JSON response.
 const MAX_BODY: usize = 4 << 20;
-/// A worker hears from its control plane every few seconds.
+/// The policy age for a warning: a worker gets a message from its control plane
+/// every few seconds.
 const OLD_POLICY: Duration = Duration::from_secs(120);
 
-/// The registry, by two connections that share nothing.
+/// The registry, by two independent connections.
 pub(super) struct Registry {
     pub(super) url: Url,
     connections: [reqwest::Client; 2],
     credential: HostCredential,
 }
 
-/// What a worker says of the host that asks.
+/// A worker's response for the calling host.
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct Caller {
-    /// `<user>-<type>`.
+    /// The type's login name, `<user>-<type>`.
     #[serde(rename = "type")]
     pub(super) name: String,
     pub(super) machine_type: MachineType,
     pub(super) policy: PolicyAge,
 }
 
-/// How old the policy of a worker is.
+/// The age of a worker's policy.
 #[derive(Clone, Copy, Debug, Deserialize)]
 pub(super) struct PolicyAge {
     age_seconds: u64,
@@ -62,12 +64,13 @@ impl Registry {
         })
     }
 
-    /// Whether a secret may go there: not in plain text to another host.
+    /// Whether a secret can be sent to the registry: not in plain text to
+    /// another host.
     pub(super) fn is_private(&self) -> bool {
         self.url.scheme() == "https" || is_local(&self.url)
     }
 
-    /// The answer of the `n`th connection to a request with the host's login.
+    /// Sends a request with the host's login by the `n`th connection.
     pub(super) async fn ask(
         &self,
         n: usize,
@@ -83,7 +86,7 @@ impl Registry {
         sent(request.headers(headers)).await
     }
 
-    /// The first answer: its challenge, and its clock.
+    /// Checks the first response: its challenge and its clock.
     pub(super) async fn greet(&self, findings: &mut Vec<Finding>) -> bool {
         let asked = SystemTime::now();
         let url = match self.url.join("/v2/") {
@@ -113,7 +116,7 @@ impl Registry {
         is_good
     }
 
-    /// Whether the login is accepted.
+    /// Checks that the workers accept the login.
     pub(super) async fn log_in(&self, findings: &mut Vec<Finding>) -> bool {
         const CHECK: &str = "login";
         let login = &self.credential.login;
@@ -151,13 +154,14 @@ impl Registry {
         is_good
     }
 
-    /// What the workers of both connections say of this host.
+    /// The responses of the workers of both connections for this host.
     pub(super) async fn callers(&self) -> [anyhow::Result<Option<Caller>>; 2] {
         let (first, second) = tokio::join!(self.caller(0), self.caller(1));
         [first, second]
     }
 
-    /// `None`: the worker is of a version that does not tell.
+    /// The response of one worker. `None`: the worker's version has no such
+    /// endpoint.
     async fn caller(&self, n: usize) -> anyhow::Result<Option<Caller>> {
         let path = "/v2/_metahub/caller";
         let answer = self.ask(n, Method::GET, path, HeaderMap::new()).await?;
@@ -170,7 +174,7 @@ impl Registry {
 }
 
 impl PolicyAge {
-    /// Whether a worker has lost its control plane.
+    /// Checks whether a worker has lost its control plane.
     pub(super) fn check(callers: &[Caller]) -> Option<Finding> {
         const CHECK: &str = "policy";
         let oldest = callers.iter().map(|it| it.policy.age_seconds).max()?;
@@ -192,8 +196,8 @@ impl PolicyAge {
     }
 }
 
-/// A client that sends the host's secret nowhere else: it follows no redirect,
-/// and uses no proxy, as the node proxy does.
+/// A client that sends the host's secret to no other address: it follows no
+/// redirect and uses no proxy, like the node proxy.
 pub(super) fn client(ca_pem: Option<&str>) -> anyhow::Result<reqwest::Client> {
     let mut builder = reqwest::Client::builder()
         .timeout(ANSWER)
@@ -205,12 +209,12 @@ pub(super) fn client(ca_pem: Option<&str>) -> anyhow::Result<reqwest::Client> {
     builder.build().context("cannot make an HTTP client")
 }
 
-/// Sends a request. The error has no URL, which others are named in already.
+/// Sends a request. The error has no URL: the finding names it already.
 pub(super) async fn sent(request: reqwest::RequestBuilder) -> anyhow::Result<Response> {
     Ok(request.send().await.map_err(reqwest::Error::without_url)?)
 }
 
-/// The whole body, if it is not too long.
+/// The whole body, up to the size limit.
 pub(super) async fn body(mut answer: Response) -> anyhow::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     while let Some(chunk) = answer.chunk().await.context("the answer broke off")? {
@@ -258,10 +262,12 @@ fn challenge(url: &Url, answer: &Response) -> (bool, Finding) {
     }
 }
 
-/// How far this host's clock is from the registry's `Date` (RFC 9110, 6.6.1).
+/// The finding if this host's clock differs too much from the registry's `Date`
+/// (RFC 9110, 6.6.1).
 fn skew(headers: &HeaderMap, asked: SystemTime, heard: SystemTime) -> Option<Finding> {
     let date = httpdate::parse_http_date(&text(headers, "date")?).ok()?;
-    // The answer was written in between, and its date has whole seconds.
+    // The registry wrote the response between both times, and its date has
+    // whole seconds.
     let (ahead, behind) = (
         asked.duration_since(date + Duration::from_secs(1)),
         date.duration_since(heard),

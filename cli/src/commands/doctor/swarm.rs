@@ -1,5 +1,5 @@
-//! A swarm manager: it pins the images of services by digest, so that all nodes
-//! run the variant of the host that created them.
+//! Checks for a swarm manager: it pins the images of services by digest, so
+//! that all nodes run the variant of the host that created them.
 
 use std::{path::Path, time::Duration};
 
@@ -10,10 +10,11 @@ use super::{files::Root, finding::Finding, registry::body};
 const CHECK: &str = "swarm";
 const SOCKETS: [&str; 2] = ["/run/docker.sock", "/var/run/docker.sock"];
 const ANSWER: Duration = Duration::from_secs(3);
-/// How many services are named in a line.
+/// The largest number of service names in one line.
 const NAMED: usize = 3;
 
-/// Nothing where no docker daemon of this host manages a swarm.
+/// The finding for this host's swarm. `None`: no docker daemon of this host
+/// manages a swarm.
 pub(super) async fn check(root: &Root) -> Option<Finding> {
     let sockets = SOCKETS.into_iter().map(|it| root.path(it));
     let socket = sockets.into_iter().find(|it| it.exists())?;

@@ -1,4 +1,4 @@
-//! `metahubctl host detect`: what this machine is.
+//! `metahubctl host detect`: prints this machine's features.
 
 use std::{fmt::Write, path::PathBuf};
 
@@ -9,16 +9,17 @@ use crate::output::Output;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// Where the machine's root directory is: a container that has the host's
-    /// mounted names it here.
+    /// The machine's root directory: in a container, the directory where the
+    /// host's root is mounted.
     #[arg(long, value_name = "DIR", default_value = "/")]
     root: PathBuf,
 
-    /// Which features to print: `full` adds those that others imply, CPU flags
+    /// The features to print: `full` adds those that others imply, CPU flags
     /// and ROCm's version.
     ///
-    /// Among the default ones, the host's `glibc` counts only where containers
-    /// use libraries of the host, as NVIDIA's container toolkit and MPI do.
+    /// Among the default ones, the host's `glibc` matters only for containers
+    /// that use the host's libraries, as with NVIDIA's container toolkit and
+    /// MPI.
     #[arg(long, value_enum, default_value_t)]
     features: Scope,
 
@@ -29,10 +30,10 @@ pub(crate) struct Arguments {
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 enum Scope {
-    /// What machine types are made of.
+    /// The features for machine types.
     #[default]
     Default,
-    /// Those that others imply, too.
+    /// All features, with those that others imply.
     Full,
 }
 
@@ -47,7 +48,7 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output<'_>) -> anyhow::Res
     Ok(())
 }
 
-/// A line for each feature with its evidence, then the level.
+/// One line per feature with its evidence, then the level.
 fn text(host: &DetectedHost) -> String {
     let width = host.features.iter().map(String::len).max().unwrap_or(0);
     let mut text = String::new();
@@ -72,7 +73,7 @@ fn sentence(level: &Level) -> String {
     }
 }
 
-/// The beginning of a long text.
+/// The start of a long text.
 fn cut(text: &str) -> String {
     const LONGEST: usize = 60;
     if text.chars().count() <= LONGEST {

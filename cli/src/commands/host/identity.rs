@@ -1,19 +1,19 @@
-//! What tells this machine from others: its name, and a hash of its id.
+//! Identifies this machine: its host name, and a hash of its machine id.
 
 use std::{fs, path::Path};
 
 use aws_lc_rs::digest::{SHA256, digest};
 
-/// Keeps the hash apart from other uses of the machine's id, which is not to
-/// be told as it is (machine-id(5)).
+/// The prefix that separates this hash from others of the machine id, which
+/// must not leave the machine as plain text (machine-id(5)).
 const PURPOSE: &str = "metahub host ";
 const LONGEST_ID: usize = 64;
 
-/// The id of the host below `root`, by its host name. `None`: it has none that
-/// tells it from others.
+/// The id of the host below `root`, from its host name. `None`: it has no name
+/// that identifies it.
 pub(super) fn host_id(root: &Path) -> Option<String> {
     let files = ["etc/hostname", "proc/sys/kernel/hostname"];
-    // The kernel's name is that of a container, below another root.
+    // Below another root, the kernel's host name is the container's.
     let order = match root == Path::new("/") {
         true => [files[1], files[0]],
         false => files,
@@ -25,7 +25,7 @@ pub(super) fn host_id(root: &Path) -> Option<String> {
     ids.next()
 }
 
-/// A hash of the machine's id. Empty: it has none.
+/// A hash of the machine id. Empty: the machine has no id.
 pub(super) fn machine(root: &Path) -> String {
     let id = fs::read_to_string(root.join("etc/machine-id")).unwrap_or_default();
     let id = id.trim();

@@ -1,4 +1,4 @@
-//! `metahubctl host login`: this host joins, and keeps its login.
+//! `metahubctl host login`: joins this host and saves its login.
 
 use std::{
     path::PathBuf,
@@ -25,9 +25,9 @@ use crate::{
     output::Output,
 };
 
-/// How long a control plane that restarts is waited for.
+/// The time limit for retries while a control plane restarts.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// The pause between two tries.
+/// The pause between two attempts.
 const PAUSE: Duration = Duration::from_millis(500);
 
 #[derive(Debug, clap::Args)]
@@ -35,21 +35,20 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     machine: Machine,
 
-    /// The type to ask for [default: the best that suits the host].
+    /// The type to request [default: the best match for the host].
     #[arg(long = "type", value_name = "TYPE")]
     machine_type: Option<String>,
 
-    /// A feature that cannot be detected, for example `rack:7`, or one to say
-    /// in place of what is. Can be given several times.
+    /// A feature that cannot be detected, for example `rack:7`, or one that
+    /// replaces a detected one. Can be given several times.
     #[arg(long = "feature", value_name = "FEATURE")]
     features: Vec<String>,
 
-    /// The host's id, unique among the user's hosts [default: its name].
+    /// The host's id, unique among the user's hosts [default: the host name].
     #[arg(long)]
     host_id: Option<String>,
 
-    /// Take the place of another machine with this id: for a host that was
-    /// installed anew.
+    /// Replace another machine with this id: for a host that was reinstalled.
     #[arg(long)]
     replace: bool,
 
@@ -57,20 +56,20 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "FILE")]
     registry_ca_file: Option<PathBuf>,
 
-    /// Where to keep the login.
+    /// The file for the login.
     #[arg(long, env = "METAHUB_HOST_CREDENTIAL", value_name = "FILE", default_value = DEFAULT_PATH)]
     credential: PathBuf,
 
-    /// Do nothing where this host has a login already.
+    /// Do nothing if this host already has a login.
     #[arg(long)]
     keep: bool,
 
-    /// Say what would be sent, and send nothing.
+    /// Print the request, and send nothing.
     #[arg(long)]
     dry_run: bool,
 }
 
-/// What is said of a host that has joined. Without the secret.
+/// The output for a host that has joined, without the secret.
 #[derive(Debug, Serialize)]
 struct Joined {
     host_id: String,
@@ -120,7 +119,7 @@ async fn join(
         Some(_) => None,
         None => read_pem(trust.ca_file.as_ref())?,
     };
-    // Before a use of the token is spent.
+    // This check comes first, because joining spends a use of the token.
     HostCredential::check_writable(&arguments.credential)?;
     let secret = new_secret()?;
     let wish = JoinWish {
@@ -161,7 +160,7 @@ async fn join(
 }
 
 impl Arguments {
-    /// The id that is given, or one by the host's name.
+    /// The given id, or an id from the host name.
     fn id(&self) -> anyhow::Result<String> {
         let given = self.host_id.clone();
         let id = given.or_else(|| identity::host_id(&self.machine.root));
@@ -174,8 +173,9 @@ fn sha256(secret: &SecretString) -> Vec<u8> {
     hash.as_ref().to_vec()
 }
 
-/// Joins, and tries again while the control plane is not there: the same
-/// request ends in the same login. Also returns who it has proved to be.
+/// Joins, with retries while the control plane is unreachable: a repeated
+/// request returns the same login. Also returns the control plane's verified
+/// fingerprint.
 async fn patiently(
     settings: &Settings,
     trust: &TrustSettings,
@@ -207,7 +207,7 @@ fn is_passing(error: &anyhow::Error) -> bool {
     failure.is_some_and(Failure::may_pass)
 }
 
-/// The secret of a token and, behind a dot, the fingerprint of the control
+/// The secret of a token and, after a dot, the fingerprint of the control
 /// plane's authority.
 fn parts(token: &SecretString) -> anyhow::Result<(SecretString, Option<Fingerprint>)> {
     let text = token.expose_secret().trim();
@@ -230,14 +230,14 @@ fn read_pem(path: Option<&PathBuf>) -> anyhow::Result<Option<String>> {
     path.map(read).transpose()
 }
 
-/// 256 random bits, as of every login.
+/// 256 random bits, as for every login.
 fn new_secret() -> anyhow::Result<SecretString> {
     let mut bytes = [0; 32];
     rand::fill(&mut bytes).map_err(|_| anyhow!("the operating system gives no random bytes"))?;
     Ok(SecretString::from(URL_SAFE_NO_PAD.encode(bytes)))
 }
 
-/// The registry that is given, or the one that the control plane tells.
+/// The given registry, or the one from the control plane.
 fn registry(settings: &Settings, told: &str) -> anyhow::Result<Url> {
     let text = match (&settings.registry, told) {
         (Some(given), _) => given.as_str(),

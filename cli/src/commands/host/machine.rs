@@ -1,4 +1,4 @@
-//! This machine: its features, with those that are given, and its version.
+//! This machine's features, with the given ones, and its version.
 
 use std::path::PathBuf;
 
@@ -7,21 +7,21 @@ use metahub_policy::CpuTable;
 
 use crate::{output::Output, record::HostFacts};
 
-/// What to say of this machine.
+/// The machine to describe.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Machine {
-    /// Where the machine's root directory is: a container that has the host's
-    /// mounted names it here.
+    /// The machine's root directory: in a container, the directory where the
+    /// host's root is mounted.
     #[arg(long, value_name = "DIR", default_value = "/")]
     pub(super) root: PathBuf,
 }
 
-/// The longest text of the evidence that is sent, in bytes.
+/// The length limit of a text in the evidence, in bytes.
 const LONGEST_RAW: usize = 200;
 
 impl Machine {
-    /// Detects the features, and adds `given`: a namespace of those takes the
-    /// place of what was detected in it.
+    /// Detects the features, and adds `given`, which replaces all detected
+    /// features in its namespaces.
     pub(super) fn facts(
         &self,
         given: &[String],
@@ -33,7 +33,7 @@ impl Machine {
     }
 }
 
-/// The features of `host`, with those that were given at its login.
+/// The features of `host`, combined with those given at its login.
 pub(crate) fn with_given(mut host: DetectedHost, given: &[String]) -> HostFacts {
     let namespaces: Vec<&str> = given.iter().map(|it| namespace(it)).collect();
     let is_replaced = |feature: &String| namespaces.contains(&namespace(feature));
@@ -64,7 +64,7 @@ fn namespace(feature: &str) -> &str {
     feature.split_once(':').map_or("isa", |(name, _)| name)
 }
 
-/// The beginning of a long text.
+/// The start of a long text.
 fn cut(mut text: String) -> String {
     let mut end = LONGEST_RAW.min(text.len());
     while !text.is_char_boundary(end) {

@@ -11,13 +11,13 @@ use crate::{
     record::{Host, ShownHost},
 };
 
-/// Which host.
+/// The host to act on.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Which {
-    /// Its id, as `host list` shows it.
+    /// The host's id, as `host list` shows it.
     id: String,
-    /// The user that it belongs to. Not needed where no other user has a host
-    /// of that id.
+    /// The host's user. Needed only if another user has a host with the same
+    /// id.
     #[arg(long)]
     user: Option<String>,
 }
@@ -73,7 +73,7 @@ pub(crate) async fn move_to(
 }
 
 impl Which {
-    /// The user that is given, or the only one that has a host of this id.
+    /// The given user, or the only one with a host of this id.
     async fn user(&self, client: &Client) -> anyhow::Result<String> {
         if let Some(user) = &self.user {
             return Ok(user.clone());

@@ -1,4 +1,4 @@
-//! `metahubctl host report`: this host tells what it is now.
+//! `metahubctl host report`: reports this host's current features.
 
 use std::path::PathBuf;
 
@@ -18,18 +18,18 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     machine: Machine,
 
-    /// Where the host's login is.
+    /// The file with the host's login.
     #[arg(long, env = "METAHUB_HOST_CREDENTIAL", value_name = "FILE", default_value = DEFAULT_PATH)]
     credential: PathBuf,
 }
 
-/// What the host learned.
+/// The output of a report.
 #[derive(Debug, Serialize)]
 struct Reported {
     #[serde(rename = "type")]
     machine_type: String,
     login: String,
-    /// Whether the host has another login than before.
+    /// Whether the host's login has changed.
     moved: bool,
     drift: Vec<String>,
 }
@@ -46,7 +46,8 @@ pub(crate) async fn run(arguments: Arguments, output: &mut Output<'_>) -> anyhow
         ca_file: ca_file.as_ref().map(|it| it.path().to_owned()),
         known_controls: None,
     };
-    // Whoever joined the host has let plain text go there, or it is this host.
+    // Plain text is allowed: `host login` already allowed it for this address,
+    // or the address is this host.
     let client = HostClient::connect(&own.control, true, &trust).await?;
     let before = own.clone();
     let mut reported = client.report(&own.login, &own.secret, &facts).await?;
@@ -67,7 +68,7 @@ pub(crate) async fn run(arguments: Arguments, output: &mut Output<'_>) -> anyhow
         own.write(&arguments.credential)?;
     }
     if moved {
-        // Its former login is not needed any more.
+        // The former login is no longer needed.
         reported = client.report(&own.login, &own.secret, &facts).await?;
     }
     let said = Reported {
@@ -79,7 +80,7 @@ pub(crate) async fn run(arguments: Arguments, output: &mut Output<'_>) -> anyhow
     output.record(&said, &said.text())
 }
 
-/// A file for as long as it is used.
+/// The PEM text in a temporary file, removed on drop.
 fn written(pem: &str) -> anyhow::Result<tempfile::NamedTempFile> {
     let file = tempfile::NamedTempFile::new()?;
     std::fs::write(file.path(), pem)?;

@@ -1,4 +1,4 @@
-//! `metahubctl host token`: what hosts join by.
+//! `metahubctl host token`: manages the tokens that hosts join with.
 
 use std::time::Duration;
 
@@ -6,15 +6,15 @@ use crate::{client::Client, commands::worker::parse_lifetime, output::Output, re
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
-    /// Creates a host token, and prints it.
+    /// Creates a host token and prints it.
     Create(Create),
     /// Lists host tokens, without their secrets.
     List,
     /// Revokes a host token. Hosts that have joined stay.
     Revoke {
-        /// Its name.
+        /// The token's name.
         name: String,
-        /// The user whose hosts join by it.
+        /// The user whose hosts join with the token.
         #[arg(long)]
         user: String,
     },
@@ -22,22 +22,22 @@ pub(crate) enum Command {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Create {
-    /// The user whose hosts join by it.
+    /// The user whose hosts join with the token.
     #[arg(long)]
     user: String,
-    /// The types that they may get [default: all of the user].
+    /// The types that a host can get [default: all of the user's].
     #[arg(long, value_delimiter = ',', value_name = "TYPE")]
     types: Vec<String>,
-    /// Make a type for a host that none of the user's suits.
+    /// Create a type for a host that fits none of the user's types.
     #[arg(long, conflicts_with = "types")]
     auto: bool,
-    /// How many hosts may join. 0: any number.
+    /// The number of hosts that can join. 0: any number.
     #[arg(long, default_value_t = 1)]
     uses: u32,
-    /// For how long it is good, or `never` for no end.
+    /// The token's lifetime, or `never` for no end.
     #[arg(long, default_value = "1d", value_parser = parse_lifetime)]
     expires: Duration,
-    /// A name to list and revoke it by [default: a random one].
+    /// The token's name, to list and revoke it [default: a random name].
     #[arg(long, default_value = "", hide_default_value = true)]
     name: String,
 }
@@ -58,7 +58,7 @@ pub(crate) async fn run(
                 ..HostToken::default()
             };
             let created = client.create_host_token(token, wish.expires).await?;
-            // Alone on its line, so that a script can take it.
+            // The secret is alone on its line, for use in scripts.
             let text = format!("{}\n", created.secret);
             output.record(&created, &text)
         }

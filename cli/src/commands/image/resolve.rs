@@ -1,5 +1,5 @@
-//! `metahubctl image resolve`: the digest that an image's name means for a
-//! machine type, for files that name images by digest.
+//! `metahubctl image resolve`: prints the digest that an image's name resolves
+//! to for a machine type, for files that name images by digest.
 
 use anyhow::bail;
 use serde::Serialize;
@@ -19,12 +19,12 @@ use crate::{
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// The image as hosts pull it, for example `qnib/bench:latest`. What is
-    /// printed starts with the same name.
+    /// The image as hosts pull it, for example `qnib/bench:latest`. The output
+    /// starts with the same name.
     image: ImageName,
 
-    /// The machine type: `USER/TYPE`, or `TYPE` where one user alone has one of
-    /// that name. May carry selectors, as its logins may: `TYPE+nvcap:8.0`.
+    /// The machine type: `USER/TYPE`, or `TYPE` if only one user has a type of
+    /// that name. Can have selectors, as in its logins: `TYPE+nvcap:8.0`.
     #[arg(long = "type", value_name = "TYPE")]
     machine_type: String,
 
@@ -32,23 +32,23 @@ pub(crate) struct Arguments {
     login: LoginArguments,
 }
 
-/// What a name means for a machine type.
+/// The result of resolving a name for a machine type.
 #[derive(Debug, Serialize)]
 struct Resolved {
-    /// As it was given.
+    /// The name as given.
     image: String,
     user: String,
     #[serde(rename = "type")]
     machine_type: String,
-    /// `repository@digest`. `None` where nothing fits.
+    /// The result, `repository@digest`. `None`: no variant fits.
     reference: Option<String>,
     digest: Option<String>,
-    /// Whether the digest is of one image or of an index.
+    /// Whether the digest names one image or an index.
     #[serde(rename = "as")]
     form: Form,
-    /// What the name means at the upstream.
+    /// The digest that the name has at the upstream.
     source: String,
-    /// What a host of the type is told when nothing fits.
+    /// The error for hosts of the type if no variant fits.
     #[serde(skip_serializing_if = "Option::is_none")]
     refusal: Option<String>,
 }
@@ -109,8 +109,8 @@ async fn resolve(
     })
 }
 
-/// The one image that the type is given, also out of an index that holds no
-/// other; else what the tag means for the type.
+/// The one image that the type gets, also from an index with a single image;
+/// else the tag's result for the type.
 fn child(outcome: &Outcome) -> (Option<String>, Form) {
     let mut images = outcome.images();
     match (images.next(), images.next()) {

@@ -1,5 +1,5 @@
-//! `metahubctl type plan`: the fewest machine types that describe the hosts of
-//! a fleet, from files or of those that have joined.
+//! `metahubctl type plan`: plans the smallest set of machine types for the
+//! hosts of a fleet, from files or from the joined hosts.
 
 use std::{
     fs::File,
@@ -21,26 +21,26 @@ use crate::{
     output::{Output, Row, table},
 };
 
-/// Most bytes of one file.
+/// The size limit of one file, in bytes.
 const LARGEST_FILE: u64 = 1 << 30;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// The file that holds the hosts, `-` for stdin; repeatable: what `kubectl
-    /// get nodes -o json`, `kubectl get resourceslices -o json` or, for each
-    /// host, `metahubctl host detect -o json` prints.
+    /// The file with the hosts, `-` for stdin; repeatable: the output of
+    /// `kubectl get nodes -o json`, of `kubectl get resourceslices -o json` or,
+    /// for each host, of `metahubctl host detect -o json`.
     #[arg(long, value_name = "FILE", required_unless_present = "from_hosts")]
     from_nodes: Vec<PathBuf>,
 
-    /// Plan for the hosts that have joined, those of --user or all.
+    /// Plan for the hosts that have joined, of --user or of all users.
     #[arg(long)]
     from_hosts: bool,
 
-    /// The user that the types are for; `-o policy` needs it.
+    /// The user of the planned types; `-o policy` needs it.
     #[arg(long)]
     user: Option<String>,
 
-    /// The namespaces whose values tell types apart.
+    /// The namespaces whose values distinguish types.
     #[arg(
         long,
         value_name = "NAMESPACE",
@@ -49,23 +49,23 @@ pub(crate) struct Arguments {
     )]
     by: Vec<String>,
 
-    /// Of minimum versions, such as `nvdrv`: give a type the lowest of its
-    /// hosts, or tell types apart by them.
+    /// The handling of minimum versions, such as `nvdrv`: give a type its
+    /// hosts' lowest, or distinguish types by them.
     #[arg(long, value_enum, default_value_t)]
     floors: Floors,
 
-    /// Mark types of fewer hosts than this.
+    /// Mark types with fewer hosts than this.
     #[arg(long, value_name = "COUNT", default_value_t = 2)]
     min_hosts: usize,
 }
 
-/// What becomes of minimum versions.
+/// The handling of minimum versions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 enum Floors {
-    /// The lowest of a type's hosts.
+    /// Give a type the lowest version of its hosts.
     #[default]
     Min,
-    /// A type for each.
+    /// Make a type for each version.
     Exact,
 }
 
@@ -152,8 +152,7 @@ fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// A file for `metahubctl apply`: the types, and what is to know of each as a
-/// comment.
+/// A file for `metahubctl apply`: the types, each with its notes as a comment.
 fn policy(plan: &Plan, user: &str) -> anyhow::Result<String> {
     let types = plan.types.iter().map(|planned| DeclaredType {
         name: planned.name.clone(),
@@ -195,7 +194,7 @@ fn text(plan: &Plan) -> String {
     }
 }
 
-/// What is to know of a type besides its features.
+/// The notes on a type, apart from its features.
 fn notes(planned: &PlannedType) -> Vec<String> {
     let mut notes = Vec::new();
     for floor in &planned.floors {

@@ -1,16 +1,16 @@
-//! NVIDIA's management library: exact, where it can be loaded.
+//! Reads NVIDIA's management library (NVML), the exact source.
 //!
-//! A static program cannot load libraries: it goes without.
+//! A static program cannot load libraries and uses the files instead.
 
 use super::Findings;
 
-/// What NVML says of this machine.
+/// The values that NVML reports for this machine.
 #[derive(Debug, Default)]
 pub(super) struct Reading {
     driver: String,
-    /// The newest CUDA that the driver supports, `X.Y`.
+    /// The newest CUDA version that the driver supports, `X.Y`.
     cuda: Option<String>,
-    /// Capability and name of each GPU.
+    /// The capability and the name of each GPU.
     gpus: Vec<(String, String)>,
     warnings: Vec<String>,
 }
@@ -30,20 +30,20 @@ impl Reading {
     }
 }
 
-/// Asks NVML. `None` where this program is static.
+/// Reads NVML. Always `None`: this program is static.
 #[cfg(target_feature = "crt-static")]
 pub(super) fn read() -> Result<Option<Reading>, std::convert::Infallible> {
     Ok(None)
 }
 
-/// Asks NVML. Fails where there is none, which is no fault on a machine
-/// without GPUs of NVIDIA.
+/// Reads NVML. Fails if the library is missing, which is normal on a machine
+/// without NVIDIA GPUs.
 #[cfg(not(target_feature = "crt-static"))]
 pub(super) fn read() -> Result<Option<Reading>, nvml_wrapper::error::NvmlError> {
     use nvml_wrapper::{Nvml, cuda_driver_version_major, cuda_driver_version_minor};
 
-    // The library of the driver, without the link that only its development
-    // package has.
+    // The driver's own library file: only the development package adds the
+    // unversioned link.
     let nvml = Nvml::builder()
         .lib_path("libnvidia-ml.so.1".as_ref())
         .init()?;

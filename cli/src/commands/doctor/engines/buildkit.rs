@@ -1,5 +1,5 @@
-//! buildkitd: mirrors in buildkitd.toml. It sends no login to them, and always
-//! ends at the registry (buildkit's docs/buildkitd.toml.md).
+//! buildkitd: mirrors in buildkitd.toml. buildkitd sends no login to mirrors,
+//! and always falls back to the registry (buildkit's docs/buildkitd.toml.md).
 
 use toml::{Table, Value};
 

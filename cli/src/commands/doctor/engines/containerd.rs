@@ -1,5 +1,5 @@
 //! containerd: `config.toml` has to name the directory of `hosts.toml` files,
-//! and each of those has an order of its own.
+//! and each of those files has an order of its own.
 //!
 //! Sources: containerd's docs/hosts.md, docs/cri/registry.md, and
 //! core/remotes/docker/config/hosts.go.
@@ -73,8 +73,9 @@ pub(super) fn check(root: &Root, addresses: &Addresses, ways: &mut Vec<Way>) -> 
     findings
 }
 
-/// kubelet's provider gives containerd the host's login for an image, and
-/// containerd shows it to each place that it asks for that image.
+/// A finding if the host's login leaks: kubelet's provider gives containerd the
+/// login for an image, and containerd sends it to each place that it requests
+/// the image from.
 fn leak(root: &Root, route: &Route, addresses: &Addresses) -> Option<Finding> {
     let mut places = route.places.iter();
     let other = places.find(|it| addresses.way(&it.address).is_none())?;
@@ -89,7 +90,7 @@ fn leak(root: &Root, route: &Route, addresses: &Addresses) -> Option<Finding> {
     Some(Finding::fail(CHECK, what, format!("{CONFIGURE} --enforce")))
 }
 
-/// A directory that wins over `_default`.
+/// The finding for a directory that takes precedence over `_default`.
 fn shadow(root: &Root, name: &str) -> Finding {
     let (directory, registry) = (format!("{DIRECTORY}/{name}"), registry_of(name));
     let what =
@@ -102,7 +103,7 @@ fn shadow(root: &Root, name: &str) -> Finding {
     Finding::fail(CHECK, format!("{what}; it has no hosts.toml"), next)
 }
 
-/// The registry that a directory is for.
+/// The registry's name for a directory's name.
 fn registry_of(name: &str) -> String {
     let port = name.strip_suffix('_').and_then(|it| it.rsplit_once('_'));
     port.map_or_else(|| name.to_owned(), |(host, port)| format!("{host}:{port}"))
@@ -160,7 +161,7 @@ impl Hosts {
         self.table.get("host")?.get(name)?.as_table()
     }
 
-    /// The places of MetaHub, each with its settings.
+    /// The places that are MetaHub's, each with its settings.
     fn own<'a>(&'a self, addresses: &Addresses) -> Vec<(&'a str, Way, &'a Table)> {
         let server = self.table.get("server").and_then(Value::as_str);
         let hosts = self.order.iter();
@@ -171,7 +172,7 @@ impl Hosts {
             .collect()
     }
 
-    /// What keeps containerd from using MetaHub's places as they are named.
+    /// The settings that stop containerd from using MetaHub's places.
     fn settings(&self, root: &Root, addresses: &Addresses) -> Vec<Finding> {
         let path = &self.path;
         let mut findings = Vec::new();
@@ -211,7 +212,8 @@ fn has_authorization(table: &Table) -> bool {
     })
 }
 
-/// Whether tags are looked up at a host; without a list, they are.
+/// Whether containerd resolves tags at a host. Without a list of capabilities,
+/// it does.
 fn resolves(host: Option<&Table>) -> bool {
     let capabilities = host.and_then(|it| it.get("capabilities"));
     let capabilities = texts(capabilities);
@@ -233,7 +235,7 @@ fn texts(value: Option<&Value>) -> Vec<String> {
     }
 }
 
-/// The hosts of a file, as they follow each other in it.
+/// The hosts in a file, in the file's order.
 fn order(text: &str) -> Option<Vec<String>> {
     let parsed = DeTable::parse(text).ok()?;
     let hosts = parsed.get_ref().get("host")?.get_ref().as_table()?;
@@ -245,7 +247,7 @@ fn order(text: &str) -> Option<Vec<String>> {
     Some(hosts.into_iter().map(|(_, host)| host).collect())
 }
 
-/// Whether the directory is read at all when Kubernetes pulls.
+/// Checks that Kubernetes pulls use the directory.
 fn directory(root: &Root) -> Vec<Finding> {
     let mut findings = Vec::new();
     let Some(text) = root.optional(CHECK, CONFIG, &mut findings) else {
@@ -279,7 +281,7 @@ fn directory(root: &Root) -> Vec<Finding> {
         tables.next().unwrap_or_default()
     };
     let [old, new] = PLUGINS.map(registry);
-    // In a file of version 3, containerd 2 ignores the key of version 2.
+    // With a version 3 file, containerd 2 ignores the key of version 2.
     let (table, ignored) = match version {
         Some(3..) => (new, Some(old)),
         _ => (old, None),
@@ -329,7 +331,7 @@ fn config_path(table: &Table, ignored: Option<&Table>, version: Option<i64>) -> 
     }
 }
 
-/// Tables that containerd does not take together with `config_path`.
+/// Finds tables that containerd rejects together with `config_path`.
 fn old_form(table: &Table) -> Option<Finding> {
     let is_filled = |key: &&str| {
         let table = table.get(*key).and_then(Value::as_table);
@@ -341,8 +343,8 @@ fn old_form(table: &Table) -> Option<Finding> {
     Some(Finding::fail(CHECK, what, next))
 }
 
-/// The files that the configuration imports: by name, or all of a directory
-/// whose names end alike.
+/// The files that the configuration imports, by name or by a pattern for the
+/// end of the name.
 fn imported(root: &Root, config: &Table) -> Vec<Table> {
     let mut tables = Vec::new();
     for import in texts(config.get("imports")) {

@@ -13,9 +13,9 @@ use super::{
 use crate::engine_files::{PODMAN_LOGINS, REGISTRIES as CONFIG, REGISTRIES_DROP_INS as DROP_INS};
 
 const CHECK: &str = "podman";
-/// A file of root's own, in the place of both.
+/// Root's own file, which replaces both.
 const OF_ROOT: &str = "/root/.config/containers/registries.conf";
-/// The logins of root: those that end with the next boot, and those that stay.
+/// Root's login files: the one lost at reboot, and the permanent one.
 const LOGINS: [&str; 2] = ["/run/containers/0/auth.json", PODMAN_LOGINS];
 const CONFIGURE: &str = "metahubctl client-config podman --out /";
 const REMEDY: Remedy<'_> = Remedy {
@@ -50,7 +50,7 @@ pub(super) fn check(root: &Root, addresses: &Addresses, ways: &mut Vec<Way>) -> 
     findings
 }
 
-/// The tables by their prefix, with the file of each: a later file wins.
+/// The tables by prefix, each with its file. A later file takes precedence.
 fn registries(root: &Root, findings: &mut Vec<Finding>) -> BTreeMap<String, (String, Table)> {
     let drop_ins = root.names(DROP_INS).unwrap_or_default();
     let drop_ins = drop_ins.into_iter().filter(|it| it.ends_with(".conf"));
@@ -90,7 +90,7 @@ fn route(prefix: &str, path: &str, registry: &Table) -> Route {
             && text_of(mirror, "pull-from-mirror") != Some("digest-only"),
     });
     let location = Place::new(text_of(registry, "location").unwrap_or(prefix));
-    // A blocked registry is not asked itself, but neither are its mirrors.
+    // podman asks neither a blocked registry nor its mirrors.
     Route {
         registry: prefix.to_owned(),
         file: path.to_owned(),
@@ -104,7 +104,7 @@ fn mirrors(registry: &Table) -> Vec<&Table> {
     mirrors.filter_map(Value::as_table).collect()
 }
 
-/// A place that speaks plain HTTP, which podman takes only where it is told so.
+/// Finds a place with plain HTTP, which podman accepts only with `insecure`.
 fn plain(path: &str, registry: &Table, addresses: &Addresses) -> Option<Finding> {
     let is_plain = |way: Way| {
         let url = match way {

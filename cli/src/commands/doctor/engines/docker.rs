@@ -1,5 +1,6 @@
-//! dockerd: `registry-mirrors` in daemon.json. It is for Docker Hub alone, sends
-//! no login to mirrors, and always ends at Docker Hub (moby#30880).
+//! dockerd: `registry-mirrors` in daemon.json. The setting applies to Docker
+//! Hub only; dockerd sends no login to mirrors, and always falls back to Docker
+//! Hub (moby#30880).
 
 use serde_json::Value;
 
@@ -58,8 +59,8 @@ pub(super) fn check(root: &Root, addresses: &Addresses, ways: &mut Vec<Way>) -> 
     findings
 }
 
-/// That somebody is logged in at MetaHub, in the form of docker's config.json:
-/// images by its name need no mirror.
+/// Finds a login at MetaHub in a file in the format of docker's config.json:
+/// images by MetaHub's name need no mirror.
 pub(super) fn logins(
     root: &Root,
     addresses: &Addresses,

@@ -1,5 +1,5 @@
-//! k3s and RKE2: registries.yaml, from which they write containerd's files. The
-//! last place is the registry itself, unless a flag says otherwise; the embedded
+//! k3s and RKE2: they generate containerd's files from registries.yaml. The
+//! last place is the registry itself, unless a flag disables it; the embedded
 //! registry mirror is spegel, and comes first.
 
 use serde_json::Value;
@@ -78,7 +78,7 @@ fn within(
     findings
 }
 
-/// The settings of the node: the file, then its drop-ins.
+/// The node's settings: the file, then its drop-ins.
 fn settings(directory: &str, root: &Root) -> Vec<Value> {
     let drop_ins = format!("{directory}/config.yaml.d");
     let names = root.names(&drop_ins).unwrap_or_default();

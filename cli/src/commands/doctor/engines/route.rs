@@ -1,5 +1,5 @@
-//! Where an engine asks for the images of a registry, in its order, and what
-//! that means for selection: the same for all engines.
+//! The places that an engine requests a registry's images from, in order, and
+//! the effect of the order on selection: the same for all engines.
 
 use url::{Host, Url};
 
@@ -14,38 +14,39 @@ pub(in super::super) struct Addresses {
     pub(in super::super) node: Option<Url>,
 }
 
-/// Which of the addresses it is.
+/// The address by which an engine reaches MetaHub.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in super::super) enum Way {
     Registry,
     Node,
 }
 
-/// The places that an engine asks, for the images of one registry.
+/// The places for the images of one registry, in the engine's order.
 #[derive(Clone, Debug)]
 pub(super) struct Route {
-    /// As images name it, for example `docker.io`, or `all registries`.
+    /// The registry as in image names, for example `docker.io`, or `all
+    /// registries`.
     pub(super) registry: String,
-    /// The file that says so.
+    /// The file that defines the route.
     pub(super) file: String,
     pub(super) places: Vec<Place>,
 }
 
-/// One place.
+/// One place that an engine requests images from.
 #[derive(Clone, Debug)]
 pub(super) struct Place {
     /// A URL, or a host with or without a port and a path.
     pub(super) address: String,
-    /// Whether tags are looked up there, not digests alone.
+    /// Whether the engine resolves tags there, and not digests only.
     pub(super) resolves: bool,
 }
 
-/// What an engine can do about it.
+/// The changes that can correct an engine's route.
 pub(super) struct Remedy<'a> {
     pub(super) check: &'static str,
-    /// How the engine is configured anew.
+    /// The command that configures the engine anew.
     pub(super) configure: &'a str,
-    /// Why a refusal cannot be made final, where it cannot.
+    /// The reason why a refusal cannot be made final, if it cannot.
     pub(super) unenforceable: Option<&'a str>,
 }
 
@@ -59,7 +60,7 @@ impl Place {
 }
 
 impl Addresses {
-    /// Which of MetaHub's addresses `text` is.
+    /// The MetaHub address that `text` names.
     pub(in super::super) fn way(&self, text: &str) -> Option<Way> {
         let is = |url: &Option<Url>| url.as_ref().is_some_and(|url| is_same(url, text));
         match (is(&self.node), is(&self.registry)) {
@@ -70,8 +71,8 @@ impl Addresses {
     }
 }
 
-/// Whether `text` leads to the host and port of `url`. Without a scheme it has
-/// the one of `url`.
+/// Whether `text` names the host and port of `url`. A `text` without a scheme
+/// has the scheme of `url`.
 fn is_same(url: &Url, text: &str) -> bool {
     let whole = match text.contains("://") {
         true => text.to_owned(),
@@ -91,14 +92,14 @@ fn is_same(url: &Url, text: &str) -> bool {
 }
 
 impl Route {
-    /// The place of MetaHub, if the engine asks it.
+    /// The position of MetaHub among the places, if it is one of them.
     pub(super) fn position(&self, addresses: &Addresses) -> Option<usize> {
         let mut places = self.places.iter();
         places.position(|it| addresses.way(&it.address).is_some())
     }
 
-    /// What is wrong with the order, or that nothing is. `None`: this route does
-    /// not lead to MetaHub.
+    /// The finding for the order of the places, good or bad. `None`: the route
+    /// does not lead to MetaHub.
     pub(super) fn judge(&self, addresses: &Addresses, remedy: &Remedy<'_>) -> Option<Finding> {
         let position = self.position(addresses)?;
         let Self { registry, file, .. } = self;
