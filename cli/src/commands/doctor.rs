@@ -183,18 +183,12 @@ impl Host {
         if !registry.log_in(findings).await {
             return;
         }
-        let image = async {
-            match &self.image {
-                Some(image) => {
-                    let image = image.clone().at(&pull::host(&url));
-                    image::check(&registry, &image).await
-                }
-                None => Vec::new(),
-            }
-        };
-        let (of_type, of_image) = tokio::join!(self.machine_type(&registry, &credential), image);
-        findings.extend(of_type);
-        findings.extend(of_image);
+        findings.extend(self.machine_type(&registry, &credential).await);
+        if let Some(image) = &self.image {
+            let registry = registry.reconnected().unwrap_or(registry);
+            let image = image.clone().at(&pull::host(&url));
+            findings.extend(image::check(&registry, &image).await);
+        }
     }
 
     /// Compares the type by which the workers serve this host with the host's

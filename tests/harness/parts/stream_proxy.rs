@@ -63,9 +63,12 @@ impl StreamProxy {
         };
         let mut process = Process::start("balancer", &program, args, dir.path());
         // The balancer may listen before it has the server's address, and answer
-        // by itself.
+        // by itself: on such a connection it always does.
         let client = reqwest::Client::builder().tls_danger_accept_invalid_certs(true);
-        let client = client.build().expect("a client without surprises");
+        let client = client
+            .pool_max_idle_per_host(0)
+            .build()
+            .expect("a client without surprises");
         let url = format!("https://{addr}/v2/");
         let is_worker = |answer: reqwest::Response| answer.status() == StatusCode::UNAUTHORIZED;
         answers(&mut process, async || {

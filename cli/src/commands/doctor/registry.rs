@@ -64,6 +64,13 @@ impl Registry {
         })
     }
 
+    /// The registry by two new connections. One opens directly after the other,
+    /// so a balancer that takes turns sends them to two workers. A client that
+    /// has been used may hold any number of connections.
+    pub(super) fn reconnected(&self) -> anyhow::Result<Self> {
+        Self::new(self.credential.clone())
+    }
+
     /// Whether a secret can be sent to the registry: not in plain text to
     /// another host.
     pub(super) fn is_private(&self) -> bool {
